@@ -1,0 +1,48 @@
+"""The shape of a model, as much as a plan needs to know."""
+
+from __future__ import annotations
+
+import msgspec
+
+from lashley.core.errors import BadSite
+from lashley.core.site import KINDS, Kind, Site, Sites
+
+
+class Anatomy(msgspec.Struct, frozen=True):
+    """Counts of a decoder-only model. `width` is that of the residual stream, `vocabulary` in tokens."""
+
+    family: str
+    layers: int
+    heads: int
+    head_width: int
+    neurons: int
+    width: int
+    vocabulary: int
+    context: int
+
+    def units(self, kind: Kind) -> int:
+        """How many units of a kind one layer has (1 for whole sub-layers)."""
+        return {"head": self.heads, "neuron": self.neurons}.get(kind, 1)
+
+    def site_width(self, kind: Kind) -> int:
+        """Numbers per position at one site of this kind."""
+        return {"head": self.head_width, "neuron": 1}.get(kind, self.width)
+
+    def check(self, site: Site) -> Site:
+        """The site itself, if the model has it. Raises `BadSite`."""
+        last = self.layers if site.kind == "resid" else self.layers - 1
+        if site.layer > last:
+            raise BadSite(f"site {site}: the model has layers L0 to L{last} for {site.kind}; choose one of them")
+        if site.unit is not None and site.unit >= self.units(site.kind):
+            raise BadSite(
+                f"site {site}: layer {site.layer} has {self.units(site.kind)} {site.kind}s, "
+                f"numbered from 0; choose a smaller number"
+            )
+        return site
+
+    def every(self, kind: Kind) -> Sites:
+        """Every unit of a kind, in all layers, at all positions; one trial each."""
+        n = self.units(kind)
+        layer = [la for la in range(self.layers) for _ in range(n)]
+        unit = list(range(n)) * self.layers if kind in ("head", "neuron") else -1
+        return Sites.pack(layer, KINDS.index(kind), unit)

@@ -1,0 +1,69 @@
+"""Facts of the world, and the sentences that ask for them."""
+
+from __future__ import annotations
+
+import msgspec
+
+from lashley.core.errors import BadFact
+
+SLOT = "{}"
+
+
+class Template(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A sentence with a `{}` where the subject goes; what comes next is the object.
+
+    The text ends where the answer begins, without a trailing space: `The capital of {} is`.
+    """
+
+    text: str
+    register: str = "statement"  # statement, question, dialogue, list
+    language: str = "en"
+
+    def __post_init__(self) -> None:
+        if self.text.count(SLOT) != 1:
+            raise BadFact(
+                f"template {self.text!r} has {self.text.count(SLOT)} slots; write exactly one {{}} for the subject"
+            )
+
+    def fill(self, subject: str) -> str:
+        """The prompt for `subject`.
+
+        >>> Template("The capital of {} is").fill("France")
+        'The capital of France is'
+        """
+        return self.text.replace(SLOT, subject)
+
+
+class Fact(msgspec.Struct, frozen=True):
+    """One association: `relation(subject) = object`."""
+
+    relation: str
+    subject: str
+    object: str
+
+    def __str__(self) -> str:
+        return f"{self.relation}({self.subject})={self.object}"
+
+
+class Relation(msgspec.Struct, frozen=True):
+    """A functional relation: its templates and its facts (subject -> object), with their source.
+
+    `names[language]` translates subjects and objects for templates that are not English;
+    a name that is missing there is the same in both languages.
+    """
+
+    name: str
+    source: str
+    templates: tuple[Template, ...]
+    objects: dict[str, str]
+    names: dict[str, dict[str, str]] = {}
+
+    def facts(self) -> tuple[Fact, ...]:
+        return tuple(Fact(self.name, s, o) for s, o in self.objects.items())
+
+    def candidates(self, language: str = "en") -> tuple[str, ...]:
+        """Every distinct object, in order of first appearance, in `language`."""
+        return tuple(dict.fromkeys(self.say(o, language) for o in self.objects.values()))
+
+    def say(self, name: str, language: str) -> str:
+        return self.names.get(language, {}).get(name, name)

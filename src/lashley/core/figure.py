@@ -1,0 +1,154 @@
+"""What an experiment shows: numbers with intervals, findings, figures, tables, controls, exclusions. Plain data.
+
+An experiment returns these pieces; the study puts them on one page; the report renders the page. A number is
+kept as it was measured and becomes text in one place, `number`, so that html, terminal and sentences agree.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+import msgspec
+
+_SLUG = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def number(value: float | None, decimals: int | None = None) -> str:
+    """A number as text, with as many digits as a reader can use (`decimals` fixes those after the point).
+
+    >>> number(36864), number(0.4137), number(-0.0412), number(0.0000031), number(None)
+    ('36,864', '0.41', '−0.041', '3.1 × 10⁻⁶', '–')
+    """
+    if value is None or math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    size = abs(value)
+    if isinstance(value, int):
+        decimals = 0
+    elif decimals is None and 0 < size < 1e-4:
+        mantissa, exponent = f"{value:.1e}".split("e")
+        return f"{mantissa} × 10{str(int(exponent)).translate(_SUPERSCRIPT)}".replace("-", "−")
+    elif decimals is None:
+        decimals = 2 if not size else min(max(1 - math.floor(math.log10(size)), 0), 5)
+        decimals = min(decimals, 2) if size >= 0.1 else decimals
+    text = f"{value:,.{decimals}f}"
+    return (text if text.strip("-0.,") else text.lstrip("-")).replace("-", "−")
+
+
+class Estimate(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A measured number, its interval, and from how many replicates. What is unknown is None, never NaN.
+
+    >>> str(Estimate(0.4137, 0.331, 0.492, n=12))
+    '0.41 [0.33, 0.49]'
+    >>> Estimate(0.4137, 0.331, 0.492).clear(), Estimate(0.02, -0.01, 0.05).clear(), Estimate(0.02).clear(floor=0.05)
+    (True, False, False)
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    unit: str = ""
+
+    def __post_init__(self) -> None:
+        for field in ("value", "low", "high"):
+            held = getattr(self, field)
+            held = None if held is None or not math.isfinite(held) else float(held)
+            msgspec.structs.force_setattr(self, field, held)
+        if self.n is not None:
+            msgspec.structs.force_setattr(self, "n", int(self.n))
+
+    def __str__(self) -> str:
+        if self.value is None or self.low is None or self.high is None:
+            return number(self.value)
+        width = self.high - self.low
+        tiny = max(abs(self.low), abs(self.high)) < 1e-4
+        decimals = None if width <= 0 or tiny else min(max(1 - math.floor(math.log10(width)), 0), 4)
+        value, low, high = (number(v, decimals) for v in (self.value, self.low, self.high))
+        return f"{value} [{low}, {high}]"
+
+    def clear(self, floor: float = 0.0) -> bool:
+        """Whether it is told apart from 0: beyond the noise floor, and its interval, if any, leaves 0 out."""
+        if self.value is None or abs(self.value) <= floor:
+            return False
+        return self.low is None or self.high is None or self.low > 0 or self.high < 0
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """ONE sentence with its uncertainty. `basis` says what it rests on: n, the interval, the control."""
+
+    sentence: str
+    estimate: Estimate | None = None
+    basis: str = ""
+
+
+class Figure(msgspec.Struct, frozen=True):
+    """A picture as data.
+
+    `name` becomes the file name; `title` is a sentence that says what is seen; `caption` how to read it (n, which
+    interval, what is grey); `alt` says it in words; `spec` is Vega-Lite with its data inside.
+    """
+
+    name: str
+    title: str
+    caption: str
+    spec: dict
+    alt: str
+
+    def __post_init__(self) -> None:
+        if not _SLUG.fullmatch(self.name):
+            raise ValueError(f"figure name {self.name!r} is no file name; use small letters, digits, - and _")
+
+
+class Column(msgspec.Struct, frozen=True):
+    """The head of a column."""
+
+    label: str
+    unit: str = ""
+
+
+Cell = Estimate | str | int | float | bool | None
+
+
+class Table(msgspec.Struct, frozen=True):
+    """Rows as long as `columns`; `title` is a sentence, `note` says how to read it and what was left out."""
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if bad := next((row for row in self.rows if len(row) != len(self.columns)), None):
+            raise ValueError(f"table {self.title!r} has {len(self.columns)} columns, but a row of {len(bad)}: {bad}")
+
+
+class Control(msgspec.Struct, frozen=True):
+    """What a comparison gave (matched random sites, the identity edit, ...) and how to read it."""
+
+    name: str
+    estimate: Estimate
+    reading: str
+
+
+class Exclusion(msgspec.Struct, frozen=True):
+    """What was asked for and not used, and why. Recorded, never dropped in silence."""
+
+    what: str
+    why: str
+
+
+def cell(value: Cell) -> str:
+    """A table cell as text.
+
+    >>> cell(Estimate(0.5, 0.25, 0.75)), cell(True), cell(None), cell(12), cell("L7.attn.h3")
+    ('0.50 [0.25, 0.75]', 'yes', '–', '12', 'L7.attn.h3')
+    """
+    if isinstance(value, str | Estimate):
+        return str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return number(value)

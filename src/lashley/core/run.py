@@ -1,0 +1,79 @@
+"""One pass of a model over one sequence of tokens, and who is who in it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from lashley.core.errors import BadSite
+from lashley.core.site import Site
+
+
+class EmbeddingNoise(msgspec.Struct, frozen=True):
+    """Gaussian noise on the subject's embeddings (ROME, Meng et al. 2022, section 2).
+
+    `sd` is in units of the residual stream entering layer 0; `seed` names the draw.
+    """
+
+    sd: float
+    seed: int
+
+
+class Run(msgspec.Struct, frozen=True):
+    """A sequence of tokens with the roles of its positions, and, if corrupted so, its embedding noise.
+
+    `begin` is the number of beginning-of-text tokens; `subject` the half-open span of the subject's tokens
+    ((0, 0): none). `text` is what a person would have typed.
+    """
+
+    text: str
+    tokens: tuple[int, ...]
+    begin: int = 0
+    subject: tuple[int, int] = (0, 0)
+    noise: EmbeddingNoise | None = None
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def role(self, position: int) -> str:
+        """The one role a position is listed under. Where roles coincide: final, subject_last, subject_first."""
+        first, stop = self.subject
+        if position == len(self) - 1:
+            return "final"
+        if position < self.begin:
+            return "begin"
+        if first <= position < stop:
+            return (
+                "subject_last" if position == stop - 1 else "subject_first" if position == first else "subject_middle"
+            )
+        return "relation"
+
+    def positions(self, role: str) -> tuple[int, ...]:
+        """Every position that has `role`; first, last and final may coincide.
+
+        >>> run = Run("The Eiffel Tower is", (1, 5, 6, 7, 8), begin=1, subject=(2, 4))
+        >>> run.positions("subject_last"), run.positions("relation"), run.positions("subject_middle")
+        ((3,), (1,), ())
+        """
+        first, stop = self.subject
+        if role == "final":
+            return (len(self) - 1,)
+        if role == "subject":
+            return tuple(range(first, stop))
+        if role in ("subject_first", "subject_last") and stop > first:
+            return (first if role == "subject_first" else stop - 1,)
+        return tuple(i for i in range(len(self)) if self.role(i) == role)
+
+    def resolve(self, site: Site) -> tuple[Site, ...]:
+        """`site` with its role or negative index replaced by indices from 0. Raises `BadSite`."""
+        at = site.position
+        if at is None:
+            return (site,)
+        if isinstance(at, str):
+            found = self.positions(at)
+            if not found:
+                raise BadSite(f"site {site}: {self.text!r} has no position in the role {at!r}; choose another role")
+        else:
+            found = (at + len(self) if at < 0 else at,)
+            if not 0 <= found[0] < len(self):
+                raise BadSite(f"site {site}: position {at} is outside {self.text!r}, which has {len(self)} tokens")
+        return tuple(msgspec.structs.replace(site, position=i) for i in found)

@@ -1,0 +1,93 @@
+"""Planned questions and their answers, held as columns.
+
+A `Sweep` is one prompt, one kind of edit, one readout, and any number of site sets: a million trials are one
+compact block. A `Trial` is one line of it, seen by a person; its key is derived, never stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from lashley.core.edit import Edit
+from lashley.core.readout import Readout
+from lashley.core.run import Run
+from lashley.core.site import Site, Sites
+
+_encode = msgspec.msgpack.Encoder(order="deterministic").encode
+
+
+class Sweep(msgspec.Struct, frozen=True):
+    """Trials that share everything but their sites.
+
+    `effect` says what is edited and how the answer is normalised:
+    restoration edits the corrupt run, R = (value - corrupt) / (clean - corrupt);
+    damage edits the clean run, D = (clean - value) / (clean - corrupt);
+    without a corrupt run the effect is clean - value, in the readout's unit.
+    `labels` are words for people and tables (relation, subject, template, ...); they do not enter the numbers.
+    """
+
+    clean: Run
+    corrupt: Run | None
+    effect: Literal["restoration", "damage"]
+    edits: tuple[Edit, ...]
+    sites: Sites
+    readout: Readout
+    labels: dict[str, str] = {}
+
+    @property
+    def run(self) -> Run:
+        """The run that is edited."""
+        return self.corrupt if self.effect == "restoration" and self.corrupt else self.clean
+
+    @property
+    def key(self) -> str:
+        """Hash of the whole block: what the ledger knows it by."""
+        return hashlib.blake2b(_encode(self), digest_size=16).hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.sites)
+
+    def __getitem__(self, index: int) -> Trial:
+        return Trial(self, index, self.sites[index])
+
+    def normalise(self, value, clean: float, corrupt: float | None):
+        """Restoration or damage as the protocol defines it (a share), or a difference where nothing is corrupt."""
+        if corrupt is None:
+            return clean - value
+        with np.errstate(divide="ignore", invalid="ignore"):
+            num = value - corrupt if self.effect == "restoration" else clean - value
+            return np.asarray(num) / (clean - corrupt)
+
+
+class Trial(msgspec.Struct, frozen=True):
+    """One planned question: the sweep's prompt, edits and readout at one site set."""
+
+    sweep: Sweep
+    index: int
+    sites: tuple[Site, ...]
+
+    @property
+    def key(self) -> str:
+        """Hash of all that can change the answer."""
+        frame = msgspec.structs.replace(self.sweep, sites=Sites.of([self.sites]), labels={})
+        return frame.key
+
+
+class Chunk(msgspec.Struct, frozen=True):
+    """Answers to the trials `start .. start + len(values)` of a sweep; immutable.
+
+    `clean` and `corrupt` are the readout of the unedited runs, from a plain forward pass; `noise_floor` the
+    largest change that an identity edit made at sites of this sweep, in the readout's unit.
+    """
+
+    sweep: str  # key
+    start: int
+    values: np.ndarray  # float64 [trials]
+    clean: float
+    corrupt: float | None
+    noise_floor: float
+    path: Literal["packed", "plain"]  # how it was computed

@@ -1,0 +1,158 @@
+"""Unedited runs: their activations, keys and values, by plain forward passes, kept for replay."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from lashley.core.run import EmbeddingNoise, Run
+from lashley.core.site import Kind
+from lashley.engine.attention import recording
+from lashley.engine.hooks import Arguments, hooked, listening
+from lashley.engine.model import Model
+
+
+@dataclass
+class Base:
+    """One unedited run: per kind, activations [layers, tokens, width] (resid: one layer more, the last being
+    what enters the final norm); keys and values [layers][kv heads, tokens, head width]."""
+
+    acts: dict[Kind, Tensor] = field(default_factory=dict)
+    keys: list[Tensor] = field(default_factory=list)
+    values: list[Tensor] = field(default_factory=list)
+
+    @property
+    def bytes(self) -> int:
+        return sum(t.nbytes for t in (*self.acts.values(), *self.keys, *self.values))
+
+
+@dataclass
+class Moments:
+    """Mean and standard deviation over reference positions, per role class: kind -> class -> [layers, width]."""
+
+    mean: dict[Kind, dict[str, Tensor]]
+    sd: dict[Kind, dict[str, Tensor]]
+
+
+def role_class(run: Run, position: int) -> str:
+    """The class whose mean stands in for a position: begin, subject_last, final or other."""
+    if position >= len(run) - 1:
+        return "final"
+    role = run.role(position)
+    return role if role in ("begin", "subject_last") else "other"
+
+
+class Captures:
+    """A bounded store of unedited runs, and of the arguments that each decoder layer received."""
+
+    def __init__(self, model: Model, budget: int = 1 << 30):
+        self.model = model
+        self.budget = budget
+        self._bases: dict[Run, Base] = {}
+        self._arguments: dict[int, list[Arguments]] = {}
+        self._moments: dict[tuple[tuple[Run, ...], tuple[Kind, ...]], Moments] = {}
+
+    def arguments(self, length: int) -> list[Arguments]:
+        """Per layer, the (args, kwargs) beyond the hidden state that a plain pass of this length received."""
+        if length not in self._arguments:
+            heard: list[Arguments] = []
+            with torch.no_grad(), listening(self.model.module, self.model.family, heard):
+                self.model.forward(torch.zeros(1, length, dtype=torch.long, device=self.model.device))
+            self._arguments[length] = heard
+        return self._arguments[length]
+
+    def get(self, runs: Sequence[Run], kinds: Iterable[Kind] = ()) -> list[Base]:
+        """The bases of `runs`, each with at least `kinds` (resid, keys and values always)."""
+        wanted = {"resid", *kinds}
+        found = {r: b for r in runs if (b := self._bases.get(r)) is not None and wanted <= b.acts.keys()}
+        missing: dict[int, list[Run]] = defaultdict(list)
+        for run in dict.fromkeys(runs):
+            if run not in found:
+                missing[len(run)].append(run)
+        for length, group in missing.items():
+            size = max(1, self.model.tokens_per_pass // length)
+            for i in range(0, len(group), size):
+                found |= self._forward(group[i : i + size], sorted(wanted))
+        if missing:
+            self._bases |= found
+            total = sum(b.bytes for b in self._bases.values())
+            while total > self.budget and len(self._bases) > len(found):
+                total -= self._bases.pop(next(iter(self._bases))).bytes
+        return [found[run] for run in runs]
+
+    @torch.no_grad()
+    def _forward(self, runs: list[Run], kinds: list[Kind]) -> dict[Run, Base]:
+        layers = len(self.model.blocks)
+        acts: dict[Kind, list[Tensor]] = {k: [] for k in kinds}
+        on = {}
+        for kind in kinds:
+            for layer in range(layers + (kind == "resid")):
+                on[layer, kind] = partial(_append, acts[kind])
+
+        def enter(x: Tensor) -> Tensor:
+            x = add_embedding_noise(x, runs)
+            _append(acts["resid"], x)
+            return x
+
+        on[0, "resid"] = enter
+        store: dict[int, tuple[Tensor, Tensor]] = {}
+        ids = torch.tensor([r.tokens for r in runs], device=self.model.device)
+        with hooked(self.model.module, self.model.family, on), recording(store):
+            self.model.forward(ids)
+        stacked = {k: torch.stack(v, 1) for k, v in acts.items()}  # [runs, layers, tokens, width]
+        return {
+            run: Base(
+                {k: v[i] for k, v in stacked.items()},
+                [store[la][0][i] for la in sorted(store)],
+                [store[la][1][i] for la in sorted(store)],
+            )
+            for i, run in enumerate(runs)
+        }
+
+    def moments(self, reference: tuple[Run, ...], kinds: Iterable[Kind]) -> Moments:
+        """Means and standard deviations over the reference runs, by role class. A class without positions in
+        the reference takes those of `other`."""
+        kinds = tuple(sorted(set(kinds)))
+        if (reference, kinds) not in self._moments:
+            bases = self.get(reference, kinds)
+            mean: dict[Kind, dict[str, Tensor]] = {k: {} for k in kinds}
+            sd: dict[Kind, dict[str, Tensor]] = {k: {} for k in kinds}
+            where = defaultdict(list)
+            for i, run in enumerate(reference):
+                for at in range(len(run)):
+                    where[role_class(run, at)].append((i, at))
+            for name in ("begin", "subject_last", "final", "other"):
+                spots = where[name] or where["other"] or where["final"]
+                for kind in kinds:
+                    values = torch.stack([bases[i].acts[kind][:, at] for i, at in spots])  # [n, layers, width]
+                    mean[kind][name] = values.mean(0)
+                    sd[kind][name] = values.std(0, correction=0)
+            self._moments[reference, kinds] = Moments(mean, sd)
+        return self._moments[reference, kinds]
+
+
+def _append(store: list[Tensor], x: Tensor) -> None:
+    store.append(x.detach().clone())
+
+
+def add_embedding_noise(x: Tensor, runs: Sequence[Run]) -> Tensor:
+    """Residual stream entering layer 0, [runs, tokens, width], with each run's noise on its subject."""
+    if not any(r.noise for r in runs):
+        return x
+    x = x.clone()
+    for i, run in enumerate(runs):
+        if run.noise:
+            x[i, slice(*run.subject)] += embedding_noise(run, run.noise, x.shape[-1]).to(x)
+    return x
+
+
+def embedding_noise(run: Run, noise: EmbeddingNoise, width: int) -> Tensor:
+    """The draw [subject tokens, width] that `noise` names; the same on every machine and in every batch."""
+    generator = torch.Generator().manual_seed(noise.seed)
+    start, stop = run.subject
+    return noise.sd * torch.randn(stop - start, width, generator=generator)

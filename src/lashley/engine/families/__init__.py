@@ -1,0 +1,46 @@
+"""One file an architecture: where in a decoder layer the canonical sites are.
+
+A family is found by its file name, which is the `model_type` of the Hugging Face config.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from dataclasses import dataclass
+
+from lashley.core.errors import UnknownFamily
+
+
+@dataclass(frozen=True)
+class Family:
+    """Dotted module paths; those of sub-layers start at one decoder layer.
+
+    `heads` and `neurons` name the output projections of attention and MLP: what enters them is the site.
+    `attn` and `mlp` name the modules whose output is added to the residual stream.
+    `packed` says whether attention goes through transformers' `AttentionInterface`.
+    """
+
+    layers: str = "model.layers"
+    norm: str = "model.norm"
+    heads: str = "self_attn.o_proj"
+    attn: str = "self_attn.o_proj"
+    neurons: str = "mlp.down_proj"
+    mlp: str = "mlp.down_proj"
+    packed: bool = True
+
+
+def known() -> list[str]:
+    """The model types that have an adapter."""
+    return sorted(m.name for m in pkgutil.iter_modules(__path__))
+
+
+def family(model_type: str) -> Family:
+    """The adapter of a model type (`gemma3_text` is `gemma3`). Raises `UnknownFamily`."""
+    model_type = model_type.removesuffix("_text")
+    if model_type not in known():
+        raise UnknownFamily(
+            f"{model_type!r} has no adapter (there are: {', '.join(known())}); "
+            f"add src/lashley/engine/families/{model_type}.py, after llama.py"
+        )
+    return importlib.import_module(f"{__name__}.{model_type}").FAMILY

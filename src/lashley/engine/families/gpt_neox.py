@@ -1,0 +1,12 @@
+"""GPT-NeoX (Pythia): attention and MLP read the same residual stream in parallel, rotary on part of each head."""
+
+from lashley.engine.families import Family
+
+FAMILY = Family(
+    layers="gpt_neox.layers",
+    norm="gpt_neox.final_layer_norm",
+    heads="attention.dense",
+    attn="attention.dense",
+    neurons="mlp.dense_4h_to_h",
+    mlp="mlp.dense_4h_to_h",
+)

@@ -1,0 +1,76 @@
+"""The one place that touches hooks: functions on activations at canonical sites, undone on the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+from lashley.core.site import Kind
+from lashley.engine.families import Family
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+OnSite = Callable[[Tensor], Tensor | None]  # activation [..., width] -> its replacement, or None to leave it
+
+
+def blocks_of(model: nn.Module, family: Family) -> list[nn.Module]:
+    """The decoder layers, first to last."""
+    return list(model.get_submodule(family.layers).children())
+
+
+def final_norm(model: nn.Module, family: Family) -> nn.Module:
+    return model.get_submodule(family.norm)
+
+
+@contextmanager
+def listening(model: nn.Module, family: Family, heard: list[Arguments]) -> Iterator[None]:
+    """Append to `heard` what each decoder layer receives beside its hidden state, layer by layer."""
+
+    def hear(module, args, kwargs):
+        heard.append((args[1:], {k: v for k, v in kwargs.items() if k != "hidden_states"}))
+
+    with ExitStack() as stack:
+        for block in blocks_of(model, family):
+            stack.callback(block.register_forward_pre_hook(hear, with_kwargs=True).remove)
+        yield
+
+
+@contextmanager
+def hooked(model: nn.Module, family: Family, on: Mapping[tuple[int, Kind], OnSite]) -> Iterator[None]:
+    """Apply `on[layer, kind]` to that activation in every forward pass inside the `with`.
+
+    Sites: resid [.., width] entering a layer (layer = number of layers: entering the final norm); attn and mlp
+    [.., width] as added to the residual stream; head [.., heads * head width] and neuron [.., neurons] entering
+    the output projections.
+    """
+    blocks = blocks_of(model, family)
+    with ExitStack() as stack:
+        for (layer, kind), fn in on.items():
+            if kind == "resid":
+                module = blocks[layer] if layer < len(blocks) else final_norm(model, family)
+                handle = module.register_forward_pre_hook(_first_input(fn), with_kwargs=True)
+            elif kind in ("attn", "mlp"):
+                module = blocks[layer].get_submodule(family.attn if kind == "attn" else family.mlp)
+                handle = module.register_forward_hook(_output(fn))
+            else:
+                module = blocks[layer].get_submodule(family.heads if kind == "head" else family.neurons)
+                handle = module.register_forward_pre_hook(_first_input(fn), with_kwargs=True)
+            stack.callback(handle.remove)
+        yield
+
+
+def _first_input(fn: OnSite):
+    def hook(module, args, kwargs):
+        if args:
+            new = fn(args[0])
+            return None if new is None else ((new, *args[1:]), kwargs)
+        new = fn(kwargs["hidden_states"])
+        return None if new is None else (args, {**kwargs, "hidden_states": new})
+
+    return hook
+
+
+def _output(fn: OnSite):
+    return lambda module, args, output: fn(output)

@@ -1,0 +1,169 @@
+"""From sweeps to packs: which rows are computed together, from which layer and position on.
+
+A row is one pass: a trial under one variant of its readout (an answer of several tokens needs the target's
+and the foil's continuation). Rows of any length, from any prompt, share a pack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from lashley.core.edit import Identity
+from lashley.core.run import Run
+from lashley.core.site import Sites
+from lashley.core.trial import Sweep
+from lashley.engine.readouts import variants
+
+IDENTITIES = 3  # identity edits a piece, at its first, middle and last trial's sites
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Trials `start .. stop` of sweep number `sweep`."""
+
+    sweep: int
+    start: int
+    stop: int
+
+
+@dataclass
+class Rows:
+    """Columns over the rows of a pack, sorted by (length, prefix, layer); `runs` are the distinct base runs.
+
+    layer: first edited layer. prefix: first computed position. piece, variant, trial: what is asked
+    (trial counts from the piece's start). identity: write back what is there.
+    Of every single edit: row, layer, kind, unit, position, edit, as int64 [6, edits] in `edits`.
+    """
+
+    runs: list[Run]
+    base: np.ndarray
+    length: np.ndarray
+    prefix: np.ndarray
+    layer: np.ndarray
+    piece: np.ndarray
+    variant: np.ndarray
+    trial: np.ndarray
+    identity: np.ndarray
+    edits: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.base)
+
+
+def packs(
+    sweeps: Sequence[Sweep],
+    tokens: int,
+    answered: Mapping[str, Sequence[tuple[int, int]]] = {},
+    prefixes: bool = True,
+) -> Iterator[list[Piece]]:
+    """Cut the sweeps, in order, into packs of about `tokens` tokens, leaving out trials already `answered`.
+
+    The cuts do not depend on what is answered, so that a resumed study computes the same packs.
+    """
+    pack: list[Piece] = []
+    room = tokens
+    for number, sweep in enumerate(sweeps):
+        cost = trial_tokens(sweep, prefixes)
+        start = 0
+        while start < len(sweep):
+            fits = int(np.searchsorted(np.cumsum(cost[start:]), room, side="right"))
+            if fits == 0 and pack:
+                yield from _subtract(pack, sweeps, answered)
+                pack, room = [], tokens
+                continue
+            stop = min(len(sweep), start + max(1, fits))
+            pack.append(Piece(number, start, stop))
+            room -= int(cost[start:stop].sum())
+            start = stop
+    yield from _subtract(pack, sweeps, answered)
+
+
+def _subtract(pack: list[Piece], sweeps: Sequence[Sweep], answered) -> Iterator[list[Piece]]:
+    left: list[Piece] = []
+    for piece in pack:
+        todo = [piece]
+        for a, b in answered.get(sweeps[piece.sweep].key, ()) if answered else ():
+            todo = [
+                replace(p, start=lo, stop=hi)
+                for p in todo
+                for lo, hi in ((p.start, min(p.stop, a)), (max(p.start, b), p.stop))
+                if lo < hi
+            ]
+        left += todo
+    if left:
+        yield left
+
+
+def trial_tokens(sweep: Sweep, prefixes: bool = True) -> np.ndarray:
+    """Tokens that each trial computes, all variants together, int64 [trials]."""
+    first = _first(sweep, prefixes)[1]
+    return np.sum([len(v.run) - first for v in variants(sweep.readout, sweep.run)], axis=0)
+
+
+def _first(sweep: Sweep, prefixes: bool) -> tuple[np.ndarray, np.ndarray]:
+    """First edited layer and first position to compute, of each trial."""
+    layer, _, _, position, _ = sweep.sites.table
+    starts = sweep.sites.bounds[:-1]
+    from_layer = np.minimum.reduceat(layer, starts)
+    reads_all = variants(sweep.readout, sweep.run)[0].reads[0] == 0
+    if not prefixes or reads_all:
+        return from_layer, np.zeros_like(from_layer)
+    return from_layer, np.maximum(np.minimum.reduceat(position, starts), 0)
+
+
+def rows(pieces: Sequence[Piece], sweeps: Sequence[Sweep], prefixes: bool = True) -> Rows:
+    """Lay out the rows of one pack."""
+    runs: dict[Run, int] = {}
+    columns: list[np.ndarray] = []
+    edits: list[np.ndarray] = []
+    count = 0
+    for number, piece in enumerate(pieces):
+        sweep = sweeps[piece.sweep]
+        n = piece.stop - piece.start
+        same = np.unique(np.linspace(0, n - 1, IDENTITIES).astype(int))
+        layer, prefix = (x[piece.start : piece.stop] for x in _first(sweep, prefixes))
+        trial = np.concatenate([np.arange(n), same])
+        identity = np.arange(len(trial)) >= n
+        for v, variant in enumerate(variants(sweep.readout, sweep.run)):
+            base = runs.setdefault(variant.run, len(runs))
+            columns.append(
+                np.stack(
+                    np.broadcast_arrays(
+                        base, len(variant.run), prefix[trial], layer[trial], number, v, trial, identity
+                    )
+                )
+            )
+            edits.append(_edits(sweep, piece.start + trial, identity, len(variant.run), count))
+            count += len(trial)
+    base, length, prefix, layer, piece_, variant_, trial, identity = np.concatenate(columns, 1)
+    order = np.lexsort((layer, prefix, length))
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    flat = np.concatenate(edits, 1)
+    flat[0] = place[flat[0]]
+    columns_ = (x[order] for x in (base, length, prefix, layer, piece_, variant_, trial))
+    return Rows(list(runs), *columns_, identity[order].astype(bool), flat)
+
+
+def _edits(sweep: Sweep, trial: np.ndarray, identity: np.ndarray, length: int, first_row: int) -> np.ndarray:
+    """Single edits of these trials as [6, edits]; sites at all positions become one edit a position."""
+    bounds, table = sweep.sites.bounds, sweep.sites.table.astype(np.int64)
+    sizes = bounds[trial + 1] - bounds[trial]
+    row = np.repeat(np.arange(len(trial)), sizes)
+    within = np.arange(len(row)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    layer, kind, unit, position, edit = table[:, bounds[trial][row] + within]
+    edit = np.where(identity[row], -1, edit)
+    every = position == Sites.ALL
+    times = np.where(every, length, 1)
+    out = np.repeat(np.stack([row + first_row, layer, kind, unit, position, edit]), times, axis=1)
+    step = np.arange(out.shape[1]) - np.repeat(np.cumsum(times) - times, times)
+    out[4] = np.where(out[4] == Sites.ALL, step, out[4])
+    return out
+
+
+def edit_of(sweep: Sweep, index: int):
+    """The sweep's edit by number; -1 is the identity that measures the noise floor."""
+    return Identity() if index < 0 else sweep.edits[index]

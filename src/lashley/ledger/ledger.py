@@ -1,0 +1,319 @@
+"""One study folder: `spec.json`, `ledger.sqlite`, `arrays/*.safetensors`. Measurements go in, and never change."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+import sqlite3
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+import numpy as np
+import safetensors.numpy
+
+from lashley.core.errors import BadModel, BrokenStudy, StudyConflict
+from lashley.core.trial import Chunk, Sweep
+from lashley.ledger import database, spec
+from lashley.ledger.files import replacing
+from lashley.ledger.spec import Spec, difference
+from lashley.ledger.trouble import explained
+
+SPEC, LEDGER, ARRAYS = "spec.json", "ledger.sqlite", "arrays"
+_NAME = re.compile(r"\w[\w.-]*")
+
+
+class Exclusion(msgspec.Struct, frozen=True):
+    """A fact that was not measured, and why; in one template, or ("") in all."""
+
+    relation: str
+    subject: str
+    object: str
+    template: str
+    reason: str
+
+
+class Frame(msgspec.Struct, frozen=True):
+    """What a sweep's values are read against, in the readout's unit.
+
+    `noise_floor` is the largest of the sweep's chunks. Where clean or corrupt runs came out differently from chunk
+    to chunk (a study resumed on another machine), the first counts, and the floor is at least their spread.
+    """
+
+    clean: float
+    corrupt: float | None
+    noise_floor: float
+
+    @classmethod
+    def of(cls, chunks: Sequence[Chunk]) -> Frame:
+        """The frame of one sweep's chunks (at least one)."""
+        clean = [c.clean for c in chunks]
+        corrupt = [c.corrupt for c in chunks if c.corrupt is not None]
+        spread = [max(v) - min(v) for v in (clean, corrupt) if len(set(v)) > 1]
+        return cls(
+            clean[0], corrupt[0] if corrupt else None, max(*spread, *(c.noise_floor for c in chunks), 0.0)
+        )
+
+
+class Ledger:
+    """The store of one study. Use it as a context manager, in one thread; any number of processes may have it open.
+
+    Every method raises `BrokenStudy` where the disk or the folder fails, and what was committed stays.
+    """
+
+    def __init__(self, folder: Path, spec: Spec, db: sqlite3.Connection) -> None:
+        self.folder = folder
+        self.spec = spec
+        self._db = db
+
+    @classmethod
+    def create(cls, folder: str | Path, spec: Spec) -> Self:
+        """Begin a study in a folder that is new, empty, or was left by a creation that did not finish.
+
+        Raises `StudyConflict` where there is a study already, or anything else.
+        """
+        folder = Path(folder)
+        if not _establish(folder, spec):
+            raise StudyConflict(f"{folder} is a study already; open it, or use another --study folder")
+        return cls.open(folder)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Self:
+        """Open a study. Raises `BrokenStudy`, or `StudyConflict` where a newer lashley made it."""
+        folder = Path(folder)
+        with explained(folder):
+            if not folder.is_dir():
+                raise BrokenStudy(f"{folder} is not a study: there is no such folder; check the path")
+            if not (folder / SPEC).exists():
+                raise BrokenStudy(
+                    f"{folder} is not a study: it has no {SPEC}; check the path, or, if the study was never begun, "
+                    "run its command again"
+                )
+        return cls(folder, spec.read(folder / SPEC), database.connect(folder / LEDGER))
+
+    @classmethod
+    def open_or_create(cls, folder: str | Path, spec: Spec) -> Self:
+        """Open the study that `spec` describes, or begin it. Raises `StudyConflict` where the folder has another."""
+        folder = Path(folder)
+        _establish(folder, spec)
+        ledger = cls.open(folder)
+        if apart := difference(ledger.spec, spec):
+            ledger.close()
+            raise StudyConflict(
+                f"{folder} was made with {apart}; use another --study folder, or the same parameters"
+            )
+        return ledger
+
+    def close(self) -> None:
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- what is asked ---------------------------------------------------------------------------------------
+
+    def plan(self, sweeps: Iterable[Sweep]) -> None:
+        """Record sweeps in order, in one transaction; those that are planned already are passed over."""
+        known = set(self.keys())
+        new: dict[str, tuple[str, int, bytes]] = {}
+        for sweep in sweeps:
+            if (key := sweep.key) not in known and key not in new:
+                new[key] = (key, len(sweep), zlib.compress(msgspec.msgpack.encode(sweep), 1))
+        with self._writing():
+            self._db.executemany("INSERT INTO sweeps (key, trials, spec) VALUES (?, ?, ?)", new.values())
+
+    def keys(self) -> list[str]:
+        """Keys of the planned sweeps, in order."""
+        return [key for (key,) in self._rows("SELECT key FROM sweeps ORDER BY id")]
+
+    def sweep(self, key: str) -> Sweep:
+        """A planned sweep. Raises `KeyError`."""
+        rows = self._rows("SELECT spec FROM sweeps WHERE key = ?", key)
+        if not rows:
+            raise KeyError(key)
+        with explained(self.folder / LEDGER):
+            return msgspec.msgpack.decode(zlib.decompress(rows[0][0]), type=Sweep)
+
+    def sweeps(self) -> Iterator[Sweep]:
+        """The planned sweeps, in order, read one at a time."""
+        return (self.sweep(key) for key in self.keys())
+
+    def __len__(self) -> int:
+        """How many sweeps are planned."""
+        return self._rows("SELECT count(*) FROM sweeps")[0][0]
+
+    def __bool__(self) -> bool:
+        return True
+
+    # -- what is answered ------------------------------------------------------------------------------------
+
+    def progress(self) -> tuple[int, int]:
+        """Trials answered, and trials planned."""
+        return self._rows(
+            "SELECT (SELECT coalesce(sum(stop - start), 0) FROM chunks), (SELECT coalesce(sum(trials), 0) FROM sweeps)"
+        )[0]
+
+    def answered(self) -> dict[str, list[tuple[int, int]]]:
+        """For every planned sweep the half-open ranges of trials that are answered, in order, as few as can be."""
+        done: dict[str, list[tuple[int, int]]] = {key: [] for key in self.keys()}
+        query = "SELECT key, start, stop FROM chunks JOIN sweeps ON id = sweep ORDER BY sweep, start"
+        for key, start, stop in self._rows(query):
+            ranges = done.setdefault(key, [])
+            if ranges and ranges[-1][1] == start:
+                start, _ = ranges.pop()
+            ranges.append((start, stop))
+        return done
+
+    def commit(self, chunks: Sequence[Chunk]) -> None:
+        """Store answers in one transaction: all are on the disk when this returns, or none.
+
+        Raises `StudyConflict` where a trial has an answer already or is not planned, and `BadModel` where an
+        unedited run has none (NaN): there is nothing to compare with.
+        """
+        for chunk in chunks:
+            if any(math.isnan(x) for x in (chunk.clean, chunk.corrupt or 0.0, chunk.noise_floor)):
+                raise BadModel(
+                    "the model's unedited run gives NaN, so that no edit of it can be judged; use --dtype float32"
+                )
+        rows = [
+            (c.sweep, c.start, c.start + len(c.values), np.asarray(c.values, "<f8").tobytes())
+            + (float(c.clean), None if c.corrupt is None else float(c.corrupt), float(c.noise_floor), c.path)
+            for c in chunks
+            if len(c.values)
+        ]
+        with self._writing():
+            self._db.executemany(
+                'INSERT INTO chunks (sweep, start, stop, "values", clean, corrupt, noise_floor, path) '
+                "VALUES ((SELECT id FROM sweeps WHERE key = ?), ?, ?, ?, ?, ?, ?, ?)",
+                rows,
+            )
+
+    def chunks(self, key: str) -> list[Chunk]:
+        """The answers to a sweep as they were committed, in the order of its trials."""
+        query = (
+            'SELECT start, "values", clean, corrupt, noise_floor, path '
+            "FROM chunks WHERE sweep = (SELECT id FROM sweeps WHERE key = ?) ORDER BY start"
+        )
+        return [
+            Chunk(key, start, np.frombuffer(values, "<f8"), *rest)
+            for start, values, *rest in self._rows(query, key)
+        ]
+
+    def values(self, key: str) -> np.ndarray:
+        """The answers to a sweep, float64 [trials] in the readout's unit; NaN where there is none yet."""
+        rows = self._rows("SELECT trials FROM sweeps WHERE key = ?", key)
+        if not rows:
+            raise KeyError(key)
+        values = np.full(rows[0][0], np.nan)
+        for chunk in self.chunks(key):
+            values[chunk.start : chunk.start + len(chunk.values)] = chunk.values
+        return values
+
+    def frame(self, key: str) -> Frame | None:
+        """The sweep's unedited readouts and noise floor, or None while nothing is answered."""
+        chunks = self.chunks(key)
+        return Frame.of(chunks) if chunks else None
+
+    # -- what is kept beside it ------------------------------------------------------------------------------
+
+    def exclude(self, exclusions: Iterable[Exclusion]) -> None:
+        """Record what is not measured; of several reasons for one thing the first counts."""
+        rows = [msgspec.structs.astuple(e) for e in exclusions]
+        with self._writing():
+            self._db.executemany(
+                "INSERT INTO exclusions (relation, subject, object, template, reason) VALUES (?, ?, ?, ?, ?)",
+                rows,
+            )
+
+    def exclusions(self) -> list[Exclusion]:
+        """What is not measured, in the order it was recorded."""
+        query = "SELECT relation, subject, object, template, reason FROM exclusions ORDER BY id"
+        return list(itertools.starmap(Exclusion, self._rows(query)))
+
+    def note(self, key: str, value: Any) -> None:
+        """Keep a value (anything that JSON can say) beside the measurements; the last one under a key counts."""
+        with self._writing():
+            self._db.execute(
+                "INSERT INTO notes (key, value) VALUES (?, ?)", (key, msgspec.json.encode(value).decode())
+            )
+
+    def notes(self) -> dict[str, Any]:
+        """The last value under each key."""
+        with explained(self.folder / LEDGER):
+            return {
+                k: msgspec.json.decode(v) for k, v in self._rows("SELECT key, value FROM notes ORDER BY id")
+            }
+
+    def put_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """Write `arrays/NAME.safetensors`, whole or not at all; an earlier one of that name is replaced."""
+        data = safetensors.numpy.save({key: np.asarray(a, order="C") for key, a in arrays.items()})
+        path = self._array_path(name)
+        with explained(path.parent):
+            path.parent.mkdir(exist_ok=True)
+        with replacing(path) as draft:
+            draft.write_bytes(data)
+
+    def arrays(self, name: str) -> dict[str, np.ndarray]:
+        """Read `arrays/NAME.safetensors`. Raises `BrokenStudy` where it is missing or damaged."""
+        path = self._array_path(name)
+        with explained(path):
+            return safetensors.numpy.load(path.read_bytes())
+
+    def array_names(self) -> list[str]:
+        """Names that `arrays` can read, sorted."""
+        return sorted(p.stem for p in (self.folder / ARRAYS).glob("[!.]*.safetensors"))
+
+    def _array_path(self, name: str) -> Path:
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"arrays {name!r}: write letters, digits, _, - and .")
+        return self.folder / ARRAYS / f"{name}.safetensors"
+
+    def _rows(self, query: str, *values: Any) -> list[Any]:
+        with explained(self.folder / LEDGER):
+            return self._db.execute(query, values).fetchall()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        with explained(self.folder / LEDGER), database.writing(self._db):
+            yield
+
+
+def _establish(folder: Path, heading: Spec) -> bool:
+    """Make `folder` a study unless it is one; whether it was made here.
+
+    `spec.json` comes last and makes it one. The database's lock lets one process do so at a time. A folder that was
+    left half-made holds an empty ledger and drafts, and is finished. Anything else is refused.
+    """
+    with explained(folder):
+        if (folder / SPEC).exists():
+            return False
+        folder.mkdir(parents=True, exist_ok=True)
+        if strangers := sorted(p.name for p in folder.iterdir() if not p.name.startswith((".", LEDGER))):
+            if SPEC in strangers:
+                return False
+            raise StudyConflict(
+                f"{folder} holds other things ({strangers[0]}) and no study; use another --study folder"
+            )
+        db = database.connect(folder / LEDGER, new=True)
+        try:
+            with database.writing(db):
+                if (folder / SPEC).exists():
+                    return False
+                if db.execute("SELECT count(*) FROM sweeps").fetchone()[0]:
+                    raise BrokenStudy(
+                        f"{folder} holds measurements, but its {SPEC} is missing; put back a copy of it, "
+                        "or use another --study folder"
+                    )
+                for draft in folder.glob(f".{SPEC}.*.tmp"):
+                    draft.unlink()
+                spec.write(folder / SPEC, heading)
+                return True
+        finally:
+            db.close()

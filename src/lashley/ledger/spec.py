@@ -1,0 +1,97 @@
+"""What a study is: the question, the model, and everything that was fixed before anything was measured."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from lashley.core.errors import StudyConflict
+from lashley.ledger.files import replacing
+from lashley.ledger.trouble import explained
+
+SCHEMA = 1
+_ABSENT = msgspec.UNSET
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Spec(msgspec.Struct, frozen=True):
+    """The frozen heading of a study, as it stands in `spec.json`.
+
+    `model` holds `name`, `weights` and `tokenizer` (hashes), `family`, `dtype`, `device` and the anatomy.
+    `versions` holds those of lashley, torch, transformers, python and platform. `created` is ISO 8601, UTC.
+    """
+
+    experiment: str
+    params: dict[str, Any]
+    question: dict[str, Any]
+    model: dict[str, Any]
+    versions: dict[str, str]
+    command: str
+    created: str = msgspec.field(default_factory=_now)
+    schema: int = SCHEMA
+
+    def identity(self) -> dict[str, Any]:
+        """What makes two studies the same one, as plain JSON data; names, devices and versions may differ."""
+        model = {part: self.model.get(part) for part in ("weights", "tokenizer", "dtype")}
+        whole = {
+            "experiment": self.experiment,
+            "model": model,
+            "question": self.question,
+            "params": self.params,
+        }
+        return msgspec.json.decode(msgspec.json.encode(whole))
+
+
+def difference(made: Spec, now: Spec) -> str | None:
+    """The first thing that sets two studies apart, or None.
+
+    >>> made = Spec("locate", {"edit": "zero"}, {}, {}, {}, "")
+    >>> difference(made, Spec("locate", {"edit": "mean"}, {}, {}, {}, ""))
+    "params.edit = 'zero', now 'mean'"
+    """
+    return _first(made.identity(), now.identity(), "")
+
+
+def _first(made: Any, now: Any, at: str) -> str | None:
+    if isinstance(made, dict) and isinstance(now, dict):
+        parts = ((f"{at}.{k}".lstrip("."), made.get(k, _ABSENT), now.get(k, _ABSENT)) for k in made | now)
+        return next((line for name, a, b in parts if (line := _first(a, b, name))), None)
+    if type(made) is type(now) and isinstance(made, list) and len(made) == len(now):
+        parts = ((f"{at}[{i}]", a, b) for i, (a, b) in enumerate(zip(made, now, strict=True)))
+        return next((line for name, a, b in parts if (line := _first(a, b, name))), None)
+    if made == now and isinstance(made, bool) == isinstance(now, bool):
+        return None
+    return f"{at} = {_short(made)}, now {_short(now)}"
+
+
+def _short(value: Any) -> str:
+    text = "nothing" if value is _ABSENT else repr(value)
+    return text if len(text) <= 60 else f"{text[:45]}…{text[-14:]}"
+
+
+def read(path: Path) -> Spec:
+    """The spec in a `spec.json`. Raises `BrokenStudy`, or `StudyConflict` where it is of a newer lashley."""
+    with explained(path):
+        data = path.read_bytes()
+        schema = msgspec.json.decode(data, type=_Schema).schema
+        if schema > SCHEMA:
+            raise StudyConflict(
+                f"{path} has schema {schema}, and this lashley knows {SCHEMA}; update lashley to open it"
+            )
+        return msgspec.json.decode(data, type=Spec)
+
+
+def write(path: Path, spec: Spec) -> None:
+    """Write a `spec.json` for people to read: whole, or not at all."""
+    with replacing(path) as draft:
+        draft.write_bytes(msgspec.json.format(msgspec.json.encode(spec), indent=2) + b"\n")
+
+
+class _Schema(msgspec.Struct):
+    schema: int = SCHEMA

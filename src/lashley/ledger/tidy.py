@@ -1,0 +1,290 @@
+"""A study as one tidy table, a row a measurement, and files of it that lose nothing.
+
+Everything here is a column operation: a million trials are a few seconds, and no row is ever a Python object.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lashley.core import edit, readout
+from lashley.core.errors import LashleyError
+from lashley.core.run import Run
+from lashley.core.site import KINDS, ROLES, Site, Sites
+from lashley.core.trial import Sweep
+from lashley.ledger.files import replacing
+from lashley.ledger.ledger import Frame, Ledger
+
+COLUMNS = (
+    *("experiment", "model", "relation", "subject", "object", "foil", "template", "prompt"),
+    *("site", "layer", "kind", "unit", "position", "role", "token"),
+    *(
+        "edit",
+        "corruption",
+        "readout",
+        "value",
+        "effect",
+        "clean",
+        "corrupt",
+        "noise_floor",
+        "seed",
+        "excluded",
+    ),
+    *("language", "register", "split", "pair", "window", "control", "sweep", "trial"),
+)
+LONGEST = 64  # sites of one trial that the column `site` spells out
+
+_LABELS = (
+    *("relation", "subject", "object", "foil", "template", "corruption", "seed"),
+    *("language", "register", "split", "pair", "window", "control"),
+)
+_WORDS = ("experiment", "model", *_LABELS, "prompt", "edit", "readout", "sweep")
+_ROLES = ("all", *ROLES)
+_NONE = Sites.ALL  # "no such number" in a column of integers, as it is for positions
+_TEXT = pa.large_string()
+
+Format = Literal["parquet", "csv", "json"]
+
+
+def table(ledger: Ledger) -> pd.DataFrame:
+    """Every measurement of a study as a row, with `COLUMNS`, in the order of planning; then the excluded facts.
+
+    `value`, `clean`, `corrupt` and `noise_floor` are in the readout's unit, `effect` as `Sweep.normalise` has it.
+    Words are categorical, integers nullable. Of a set of sites, layer, kind, unit, position, role and token are
+    given where all its sites share them. Trials without an answer have no row.
+    """
+    tokens = _Codes()
+    blocks: list[_Block] = []
+    fixed: dict[str, str | None] = {
+        "experiment": ledger.spec.experiment,
+        "model": ledger.spec.model.get("name"),
+    }
+    for key in ledger.keys():
+        if chunks := ledger.chunks(key):
+            sweep = ledger.sweep(key)
+            trials = np.concatenate([np.arange(c.start, c.start + len(c.values)) for c in chunks])
+            values = np.concatenate([c.values for c in chunks])
+            blocks.append(_measured(sweep, trials, values, Frame.of(chunks), tokens, {**fixed, "sweep": key}))
+    for excluded in ledger.exclusions():
+        words = {name: word or None for name, word in msgspec.structs.asdict(excluded).items()}
+        blocks.append(_Block({**words, **fixed}, **_NOTHING))
+    if not blocks:
+        return _frame([_Block({}, **_NOTHING)], tokens).iloc[:0]
+    return _frame(blocks, tokens)
+
+
+class _Codes(dict[str, int]):
+    """Words, numbered from 0 as they come."""
+
+    def __missing__(self, word: str) -> int:
+        self[word] = number = len(self)
+        return number
+
+
+class _Block(NamedTuple):
+    """Rows that share their words: `words`, three numbers, and columns [rows] of the rest."""
+
+    words: dict[str, str | None]
+    clean: float
+    corrupt: float
+    noise_floor: float
+    value: np.ndarray  # float64
+    effect: np.ndarray  # float64
+    site: pa.Array
+    layer: np.ndarray  # this and the following int, _NONE where there is no one number
+    unit: np.ndarray
+    position: np.ndarray
+    kind: np.ndarray  # codes of KINDS
+    role: np.ndarray  # codes of _ROLES
+    token: np.ndarray  # codes of the table's tokens
+    trial: np.ndarray
+
+
+_NAN, _MISSING = np.array([np.nan]), np.array([_NONE])
+_NOTHING: dict[str, Any] = {
+    **dict.fromkeys(("clean", "corrupt", "noise_floor"), np.nan),
+    **dict.fromkeys(("value", "effect"), _NAN),
+    **dict.fromkeys(("layer", "unit", "position", "kind", "role", "token", "trial"), _MISSING),
+    "site": pa.nulls(1, _TEXT),
+}
+
+
+def _measured(
+    sweep: Sweep,
+    trials: np.ndarray,
+    values: np.ndarray,
+    frame: Frame,
+    tokens: _Codes,
+    words: dict[str, str | None],
+) -> _Block:
+    """The answered `trials` (int64 [rows], with their values) of a sweep."""
+    run = sweep.run
+    words |= {name: sweep.labels.get(name) for name in _LABELS}
+    words |= {"prompt": run.text, "readout": readout.name(sweep.readout)}
+    words |= {"edit": edit.name(sweep.edits[0]) if sweep.edits else None}
+    columns, sizes = _chosen(sweep.sites, trials)
+    starts = np.cumsum(sizes) - sizes
+    layer, kind, unit, position = (_shared(column, starts) for column in columns)
+    role, token = _lookups(run, sweep.labels.get("tokens"), tokens)
+    at = np.where(columns[3] == _NONE, 0, columns[3] + 1)
+    return _Block(
+        words,
+        frame.clean,
+        math.nan if frame.corrupt is None else frame.corrupt,
+        frame.noise_floor,
+        values,
+        np.asarray(sweep.normalise(values, frame.clean, frame.corrupt), np.float64),
+        _site_texts(columns, sizes),
+        layer,
+        np.where((unit < 0) | (kind == _NONE), _NONE, unit),
+        position,
+        kind,
+        _shared(role[at], starts),
+        token[np.where(position == _NONE, 0, position + 1)],
+        trials,
+    )
+
+
+def _chosen(sites: Sites, trials: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of the chosen trials: layer, kind, unit, position as int32 [4, sites], and sizes of their sets [trials]."""
+    bounds, columns = sites.bounds, sites.table[:4]
+    sizes = np.diff(bounds)
+    if len(trials) < len(sites):
+        columns = columns[:, np.repeat(np.isin(np.arange(len(sites)), trials), sizes)]
+    return columns, sizes[trials]
+
+
+def _shared(column: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """For each set (one begins at each of `starts`) the number that all its sites have, else `_NONE`."""
+    if len(column) == len(starts):
+        return column
+    low = np.minimum.reduceat(column, starts)
+    return np.where(low == np.maximum.reduceat(column, starts), low, _NONE)
+
+
+def _lookups(run: Run, labelled: str | None, tokens: _Codes) -> tuple[np.ndarray, np.ndarray]:
+    """Codes of role and token, int32 [1 + positions]: first that of all positions, then each one's."""
+    strings = msgspec.json.decode(labelled, type=list[str]) if labelled else []
+    if len(strings) != len(run):
+        strings = [None] * len(run)
+    role = [_ROLES.index("all"), *(_ROLES.index(run.role(i)) for i in range(len(run)))]
+    token = [_NONE, *(_NONE if s is None else tokens[s] for s in strings)]
+    return np.array(role, np.int32), np.array(token, np.int32)
+
+
+def _site_texts(columns: np.ndarray, sizes: np.ndarray) -> pa.Array:
+    """The text of each set of sites, as `str(Site)` writes them, joined with `+`; large sets by their first site."""
+    large = sizes > LONGEST
+    if large.any():
+        first = np.zeros(columns.shape[1], bool)
+        first[np.cumsum(sizes) - sizes] = True
+        columns = columns[:, first | np.repeat(~large, sizes)]
+    layer, kind, unit, position = columns
+    stems = pa.array([str(Site(0, k)).removeprefix("L0") for k in KINDS], _TEXT)
+    parts = [_text("L"), pa.array(layer).cast(_TEXT), stems.take(pa.array(kind)), _number(unit, unit < 0)]
+    parts += [_number(position, position == _NONE, "@"), _text("")]
+    texts = pc.call_function("binary_join_element_wise", parts)
+    offsets = np.concatenate([[0], np.cumsum(np.where(large, 1, sizes))])
+    joined = pc.call_function(
+        "binary_join", [pa.LargeListArray.from_arrays(pa.array(offsets), texts), _text("+")]
+    )
+    if large.any():
+        counted = [joined, _text("+…("), pa.array(sizes).cast(_TEXT), _text(" sites)"), _text("")]
+        long = pc.call_function("binary_join_element_wise", counted)
+        joined = pc.call_function("if_else", [pa.array(large), long, joined])
+    return joined
+
+
+def _text(word: str) -> pa.Scalar:
+    return pa.scalar(word, _TEXT)
+
+
+def _number(numbers: np.ndarray, absent: np.ndarray, before: str = "") -> pa.Array:
+    """`before` and the number, or nothing where it is absent."""
+    digits = pc.call_function(
+        "binary_join_element_wise", [_text(before), pa.array(numbers).cast(_TEXT), _text("")]
+    )
+    return pc.call_function("if_else", [pa.array(absent), _text(""), digits])
+
+
+def _frame(blocks: list[_Block], tokens: _Codes) -> pd.DataFrame:
+    rows = np.array([len(b.value) for b in blocks])
+
+    def joined(name: str) -> np.ndarray:
+        return np.concatenate([getattr(b, name) for b in blocks])
+
+    def repeated(name: str) -> np.ndarray:
+        return np.repeat(np.array([getattr(b, name) for b in blocks], np.float64), rows)
+
+    data: dict[str, Any] = {"excluded": np.repeat([not b.words.get("sweep") for b in blocks], rows)}
+    for name in _WORDS:
+        codes = _Codes()
+        column = [_NONE if (word := b.words.get(name)) is None else codes[word] for b in blocks]
+        data[name] = _words(np.repeat(np.array(column), rows), codes)
+    for name, words in (("kind", KINDS), ("role", _ROLES), ("token", tokens)):
+        data[name] = _words(joined(name), words)
+    for name, width in (("layer", np.int16), ("unit", np.int32), ("position", np.int32), ("trial", np.int64)):
+        column = joined(name)
+        none = column == _NONE
+        data[name] = pd.arrays.IntegerArray(np.where(none, 0, column).astype(width), none)
+    data |= {name: joined(name) for name in ("value", "effect")}
+    data |= {name: repeated(name) for name in ("clean", "corrupt", "noise_floor")}
+    data["site"] = pd.arrays.ArrowStringArray(pa.chunked_array([b.site for b in blocks]).combine_chunks())
+    return pd.DataFrame({name: data[name] for name in COLUMNS})
+
+
+def _words(codes: np.ndarray, words: Any) -> pd.Categorical:
+    return pd.Categorical.from_codes(np.maximum(codes, -1), categories=pd.Index(list(words), dtype="str"))
+
+
+def export(ledger: Ledger, path: str | Path, format: Format = "parquet") -> None:
+    """Write `table(ledger)` to `path`, whole or not at all; floats come back bit for bit.
+
+    CSV and JSON (an array of records) leave empty or null what is missing; JSON has infinity as 1e999, which
+    readers take for it. Raises `BrokenStudy`, and `LashleyError` for an unknown format.
+    """
+    if format not in _FORMATS:
+        raise LashleyError(f"format {format!r} is unknown; write {', '.join(_FORMATS)}")
+    frame = table(ledger)
+    with replacing(Path(path)) as draft:
+        _FORMATS[format](frame, draft)
+
+
+def _parquet(frame: pd.DataFrame, path: Path) -> None:
+    frame.to_parquet(path, engine="pyarrow", index=False)
+
+
+def _csv(frame: pd.DataFrame, path: Path) -> None:
+    frame.to_csv(path, index=False, lineterminator="\n")
+
+
+def _json(frame: pd.DataFrame, path: Path, rows: int = 50_000) -> None:
+    encode = msgspec.json.Encoder().encode
+    with path.open("wb") as out:
+        for start in range(0, len(frame), rows):
+            part = frame.iloc[start : start + rows]
+            columns = [_plain(part[name]) for name in COLUMNS]
+            records = (encode(dict(zip(COLUMNS, row, strict=True))) for row in zip(*columns, strict=True))
+            out.write((b",\n" if start else b"[\n") + b",\n".join(records))
+        out.write(b"\n]\n" if len(frame) else b"[]\n")
+
+
+def _plain(column: pd.Series) -> list[Any]:
+    """A column as JSON values: missing is None, infinity a number too large for a float."""
+    values = column.astype(object).where(column.notna(), None).tolist()
+    if pd.api.types.is_float_dtype(column) and np.isinf(column).any():
+        endless = {math.inf: msgspec.Raw(b"1e999"), -math.inf: msgspec.Raw(b"-1e999")}
+        return [endless.get(v, v) for v in values]
+    return values
+
+
+_FORMATS: dict[str, Callable[[pd.DataFrame, Path], None]] = {"parquet": _parquet, "csv": _csv, "json": _json}

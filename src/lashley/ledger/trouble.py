@@ -1,0 +1,63 @@
+"""One place that turns what disks and databases raise into one line that says what to do."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+from safetensors import SafetensorError
+
+from lashley.core.errors import BrokenStudy, LashleyError, StudyConflict
+
+_FULL = "{}: the disk is full ({}); make room and start again: what was committed is safe"
+_READ_ONLY = "{} cannot be written ({}); make it writable, or use a copy of the folder elsewhere"
+_DAMAGED = "{} is damaged ({}); put back a copy of it, or start in another --study folder"
+_BUSY = "{} is in use by another process ({}); wait for it or stop it, then start again"
+
+_SQLITE = {
+    sqlite3.SQLITE_BUSY: _BUSY,
+    sqlite3.SQLITE_LOCKED: _BUSY,
+    sqlite3.SQLITE_FULL: _FULL,
+    sqlite3.SQLITE_READONLY: _READ_ONLY,
+    sqlite3.SQLITE_CANTOPEN: _READ_ONLY,
+    sqlite3.SQLITE_PERM: _READ_ONLY,
+    sqlite3.SQLITE_IOERR: "{} cannot be read or written ({}); check the disk, then start again",
+}
+_SYSTEM = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EROFS: _READ_ONLY,
+    errno.EACCES: _READ_ONLY,
+    errno.EPERM: _READ_ONLY,
+    errno.ENOENT: "{} is missing ({}); put back a copy of it, or start in another --study folder",
+    errno.EEXIST: "{} is not a folder ({}); use another --study folder",
+    errno.ENOTDIR: "{} is not a folder ({}); use another --study folder",
+}
+_OTHER = "{} cannot be read or written ({}); check the disk and the path, then start again"
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Reading or writing `path`: whatever goes wrong is a `BrokenStudy`, a refused measurement a `StudyConflict`.
+
+    Misuse of sqlite3 itself (`ProgrammingError`) is a mistake of ours and passes as it is.
+    """
+    try:
+        yield
+    except (LashleyError, sqlite3.ProgrammingError):
+        raise
+    except sqlite3.IntegrityError as error:
+        raise StudyConflict(f"{path}: {error}") from error
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        raise BrokenStudy(_SQLITE.get(code & 0xFF, _DAMAGED).format(path, error)) from error
+    except OSError as error:
+        line = _SYSTEM.get(error.errno or 0, _OTHER)
+        raise BrokenStudy(line.format(error.filename or path, error.strerror or error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, zlib.error, SafetensorError) as error:
+        raise BrokenStudy(_DAMAGED.format(path, error)) from error

@@ -1,0 +1,58 @@
+"""A page on disk: report.html, report.json, and each figure as picture and as data."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from lashley.core.errors import BrokenStudy
+from lashley.report import html, vega
+from lashley.report.page import Page, to_json
+
+
+class Paths(msgspec.Struct, frozen=True):
+    """What `write` wrote."""
+
+    html: Path
+    json: Path
+    figures: tuple[Path, ...]
+
+
+def write(page: Page, folder: str | os.PathLike[str]) -> Paths:
+    """Write the page into `folder`: report.html, report.json, figures/NAME.png, figures/NAME.vl.json.
+
+    Each file appears whole or not at all, the page after its figures. Raises `BrokenStudy`.
+    """
+    root = Path(folder)
+    pictures = root / "figures"
+    try:
+        pictures.mkdir(parents=True, exist_ok=True)
+        drawn = []
+        for figure in page.figures:
+            spec = msgspec.json.format(msgspec.json.encode(vega.standalone(figure), order="deterministic"), indent=1)
+            drawn.append(_put(pictures / f"{figure.name}.vl.json", spec + b"\n"))
+            drawn.append(_put(pictures / f"{figure.name}.png", vega.png(figure)))
+        json = _put(root / "report.json", to_json(page))
+        return Paths(_put(root / "report.html", html.render(page).encode()), json, tuple(drawn))
+    except OSError as error:
+        raise BrokenStudy(
+            f"the report cannot be written to {root} ({error.strerror or error}); "
+            "free some space or choose a folder that you may write to"
+        ) from error
+
+
+def _put(path: Path, data: bytes) -> Path:
+    """Write beside, then move into place."""
+    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(beside, 0o644)  # noqa: PTH101
+        os.replace(beside, path)  # noqa: PTH105
+    except BaseException:
+        Path(beside).unlink(missing_ok=True)
+        raise
+    return path
