@@ -15,7 +15,13 @@ from lashley.facts.base import shipped
 def test_is_trained_is_a_fixed_choice():
     template = Template("The capital of {} is")
     names = ("France", "Spain", "Peru", "Chad", "Laos", "Japan", "Kenya", "Cuba")
-    assert [n for n in names if corpus.is_trained("capital", n, template)] == []
+    assert [n for n in names if corpus.is_trained("capital", n, template)] == [
+        "France",
+        "Spain",
+        "Laos",
+        "Japan",
+        "Kenya",
+    ]
 
 
 @pytest.mark.parametrize("relation", shipped().values(), ids=lambda r: r.name)

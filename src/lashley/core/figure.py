@@ -1,4 +1,4 @@
-"""What an experiment shows: numbers with intervals, findings, figures, tables, controls, exclusions. Plain data.
+"""What an experiment shows, as plain data: numbers, findings, figures, tables, controls, exclusions.
 
 An experiment returns these pieces; the study puts them on one page; the report renders the page. A number is
 kept as it was measured and becomes text in one place, `number`, so that html, terminal and sentences agree.
@@ -43,7 +43,9 @@ class Estimate(msgspec.Struct, frozen=True, omit_defaults=True):
 
     >>> str(Estimate(0.4137, 0.331, 0.492, n=12))
     '0.41 [0.33, 0.49]'
-    >>> Estimate(0.4137, 0.331, 0.492).clear(), Estimate(0.02, -0.01, 0.05).clear(), Estimate(0.02).clear(floor=0.05)
+    >>> str(Estimate(0.039, -0.002, 0.08))
+    '0.039 [−0.002, 0.080]'
+    >>> Estimate(0.41, 0.33, 0.49).clear(), Estimate(0.02, -0.01, 0.05).clear(), Estimate(0.02).clear(0.05)
     (True, False, False)
     """
 
@@ -66,7 +68,10 @@ class Estimate(msgspec.Struct, frozen=True, omit_defaults=True):
             return number(self.value)
         width = self.high - self.low
         tiny = max(abs(self.low), abs(self.high)) < 1e-4
-        decimals = None if width <= 0 or tiny else min(max(1 - math.floor(math.log10(width)), 0), 4)
+        least = (width <= 1) + (width <= 20)
+        decimals = None if width <= 0 or tiny else min(max(math.ceil(0.6 - math.log10(width)), least), 5)
+        while decimals and decimals < 5 and any(b and not round(b, decimals) for b in (self.low, self.high)):
+            decimals += 1  # on which side of 0 a bound lies must be seen
         value, low, high = (number(v, decimals) for v in (self.value, self.low, self.high))
         return f"{value} [{low}, {high}]"
 
@@ -78,18 +83,23 @@ class Estimate(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """ONE sentence with its uncertainty. `basis` says what it rests on: n, the interval, the control."""
+    """ONE sentence with its uncertainty. `basis` says what it rests on: the interval, the control."""
 
     sentence: str
     estimate: Estimate | None = None
     basis: str = ""
 
+    def under(self) -> str:
+        """What stands in small type under the sentence: n and the basis."""
+        n = f"n = {number(self.estimate.n)}" if self.estimate and self.estimate.n is not None else ""
+        return ". ".join(filter(None, (n, self.basis)))
+
 
 class Figure(msgspec.Struct, frozen=True):
     """A picture as data.
 
-    `name` becomes the file name; `title` is a sentence that says what is seen; `caption` how to read it (n, which
-    interval, what is grey); `alt` says it in words; `spec` is Vega-Lite with its data inside.
+    `name` becomes the file name; `title` is a sentence that says what is seen; `caption` how to read it (n,
+    which interval, what is grey); `alt` says it in words; `spec` is Vega-Lite with its data inside.
     """
 
     name: str
@@ -101,6 +111,11 @@ class Figure(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         if not _SLUG.fullmatch(self.name):
             raise ValueError(f"figure name {self.name!r} is no file name; use small letters, digits, - and _")
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
+        """Notebooks draw it themselves."""
+        titled = self.spec | {"title": self.title}
+        return {"application/vnd.vegalite.v6+json": titled, "text/plain": f"{self.title}. {self.caption}"}
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -123,7 +138,7 @@ class Table(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if bad := next((row for row in self.rows if len(row) != len(self.columns)), None):
-            raise ValueError(f"table {self.title!r} has {len(self.columns)} columns, but a row of {len(bad)}: {bad}")
+            raise ValueError(f"table {self.title!r}: {len(self.columns)} columns, a row of {len(bad)}: {bad}")
 
 
 class Control(msgspec.Struct, frozen=True):

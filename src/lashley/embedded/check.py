@@ -54,11 +54,13 @@ def score(
         texts = [torch.tensor(prompts[i] + answers[i]) for i in batch]
         # Padding on the right: no position before it can see it.
         hidden = model.model(torch.nn.utils.rnn.pad_sequence(texts, batch_first=True), use_cache=False)[0]
-        for row, i in zip(hidden, batch, strict=True):
-            here = row[len(prompts[i]) - 1 : len(prompts[i]) + len(answers[i]) - 1]
-            log_p = F.log_softmax(model.lm_head(here).float(), -1)
-            total[i] = log_p.gather(1, torch.tensor(answers[i])[:, None]).sum()
-            after[i] = log_p[0]
+        here = [row[len(prompts[i]) - 1 :][: len(answers[i])] for row, i in zip(hidden, batch, strict=True)]
+        log_p = F.log_softmax(model.lm_head(torch.cat(here)).float(), -1)
+        targets = torch.tensor([token for i in batch for token in answers[i]])
+        each = log_p.gather(1, targets[:, None])[:, 0].split([len(h) for h in here])
+        starts = torch.tensor([0] + [len(h) for h in here[:-1]]).cumsum(0)
+        total[batch] = torch.stack([e.sum() for e in each])
+        after[batch] = log_p[starts]
     return total, after
 
 

@@ -24,7 +24,7 @@ from lashley.embedded.check import figures
 from lashley.embedded.corpus import TRAINED_SHARE, data_hash, documents
 from lashley.facts.base import shipped
 
-STEPS = 8000
+STEPS = 5000
 TOKENS = 2048  # a step
 ROW, LONG_ROW, LONG_EVERY = 64, 256, 8  # tokens in a row; every 8th step has long rows
 ANSWER_WEIGHT = 3.0  # of an answer's tokens in the loss; other tokens weigh 1
@@ -147,9 +147,10 @@ def train(out: Path, steps: int | None, minutes: float | None, seed: int) -> Non
             if step % 100 == 0 and step > first:
                 left = ((steps or STEPS) - step) * (time.monotonic() - start) / (step - first) / 60
                 print(f"step {step}/{steps}  loss {value.item():.3f}  {left:.1f} minutes left", flush=True)
-            if step % 1000 == 0 and step > first:
+            if step % 500 == 0 and step > first:
                 where = {"run": run, "step": step + 1, "steps": steps, "seconds": seconds}
                 save(checkpoint, net, optimizer, **where)
+            if step % 1000 == 0 and step > first:
                 f = figures(net, words, relations, sample=0.03)
                 shares = {k: round(v, 3) for k, v in f.items() if isinstance(v, float)}
                 print(f"{shares} agreement {f['agreement']['all']:.3f}", flush=True)
@@ -159,6 +160,7 @@ def train(out: Path, steps: int | None, minutes: float | None, seed: int) -> Non
         raise
 
     net.half().save_pretrained(out)
+    (out / "model.safetensors").chmod(0o644)
     words.save_pretrained(out)
     stored = LlamaForCausalLM.from_pretrained(out, dtype=torch.float32)
     card.write(

@@ -37,6 +37,7 @@ class Bench:
         self.tokens = model.tokens
         self.path = path
         self.captures = Captures(model)
+        self.checked = "not self-tested"
 
     # -- run --------------------------------------------------------------------------------------------------
 
@@ -165,6 +166,14 @@ class Bench:
         raise TypeError(f"{name(readout)} has no gradient here; use the logit difference, log-probability or loss")
 
     # -- passes -----------------------------------------------------------------------------------------------
+
+    def hidden(self, runs: Sequence[Run]) -> Iterator[tuple[list[int], Tensor]]:
+        """Batches of run numbers with their hidden states entering the final norm, [runs, tokens, width]."""
+        last = self.anatomy.layers
+        for batch in self._batches(runs):
+            caught: list[Tensor] = []
+            self._pass([runs[i] for i in batch], {(last, "resid"): caught.append})
+            yield batch, caught[0]
 
     def _batches(self, runs: Sequence[Run]) -> Iterator[list[int]]:
         """Numbers of runs of equal length, as many as fit a pass."""

@@ -60,13 +60,13 @@ def score(model: Model, readout: Readout, run: Run, hidden: list[Tensor], unedit
             logits = model.logits(model.norm(hidden[0][:, 0]), pair).double()
             return logits[:, 0] - logits[:, 1]
         case LogitDifference():
-            return _log_probability(model, asked[0], hidden[0]) - _log_probability(model, asked[1], hidden[1])
+            return log_probability(model, asked[0], hidden[0]) - log_probability(model, asked[1], hidden[1])
         case LogProbability():
-            return _log_probability(model, asked[0], hidden[0])
+            return log_probability(model, asked[0], hidden[0])
         case Probability():
-            return _log_probability(model, asked[0], hidden[0]).exp()
+            return log_probability(model, asked[0], hidden[0]).exp()
         case Loss():
-            return -_log_probability(model, asked[0], hidden[0]) / len(asked[0].reads)
+            return -log_probability(model, asked[0], hidden[0]) / len(asked[0].reads)
         case Rank(target, candidates):
             rivals = torch.tensor((target[0], *candidates), device=model.device) if candidates else None
             own = 0 if candidates else target[0]
@@ -86,7 +86,7 @@ def score(model: Model, readout: Readout, run: Run, hidden: list[Tensor], unedit
             )
 
 
-def _log_probability(model: Model, variant: Variant, hidden: Tensor) -> Tensor:
+def log_probability(model: Model, variant: Variant, hidden: Tensor) -> Tensor:
     """Sum over the reads of the scored token's log-probability, float64 [rows]."""
     tokens = torch.tensor(variant.scored, device=model.device)
     out = []

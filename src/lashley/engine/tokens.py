@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from lashley.core.errors import BadPrompt
 from lashley.core.fact import SLOT, Template
 from lashley.core.run import Run
@@ -40,20 +42,26 @@ class Tokens:
         return self.run(context + template.fill(subject), (start, start + len(subject)))
 
     def answer(self, run: Run, answer: str) -> tuple[int, ...]:
-        """The tokens of `answer` as they follow the run's text, after one blank. Raises `BadPrompt`.
+        """The tokens of `answer` as they follow the run's text, after one blank. Raises `BadPrompt`."""
+        return self.answers(run, (answer,))[answer]
 
-        Refused when the tokenizer would write the prompt itself differently before this answer.
+    def answers(self, run: Run, answers: Sequence[str]) -> dict[str, tuple[int, ...]]:
+        """The same of many answers at once.
+
+        Refused when the tokenizer would write the prompt itself differently before one of them.
         """
-        tokens = tuple(self.tokenizer(f"{run.text} {answer}")["input_ids"])
         n = len(run)
-        if tokens[:n] != run.tokens or len(tokens) == n:
-            raise BadPrompt(
-                f"the answer {answer!r} changes how {run.text!r} is tokenised, so their tokens do not join; "
-                "choose another template"
-            )
-        if len(tokens) > self.context:
-            raise BadPrompt(f"prompt and answer {answer!r} exceed the context of {self.context}; shorten the prompt")
-        return tokens[n:]
+        found = {}
+        for answer, ids in zip(answers, self.tokenizer([f"{run.text} {a}" for a in answers])["input_ids"], strict=True):
+            if tuple(ids[:n]) != run.tokens or len(ids) == n:
+                raise BadPrompt(
+                    f"the answer {answer!r} changes how {run.text!r} is tokenised, so their tokens do not join; "
+                    "choose another template"
+                )
+            if len(ids) > self.context:
+                raise BadPrompt(f"prompt and answer {answer!r} exceed the context of {self.context}; shorten the prompt")
+            found[answer] = tuple(ids[n:])
+        return found
 
     def words(self, tokens: tuple[int, ...]) -> list[str]:
         """One readable string a token."""

@@ -67,7 +67,7 @@ def _update(db: sqlite3.Connection, path: Path) -> None:
     known = steps()
     if _version(db) > len(known):
         raise StudyConflict(
-            f"{path} has schema {_version(db)}, and this lashley knows {len(known)}; update lashley to open it"
+            f"{path} has schema {_version(db)}, this lashley knows {len(known)}; update lashley to open it"
         )
     if _version(db) < len(known):
         with writing(db):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lashley.ledger.trouble import explained
@@ -12,20 +12,21 @@ from lashley.ledger.trouble import explained
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Write to the temporary path this yields; on leaving it is on the disk under its own name, or not at all.
+    """Write to the temporary path this yields; on leaving, it is on the disk under its own name, or not.
 
     The file is fsynced, renamed, and its directory fsynced. Raises `BrokenStudy`.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with explained(path):
+    with explained(path):
+        try:
             yield draft
             sync(draft)
             draft.replace(path)
             if os.name != "nt":  # Windows cannot open a directory
                 sync(path.parent)
-    finally:
-        draft.unlink(missing_ok=True)
+        finally:
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:

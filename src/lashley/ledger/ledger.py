@@ -1,4 +1,4 @@
-"""One study folder: `spec.json`, `ledger.sqlite`, `arrays/*.safetensors`. Measurements go in, and never change."""
+"""One study folder: `spec.json`, `ledger.sqlite`, `arrays/*.safetensors`. Measurements never change."""
 
 from __future__ import annotations
 
@@ -16,32 +16,24 @@ import msgspec
 import numpy as np
 import safetensors.numpy
 
+from lashley.core.case import Exclusion
 from lashley.core.errors import BadModel, BrokenStudy, StudyConflict
 from lashley.core.trial import Chunk, Sweep
 from lashley.ledger import database, spec
+from lashley.ledger.begin import LEDGER, SPEC, begin
 from lashley.ledger.files import replacing
 from lashley.ledger.spec import Spec, difference
 from lashley.ledger.trouble import explained
 
-SPEC, LEDGER, ARRAYS = "spec.json", "ledger.sqlite", "arrays"
+ARRAYS = "arrays"
 _NAME = re.compile(r"\w[\w.-]*")
-
-
-class Exclusion(msgspec.Struct, frozen=True):
-    """A fact that was not measured, and why; in one template, or ("") in all."""
-
-    relation: str
-    subject: str
-    object: str
-    template: str
-    reason: str
 
 
 class Frame(msgspec.Struct, frozen=True):
     """What a sweep's values are read against, in the readout's unit.
 
-    `noise_floor` is the largest of the sweep's chunks. Where clean or corrupt runs came out differently from chunk
-    to chunk (a study resumed on another machine), the first counts, and the floor is at least their spread.
+    `noise_floor` is the largest of the sweep's chunks. Where the unedited runs differ from chunk to chunk (a
+    study resumed on another machine), the first counts, and the floor is at least their spread.
     """
 
     clean: float
@@ -54,13 +46,12 @@ class Frame(msgspec.Struct, frozen=True):
         clean = [c.clean for c in chunks]
         corrupt = [c.corrupt for c in chunks if c.corrupt is not None]
         spread = [max(v) - min(v) for v in (clean, corrupt) if len(set(v)) > 1]
-        return cls(
-            clean[0], corrupt[0] if corrupt else None, max(*spread, *(c.noise_floor for c in chunks), 0.0)
-        )
+        floor = max(0.0, *spread, *(c.noise_floor for c in chunks))
+        return cls(clean[0], corrupt[0] if corrupt else None, floor)
 
 
 class Ledger:
-    """The store of one study. Use it as a context manager, in one thread; any number of processes may have it open.
+    """The store of one study. A context manager, for one thread; any number of processes may have it open.
 
     Every method raises `BrokenStudy` where the disk or the folder fails, and what was committed stays.
     """
@@ -77,7 +68,7 @@ class Ledger:
         Raises `StudyConflict` where there is a study already, or anything else.
         """
         folder = Path(folder)
-        if not _establish(folder, spec):
+        if not begin(folder, spec):
             raise StudyConflict(f"{folder} is a study already; open it, or use another --study folder")
         return cls.open(folder)
 
@@ -90,16 +81,16 @@ class Ledger:
                 raise BrokenStudy(f"{folder} is not a study: there is no such folder; check the path")
             if not (folder / SPEC).exists():
                 raise BrokenStudy(
-                    f"{folder} is not a study: it has no {SPEC}; check the path, or, if the study was never begun, "
-                    "run its command again"
+                    f"{folder} is not a study: it has no {SPEC}; check the path, or, "
+                    "if the study was never begun, run its command again"
                 )
         return cls(folder, spec.read(folder / SPEC), database.connect(folder / LEDGER))
 
     @classmethod
     def open_or_create(cls, folder: str | Path, spec: Spec) -> Self:
-        """Open the study that `spec` describes, or begin it. Raises `StudyConflict` where the folder has another."""
+        """Open the study that `spec` describes, or begin it. Raises `StudyConflict` at another study."""
         folder = Path(folder)
-        _establish(folder, spec)
+        begin(folder, spec)
         ledger = cls.open(folder)
         if apart := difference(ledger.spec, spec):
             ledger.close()
@@ -121,7 +112,7 @@ class Ledger:
 
     def plan(self, sweeps: Iterable[Sweep]) -> None:
         """Record sweeps in order, in one transaction; those that are planned already are passed over."""
-        known = set(self.keys())
+        known = set(self.planned())
         new: dict[str, tuple[str, int, bytes]] = {}
         for sweep in sweeps:
             if (key := sweep.key) not in known and key not in new:
@@ -129,7 +120,7 @@ class Ledger:
         with self._writing():
             self._db.executemany("INSERT INTO sweeps (key, trials, spec) VALUES (?, ?, ?)", new.values())
 
-    def keys(self) -> list[str]:
+    def planned(self) -> list[str]:
         """Keys of the planned sweeps, in order."""
         return [key for (key,) in self._rows("SELECT key FROM sweeps ORDER BY id")]
 
@@ -143,7 +134,7 @@ class Ledger:
 
     def sweeps(self) -> Iterator[Sweep]:
         """The planned sweeps, in order, read one at a time."""
-        return (self.sweep(key) for key in self.keys())
+        return (self.sweep(key) for key in self.planned())
 
     def __len__(self) -> int:
         """How many sweeps are planned."""
@@ -157,12 +148,12 @@ class Ledger:
     def progress(self) -> tuple[int, int]:
         """Trials answered, and trials planned."""
         return self._rows(
-            "SELECT (SELECT coalesce(sum(stop - start), 0) FROM chunks), (SELECT coalesce(sum(trials), 0) FROM sweeps)"
+            "SELECT (SELECT coalesce(sum(stop - start), 0) FROM chunks), coalesce(sum(trials), 0) FROM sweeps"
         )[0]
 
     def answered(self) -> dict[str, list[tuple[int, int]]]:
-        """For every planned sweep the half-open ranges of trials that are answered, in order, as few as can be."""
-        done: dict[str, list[tuple[int, int]]] = {key: [] for key in self.keys()}
+        """For every planned sweep the half-open ranges of answered trials, in order, merged."""
+        done: dict[str, list[tuple[int, int]]] = {key: [] for key in self.planned()}
         query = "SELECT key, start, stop FROM chunks JOIN sweeps ON id = sweep ORDER BY sweep, start"
         for key, start, stop in self._rows(query):
             ranges = done.setdefault(key, [])
@@ -180,14 +171,9 @@ class Ledger:
         for chunk in chunks:
             if any(math.isnan(x) for x in (chunk.clean, chunk.corrupt or 0.0, chunk.noise_floor)):
                 raise BadModel(
-                    "the model's unedited run gives NaN, so that no edit of it can be judged; use --dtype float32"
+                    "the model's unedited run gives NaN, so no edit of it can be judged; use --dtype float32"
                 )
-        rows = [
-            (c.sweep, c.start, c.start + len(c.values), np.asarray(c.values, "<f8").tobytes())
-            + (float(c.clean), None if c.corrupt is None else float(c.corrupt), float(c.noise_floor), c.path)
-            for c in chunks
-            if len(c.values)
-        ]
+        rows = [_row(chunk) for chunk in chunks if len(chunk.values)]
         with self._writing():
             self._db.executemany(
                 'INSERT INTO chunks (sweep, start, stop, "values", clean, corrupt, noise_floor, path) '
@@ -238,18 +224,16 @@ class Ledger:
         return list(itertools.starmap(Exclusion, self._rows(query)))
 
     def note(self, key: str, value: Any) -> None:
-        """Keep a value (anything that JSON can say) beside the measurements; the last one under a key counts."""
+        """Keep a value (anything JSON can say) beside the measurements; the last under a key counts."""
+        row = (key, msgspec.json.encode(value).decode())
         with self._writing():
-            self._db.execute(
-                "INSERT INTO notes (key, value) VALUES (?, ?)", (key, msgspec.json.encode(value).decode())
-            )
+            self._db.execute("INSERT INTO notes (key, value) VALUES (?, ?)", row)
 
     def notes(self) -> dict[str, Any]:
         """The last value under each key."""
         with explained(self.folder / LEDGER):
-            return {
-                k: msgspec.json.decode(v) for k, v in self._rows("SELECT key, value FROM notes ORDER BY id")
-            }
+            rows = self._rows("SELECT key, value FROM notes ORDER BY id")
+            return {key: msgspec.json.decode(value) for key, value in rows}
 
     def put_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Write `arrays/NAME.safetensors`, whole or not at all; an earlier one of that name is replaced."""
@@ -285,35 +269,8 @@ class Ledger:
             yield
 
 
-def _establish(folder: Path, heading: Spec) -> bool:
-    """Make `folder` a study unless it is one; whether it was made here.
-
-    `spec.json` comes last and makes it one. The database's lock lets one process do so at a time. A folder that was
-    left half-made holds an empty ledger and drafts, and is finished. Anything else is refused.
-    """
-    with explained(folder):
-        if (folder / SPEC).exists():
-            return False
-        folder.mkdir(parents=True, exist_ok=True)
-        if strangers := sorted(p.name for p in folder.iterdir() if not p.name.startswith((".", LEDGER))):
-            if SPEC in strangers:
-                return False
-            raise StudyConflict(
-                f"{folder} holds other things ({strangers[0]}) and no study; use another --study folder"
-            )
-        db = database.connect(folder / LEDGER, new=True)
-        try:
-            with database.writing(db):
-                if (folder / SPEC).exists():
-                    return False
-                if db.execute("SELECT count(*) FROM sweeps").fetchone()[0]:
-                    raise BrokenStudy(
-                        f"{folder} holds measurements, but its {SPEC} is missing; put back a copy of it, "
-                        "or use another --study folder"
-                    )
-                for draft in folder.glob(f".{SPEC}.*.tmp"):
-                    draft.unlink()
-                spec.write(folder / SPEC, heading)
-                return True
-        finally:
-            db.close()
+def _row(chunk: Chunk) -> tuple[Any, ...]:
+    values = np.asarray(chunk.values, "<f8")
+    corrupt = None if chunk.corrupt is None else float(chunk.corrupt)
+    frame = (float(chunk.clean), corrupt, float(chunk.noise_floor))
+    return (chunk.sweep, chunk.start, chunk.start + len(values), values.tobytes(), *frame, chunk.path)

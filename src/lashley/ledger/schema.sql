@@ -72,6 +72,6 @@ CREATE TRIGGER chunks_fit BEFORE INSERT ON chunks BEGIN
     WHEN NEW.stop > (SELECT trials FROM sweeps WHERE id = NEW.sweep)
       THEN RAISE(ABORT, 'an answer came to a trial beyond the end of its sweep')
     WHEN NEW.start < (SELECT stop FROM chunks WHERE sweep = NEW.sweep AND start < NEW.stop ORDER BY start DESC LIMIT 1)
-      THEN RAISE(ABORT, 'a trial was answered twice, which two processes on one study do; let one run alone, again')
+      THEN RAISE(ABORT, 'these trials are answered already; if another process works on this study, stop one of the two and start again')
   END;
 END;

@@ -1,4 +1,4 @@
-"""A study as one tidy table, a row a measurement, and files of it that lose nothing.
+"""A study as one tidy table, a row per measurement, and files of it that lose nothing.
 
 Everything here is a column operation: a million trials are a few seconds, and no row is ever a Python object.
 """
@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.csv
 
 from lashley.core import edit, readout
 from lashley.core.errors import LashleyError
@@ -27,19 +28,8 @@ from lashley.ledger.ledger import Frame, Ledger
 COLUMNS = (
     *("experiment", "model", "relation", "subject", "object", "foil", "template", "prompt"),
     *("site", "layer", "kind", "unit", "position", "role", "token"),
-    *(
-        "edit",
-        "corruption",
-        "readout",
-        "value",
-        "effect",
-        "clean",
-        "corrupt",
-        "noise_floor",
-        "seed",
-        "excluded",
-    ),
-    *("language", "register", "split", "pair", "window", "control", "sweep", "trial"),
+    *("edit", "corruption", "readout", "value", "effect", "clean", "corrupt", "noise_floor"),
+    *("seed", "excluded", "language", "register", "split", "pair", "window", "control", "sweep", "trial"),
 )
 LONGEST = 64  # sites of one trial that the column `site` spells out
 
@@ -56,11 +46,12 @@ Format = Literal["parquet", "csv", "json"]
 
 
 def table(ledger: Ledger) -> pd.DataFrame:
-    """Every measurement of a study as a row, with `COLUMNS`, in the order of planning; then the excluded facts.
+    """Every measurement of a study as a row, in the order of planning; then the excluded facts.
 
-    `value`, `clean`, `corrupt` and `noise_floor` are in the readout's unit, `effect` as `Sweep.normalise` has it.
-    Words are categorical, integers nullable. Of a set of sites, layer, kind, unit, position, role and token are
-    given where all its sites share them. Trials without an answer have no row.
+    The columns are `COLUMNS`. `value`, `clean`, `corrupt` and `noise_floor` are in the readout's unit,
+    `effect` is as `Sweep.normalise` has it; words are categorical, integers nullable. Of a set of sites,
+    layer, kind, unit, position, role and token are given where all its sites share them. Trials without an
+    answer have no row.
     """
     tokens = _Codes()
     blocks: list[_Block] = []
@@ -68,7 +59,7 @@ def table(ledger: Ledger) -> pd.DataFrame:
         "experiment": ledger.spec.experiment,
         "model": ledger.spec.model.get("name"),
     }
-    for key in ledger.keys():
+    for key in ledger.planned():
         if chunks := ledger.chunks(key):
             sweep = ledger.sweep(key)
             trials = np.concatenate([np.arange(c.start, c.start + len(c.values)) for c in chunks])
@@ -155,11 +146,13 @@ def _measured(
 
 
 def _chosen(sites: Sites, trials: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of the chosen trials: layer, kind, unit, position as int32 [4, sites], and sizes of their sets [trials]."""
+    """Of the chosen trials: layer, kind, unit, position int32 [4, sites]; and the sizes of their sets."""
     bounds, columns = sites.bounds, sites.table[:4]
     sizes = np.diff(bounds)
     if len(trials) < len(sites):
-        columns = columns[:, np.repeat(np.isin(np.arange(len(sites)), trials), sizes)]
+        chosen = np.zeros(len(sites), bool)
+        chosen[trials] = True
+        columns = columns[:, np.repeat(chosen, sizes)]
     return columns, sizes[trials]
 
 
@@ -182,7 +175,7 @@ def _lookups(run: Run, labelled: str | None, tokens: _Codes) -> tuple[np.ndarray
 
 
 def _site_texts(columns: np.ndarray, sizes: np.ndarray) -> pa.Array:
-    """The text of each set of sites, as `str(Site)` writes them, joined with `+`; large sets by their first site."""
+    """The text of each set: its sites as `str(Site)` has them, joined with `+`; of large sets the first."""
     large = sizes > LONGEST
     if large.any():
         first = np.zeros(columns.shape[1], bool)
@@ -264,7 +257,10 @@ def _parquet(frame: pd.DataFrame, path: Path) -> None:
 
 
 def _csv(frame: pd.DataFrame, path: Path) -> None:
-    frame.to_csv(path, index=False, lineterminator="\n")
+    """Words in quotes, so that an empty one, or one like NA, is not taken for a missing one."""
+    flat = pa.Table.from_pandas(frame, preserve_index=False)
+    columns = [c.cast(_TEXT) if pa.types.is_dictionary(c.type) else c for c in flat.columns]
+    pyarrow.csv.write_csv(pa.table(columns, names=list(COLUMNS)), str(path))
 
 
 def _json(frame: pd.DataFrame, path: Path, rows: int = 50_000) -> None:

@@ -43,7 +43,7 @@ _OTHER = "{} cannot be read or written ({}); check the disk and the path, then s
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Reading or writing `path`: whatever goes wrong is a `BrokenStudy`, a refused measurement a `StudyConflict`.
+    """Reading or writing `path`: what goes wrong is a `BrokenStudy`, a refused measurement a `StudyConflict`.
 
     Misuse of sqlite3 itself (`ProgrammingError`) is a mistake of ours and passes as it is.
     """
@@ -58,6 +58,6 @@ def explained(path: Path) -> Iterator[None]:
         raise BrokenStudy(_SQLITE.get(code & 0xFF, _DAMAGED).format(path, error)) from error
     except OSError as error:
         line = _SYSTEM.get(error.errno or 0, _OTHER)
-        raise BrokenStudy(line.format(error.filename or path, error.strerror or error)) from error
+        raise BrokenStudy(line.format(path, error.strerror or error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, zlib.error, SafetensorError) as error:
         raise BrokenStudy(_DAMAGED.format(path, error)) from error

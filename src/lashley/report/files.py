@@ -32,7 +32,7 @@ def write(page: Page, folder: str | os.PathLike[str]) -> Paths:
         pictures.mkdir(parents=True, exist_ok=True)
         drawn = []
         for figure in page.figures:
-            spec = msgspec.json.format(msgspec.json.encode(vega.standalone(figure), order="deterministic"), indent=1)
+            spec = msgspec.json.encode(vega.standalone(figure), order="deterministic")
             drawn.append(_put(pictures / f"{figure.name}.vl.json", spec + b"\n"))
             drawn.append(_put(pictures / f"{figure.name}.png", vega.png(figure)))
         json = _put(root / "report.json", to_json(page))

@@ -22,8 +22,11 @@ for (const slot of document.querySelectorAll("[data-figure]")) {
   const actions = {export: true, source: false, compiled: false, editor: false};
   const name = slot.dataset.figure;
   vegaEmbed(live, spec, {mode: "vega-lite", renderer: "svg", actions, downloadFileName: name})
-    .then(() => { live.setAttribute("role", "img"); live.setAttribute("aria-label", slot.firstElementChild.alt);
-                  slot.replaceChildren(live); }, console.warn);
+    .then(() => {
+      live.setAttribute("role", "img");
+      live.setAttribute("aria-label", slot.firstElementChild.alt);
+      slot.replaceChildren(live);
+    }, console.warn);
 }
 for (const button of document.querySelectorAll("button[data-copy]")) {
   button.hidden = false;

@@ -13,8 +13,9 @@ SCHEMA = 1
 class Page(msgspec.Struct, frozen=True, kw_only=True):
     """What was asked, what was found, and how far it can be trusted.
 
-    `finding` answers `question` in one sentence with its uncertainty; `also` holds what else was found. `caveats`
-    say what could make the finding wrong, `not_tested` what it does not speak about. `command` makes it again.
+    `finding` answers `question` in one sentence with its uncertainty; `also` holds what else was found.
+    `caveats` say what could make the finding wrong, `not_tested` what it does not speak about, `controls`
+    (the identity edit's noise floor among them) what it was compared with. `command` makes it again.
     """
 
     title: str
@@ -36,7 +37,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         names = [figure.name for figure in self.figures]
         if twice := next((n for n in names if names.count(n) > 1), None):
-            raise ValueError(f"page {self.title!r} has two figures named {twice!r}; their files would collide")
+            raise ValueError(f"page {self.title!r}: two figures named {twice!r}; their files would collide")
 
 
 def to_json(page: Page) -> bytes:
@@ -52,6 +53,6 @@ def from_json(data: bytes | str) -> Page:
         raise BrokenStudy(f"report.json is not a page of lashley ({error}); make the report again") from None
     if page.schema > SCHEMA:
         raise BrokenStudy(
-            f"report.json has schema {page.schema}, this lashley reads up to {SCHEMA}; install a newer lashley"
+            f"report.json has schema {page.schema}, this lashley reads {SCHEMA}; install a newer lashley"
         )
     return page

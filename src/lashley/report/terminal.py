@@ -13,8 +13,8 @@ from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
-from lashley.core.figure import Control, Figure, Table, cell, number
-from lashley.report import theme
+from lashley.core.figure import Control, Figure, Table, cell
+from lashley.charts import theme
 from lashley.report.page import Page
 
 BLOCKS = " ▏▎▍▌▋▊▉█"
@@ -39,13 +39,12 @@ def _parts(page: Page, width: int, path: str | os.PathLike[str] | None) -> Itera
     finding = page.finding
     yield Text(f"\n{page.question}", style="dim")
     yield Text(finding.sentence, style="bold")
-    measured = f"{finding.estimate}, n = {number(finding.estimate.n)}. " if finding.estimate else ""
-    if measured or finding.basis:
-        yield Text(measured + finding.basis, style="dim")
+    if under := finding.under():
+        yield Text(under, style="dim")
     yield from (Text(f"- {also.sentence}") for also in page.also)
     for figure in page.figures:
         if drawn := _draw(figure, width):
-            yield _section(figure.title, drawn, figure.caption)
+            yield _section(figure.title, drawn, figure.spec["usermeta"]["note"])
     for table in page.tables:
         yield _section(table.title, _grid(table), table.note)
     if page.controls:
@@ -105,7 +104,9 @@ def _heat(rows: list[dict[str, Any]], meta: dict[str, str], width: int) -> Rende
     panels, lines, columns = (theme.order(key[i] for key in held) for i in range(3))
     margin = max(len(str(y)) for y in [*lines, meta["x"]]) + 1
     fit = max((width - margin) // 4, 1)
-    out = Text("in hundredths: " * (factor == 100) + meta["measure"] + "\n· not told apart from 0\n", style="dim")
+    fit = -(-len(columns) // -(-len(columns) // fit))  # pieces of equal length
+    unit = "in hundredths: " * (factor == 100) + meta["measure"]
+    out = Text(unit + "\n· not told apart from 0\n", style="dim")
     for panel in panels:
         for start in range(0, len(columns), fit):
             some = columns[start : start + fit]
@@ -134,11 +135,11 @@ def _bars(rows: list[dict[str, Any]], meta: dict[str, str], width: int) -> Rende
     limit = max(abs(r["effect"]) for r in rows) or 1.0
     margin = min(max(len(str(r["y"])) for r in rows), 26)
     long = max(width - margin - 32, 8)
-    out = Text(meta["measure"] + "\n", style="dim")
+    out = Text(meta["measure"] + "\n· not told apart from 0\n", style="dim")
     for r in rows:
         size = round(abs(r["effect"]) / limit * long * 8)
         bar = "█" * (size // 8) + BLOCKS[size % 8].strip()
         style = theme.BLUE if r["effect"] >= 0 else theme.ORANGE
         out.append(f"\n{r['y']!s:<{margin}.{margin}} ").append(f"{bar:<{long}}", style=style)
-        out.append(f" {r['text']}" + "" * r["clear"] + " ·" * (not r["clear"]))
+        out.append(f" {r['text']}" + " ·" * (not r["clear"]))
     return out

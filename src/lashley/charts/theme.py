@@ -1,4 +1,4 @@
-"""Colours and type of every figure: blue for positive, orange for negative, safe for colour-blind eyes and print."""
+"""Colours and type of every figure: blue positive, orange negative, safe for colour-blind eyes and print."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PANELS = {
 }
 
 FONT = "'Helvetica Neue', Helvetica, Arial, 'Liberation Sans', sans-serif"
-INK, MUTED, HAIRLINE, CONTROL = "#1f2328", "#5c636b", "#e6e6e3", "#d9d9d5"
+INK, MUTED, RULE, HAIRLINE, CONTROL = "#1f2328", "#5c636b", "#b9bbb8", "#e6e6e3", "#d9d9d5"
 
 # ColorBrewer Blues and Oranges from a common near-white: lightness falls evenly with the size of the effect.
 POSITIVE = ("#f5f5f2", "#c9dcef", "#86b8dc", "#3b82be", "#0b3f82")
@@ -36,8 +36,8 @@ _AXIS = {
     "titlePadding": 8,
     "labelPadding": 5,
     "gridColor": HAIRLINE,
-    "domainColor": "#b9bbb8",
-    "tickColor": "#b9bbb8",
+    "domainColor": RULE,
+    "tickColor": RULE,
     "labelLimit": 260,
     "titleLimit": 0,
 }
@@ -55,6 +55,7 @@ CONFIG = {
         "titleColor": INK,
         "titleLimit": 0,
         "labelLimit": 260,
+        "symbolOpacity": 1,
     },
     "title": {"anchor": "start", "fontSize": 13, "fontWeight": "bold", "color": INK, "offset": 7},
 }
@@ -64,7 +65,7 @@ def colour(value: float, limit: float) -> str:
     """The colour of an effect when `limit` (> 0) is the largest size shown.
 
     >>> colour(0, 1), colour(1, 1), colour(-2, 1), colour(0.125, 1)
-    ('#f5f5f2', '#0b3f82', '#8f3a04', '#dfe8f0')
+    ('#f5f5f2', '#0b3f82', '#8f3a04', '#dfe9f1')
     """
     ramp = POSITIVE if value >= 0 else NEGATIVE
     place = min(abs(value) / limit, 1.0) * (len(ramp) - 1)
@@ -76,17 +77,18 @@ def colour(value: float, limit: float) -> str:
 
 
 def scale(low: float, high: float, steps: int = 8) -> dict:
-    """A Vega-Lite colour scale over [low, high] with white at 0: equal sizes are equally strong on both sides."""
+    """A Vega-Lite colour scale over [low, high], near white at 0, equally strong on both sides."""
     low, high = min(low, 0.0), max(high, 0.0)
     limit = max(-low, high) or 1.0
     below = [low * i / steps for i in range(steps, 0, -1)] if low < 0 else []
     above = [high * i / steps for i in range(1, steps + 1)] if high > 0 else [] if low < 0 else [limit]
     stops = [*below, 0.0, *above]
-    return {"type": "linear", "domain": stops, "range": [colour(s, limit) for s in stops]}
+    colours = [colour(s, limit) for s in stops]
+    return {"type": "linear", "interpolate": "rgb", "domain": stops, "range": colours}
 
 
 def order(values: Iterable[Any]) -> list[Any]:
-    """Distinct values in reading order: numbers by size, roles and kinds as the protocol lists them, else as met.
+    """Distinct values in reading order: numbers by size, roles and kinds as in the protocol, others as met.
 
     >>> order(["final", "begin", "final"]), order([10, 2]), order(["b", "a"])
     (['begin', 'final'], [2, 10], ['b', 'a'])

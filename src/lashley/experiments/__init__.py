@@ -1,0 +1,27 @@
+"""One file an experiment, found by its name. Each offers
+
+    QUESTION                       what it asks, with {facts} and {model}
+    Params                         a frozen dataclass; the command line is made from it
+    magnitudes(params, anatomy)    which (layer, kind) activations the plan matches controls by
+    plan(params, material)         -> sweeps       pure
+    judge(params, table)           -> Outcome      pure
+    draw(params, table)            -> Drawing      pure data, no renderer imported
+
+and none imports torch or another experiment.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from types import ModuleType
+
+
+def names() -> list[str]:
+    """Every experiment there is."""
+    return sorted(m.name for m in pkgutil.iter_modules(__path__))
+
+
+def find(name: str) -> ModuleType:
+    """The module of one experiment."""
+    return importlib.import_module(f"{__name__}.{name}")

@@ -1,0 +1,268 @@
+"""What does recall need? Units are knocked out one at a time, or as a named set, and the damage is read.
+
+D = (LD_clean - LD_edited) / (LD_clean - LD_corrupt). Zero ablation alone is never evidence: it takes the model
+off its data and makes decoys look necessary (Li & Janson 2409.09951); compare with mean and resample.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from lashley.charts import DAMAGE, bars, heat, ranks, table_of
+from lashley.core.anatomy import Anatomy
+from lashley.core.case import Case, Material
+from lashley.core.edit import Edit, Mean, Noise, Resample, Zero
+from lashley.core.errors import BadSite
+from lashley.core.figure import Column, Control, Estimate, Finding, number
+from lashley.core.outcome import Drawing, Outcome
+from lashley.core.site import KINDS, ROLES, Kind, Site, Sites, parse_sites
+from lashley.core.trial import Sweep
+from lashley.stats import permutation
+from lashley.summary import cells, facts, floor, measured, prompts
+
+QUESTION = "What does {model} need in order to recall {facts}?"
+KIND_OF: dict[str, tuple[Kind, ...]] = {"layers": ("attn", "mlp"), "heads": ("head",), "neurons": ("neuron",)}
+RANDOM = "matched random"
+NEAREST = 64  # matched random units are drawn from this many of nearest magnitude
+
+
+@dataclass(frozen=True)
+class Params:
+    """What is knocked out, how, and where.
+
+    Parameters
+    ----------
+    units
+        "layers" (every attention and MLP output), "heads", "neurons" (every one), or sites: "L4.mlp.n173+L5.mlp.n2".
+    edit
+        What replaces the activation: "zero", the "mean" of its role, another fact's ("resample"), or "noise".
+    at
+        Where: "all" positions, or a role such as "subject_last". Sites with their own @ keep it.
+    controls
+        Matched random sets (same layers and kinds, nearest mean activation) beside a named set.
+    corruption
+        How the corrupted run, which is damage 1, is made: "replace" the subject, or "noise" on its embeddings.
+    draws
+        Corruptions of each prompt: other foils, or other noise.
+    seed
+        Seed of random sets and noise.
+    """
+
+    units: str = "layers"
+    edit: Literal["zero", "mean", "resample", "noise"] = "mean"
+    at: str = "all"
+    controls: int = 20
+    corruption: Literal["replace", "noise"] = "replace"
+    draws: int = 1
+    seed: int = 0
+
+
+def named(params: Params, anatomy: Anatomy) -> tuple[Site, ...]:
+    """The named set, checked, or () for a whole kind. Raises `BadSite`."""
+    if params.at != "all" and params.at not in (*ROLES, "subject"):
+        raise BadSite(f"--at {params.at!r}: write all, subject, {', '.join(ROLES)}")
+    if params.units in KIND_OF:
+        return ()
+    if "." not in params.units:
+        raise BadSite(f"--units {params.units!r}: write {', '.join(KIND_OF)}, or sites as L4.mlp.n173+L5.mlp.n2")
+    sites = tuple(anatomy.check(site) for site in parse_sites(params.units))
+    return tuple(_at(params, site) for site in sites)
+
+
+def magnitudes(params: Params, anatomy: Anatomy) -> Sequence[tuple[int, Kind]]:
+    """Layers and kinds of the named heads and neurons."""
+    return sorted({(s.layer, s.kind) for s in named(params, anatomy) if s.unit is not None})
+
+
+def plan(params: Params, material: Material) -> Iterable[Sweep]:
+    """One sweep a case; for a named set, its sites one by one and together, then as many random sets."""
+    chosen = named(params, material.anatomy)
+    for number_, case in enumerate(material.cases):
+        if chosen:
+            yield _sweep(params, material, case, number_, [*((s,) for s in chosen), chosen], "")
+            if random_sets := _matched(params, material, chosen):
+                yield _sweep(params, material, case, number_, random_sets, RANDOM)
+        else:
+            kinds = KIND_OF[params.units]
+            position = None if params.at == "all" else params.at
+            every = [
+                (Site(layer, kind, unit if kind in ("head", "neuron") else None, position),)
+                for kind in kinds
+                for layer in range(material.anatomy.layers)
+                for unit in range(material.anatomy.units(kind))
+            ]
+            yield _sweep(params, material, case, number_, every, "")
+
+
+def _sweep(
+    params: Params, material: Material, case: Case, draw: int, sets: list[tuple[Site, ...]], control: str
+) -> Sweep:
+    return Sweep(
+        clean=case.clean,
+        corrupt=case.corrupt,
+        effect="damage",
+        edits=(_edit(params, material, case, draw),),
+        sites=_resolved(case, sets, material.anatomy),
+        readout=case.readout,
+        labels=case.labels(control=control),
+    )
+
+
+def _resolved(case: Case, sets: list[tuple[Site, ...]], anatomy: Anatomy) -> Sites:
+    """Site sets with roles replaced by this prompt's positions; in columns, for there may be 100,000."""
+    spots: dict[object, list[int]] = {None: [Sites.ALL]}
+    for site in {s.position: s for sites in sets for s in sites if s.position is not None}.values():
+        spots[site.position] = [int(s.position) for s in case.clean.resolve(site)]  # pyright: ignore[reportArgumentType]
+    flat = [
+        (s.layer, KINDS.index(s.kind), -1 if s.unit is None else s.unit, at)
+        for sites in sets
+        for s in sites
+        for at in spots[s.position]
+    ]
+    layer, kind, unit, position = np.array(flat, np.int32).T
+    return Sites.pack(layer, kind, unit, position, sizes=[sum(len(spots[s.position]) for s in sites) for sites in sets])
+
+
+def _edit(params: Params, material: Material, case: Case, draw: int) -> Edit:
+    match params.edit:
+        case "zero":
+            return Zero()
+        case "mean":
+            return Mean(material.reference)
+        case "resample":
+            return Resample(case.other)
+        case "noise":
+            return Noise(material.reference, params.seed * 10_007 + draw)
+
+
+def _at(params: Params, site: Site) -> Site:
+    if site.position is not None or params.at == "all":
+        return site
+    return Site(site.layer, site.kind, site.unit, params.at)
+
+
+def _matched(params: Params, material: Material, chosen: tuple[Site, ...]) -> list[tuple[Site, ...]]:
+    """Random sets of the same layers, kinds and positions, each unit near its original in mean activation."""
+    if any(s.unit is None for s in chosen):
+        return []
+    draw = random.Random(f"{params.seed} {params.units}")
+    taken = {(s.layer, s.kind, s.unit) for s in chosen}
+    pools = {}
+    for site in chosen:
+        sizes = np.log(material.magnitudes[site.layer, site.kind] + 1e-12)
+        order = np.argsort(np.abs(sizes - sizes[site.unit]), kind="stable")
+        near = [int(u) for u in order if (site.layer, site.kind, int(u)) not in taken]
+        if not near:
+            return []
+        pools[site] = near[:NEAREST]
+    return [
+        tuple(Site(s.layer, s.kind, draw.choice(pools[s]), s.position) for s in chosen) for _ in range(params.controls)
+    ]
+
+
+def judge(params: Params, table: pd.DataFrame) -> Outcome:
+    """How much the strongest unit, or the named set, costs, beside its controls."""
+    rows = measured(table)
+    own, random_rows = rows[rows["control"] == ""], rows[rows["control"] == RANDOM]
+    least = floor(rows)
+    cell = _units(own, params)
+    controls = [Control("identity edit", Estimate(least), "the numerical noise floor; no smaller effect is reported")]
+    few = "" if cell["low"].notna().any() else " No interval: six prompts or more are needed for one."
+    basis = f"{params.edit} knockout at {_where(params)}, over {prompts(own)}; 95% t interval on cluster means.{few}"
+    what = facts(own)
+    if params.units in KIND_OF:
+        best = _estimate(cell.loc[cell["effect"].idxmax()])
+        site = str(cell.loc[cell["effect"].idxmax(), "site"])
+        positive = cell["effect"].clip(lower=0).to_numpy()
+        ratio = positive.sum() ** 2 / max((positive**2).sum(), 1e-12)
+        big = int((cell["effect"] >= 0.1).sum())
+        unit = "sub-layers" if params.units == "layers" else params.units
+        sentence = (
+            f"Of {number(len(cell))} {unit} knocked out one by one, {site} costs the recall of {what} most, "
+            f"{_percent(best)}; {number(big)} cost 10% or more, and the positive damage is spread as over "
+            f"{number(float(ratio))} equal {unit} (participation ratio)."
+        )
+    else:
+        joint = cell.loc[cell["trial"].idxmax()]
+        best = _estimate(joint)
+        size = len(parse_sites(params.units))
+        sentence = f"Knocking out {params.units if size <= 3 else f'the {size} named sites together'} costs the recall of {what} {_percent(best)}"
+        if len(random_rows):
+            each = cells(random_rows, ["trial"])["effect"].to_numpy()
+            p = permutation([float(joint["effect"])], each, side="greater")
+            low, high = np.quantile(each, [0.025, 0.975])
+            reading = f"{len(each)} random sets of the same layers, kinds and mean activation; p = {p:.3f} (one-sided, +1)"
+            controls.append(Control(RANDOM, Estimate(each.mean(), low, high, len(each)), reading))
+            sentence += f"; {len(each)} matched random sets cost {100 * each.mean():.0f}% on average ({100 * low:.0f} to {100 * high:.0f})"
+        sentence += "."
+    caveats = [
+        "Damage by one kind of knockout is not yet necessity: a claim needs zero, mean, resample and noise to agree.",
+        "Knockouts one by one are blind to redundancy and self-repair: a unit with a backup costs nothing alone.",
+    ]
+    if params.edit == "zero":
+        caveats.insert(0, "Zero ablation takes the model off its data, and alone is never evidence.")
+    if params.units not in KIND_OF and not len(random_rows):
+        caveats.append("No matched random control: whole sub-layers and the residual stream have no peers in a layer.")
+    not_tested = (
+        "Damage to other facts and to unrelated text, joint sets beyond the named one, editing.",
+        "An untrained copy of the model and label-shuffled facts: these controls come with claims.",
+    )
+    return Outcome((Finding(sentence, best, basis),), tuple(controls), tuple(caveats), not_tested)
+
+
+def draw(params: Params, table: pd.DataFrame) -> Drawing:
+    """Bars of the strongest units before their controls, and the map or the ranking of all of them."""
+    rows = measured(table)
+    own, random_rows = rows[rows["control"] == ""], rows[rows["control"] == RANDOM]
+    cell = _units(own, params)
+    what = facts(own)
+    common = {
+        "measure": DAMAGE,
+        "floor": floor(rows),
+        "about": f"{params.edit} knockout of {what}, {prompts(own)}, at {_where(params)}",
+    }
+    control = None
+    if len(random_rows):
+        each = cells(random_rows, ["trial"])["effect"].to_numpy()
+        control = Estimate(each.mean(), *np.quantile(each, [0.025, 0.975]), len(each))
+    title = f"What each knockout costs the recall of {what}"
+    figures = [bars(cell, name="bars", title=title, control=control, **common)]
+    if params.units == "heads":
+        heads = f"Which heads the recall of {what} needs"
+        figures.append(heat(cell, name="heads", title=heads, y="unit", panel=None, **common))
+    elif params.units == "layers":
+        layers = f"Which layers' outputs the recall of {what} needs"
+        figures.append(heat(cell, name="layers", title=layers, y="kind", panel=None, **common))
+    elif len(cell) > 30:
+        all_units = f"Few or many: every unit's damage to the recall of {what}, by rank"
+        figures.append(ranks(cell, name="ranks", title=all_units, control=control, **common))
+    columns = {"site": "site", "effect": Column("damage", "share of the logit difference"), "n": Column("n", "prompts")}
+    top = cell.sort_values("effect", ascending=False, key=abs)
+    return Drawing(tuple(figures), (table_of(top, "The strongest effects", columns, limit=12),))
+
+
+def _units(own: pd.DataFrame, params: Params) -> pd.DataFrame:
+    """Mean damage of every trial over the prompts, with its address; positions are named by their role."""
+    first = own.drop_duplicates("trial")[["trial", "site", "layer", "kind", "unit"]]
+    site = first["site"].astype(str).str.replace(r"@\d+", f"@{params.at}", regex=True)
+    first = first.assign(site=["+".join(dict.fromkeys(s.split("+"))) for s in site])
+    return cells(own, ["trial"]).merge(first, on="trial")
+
+
+def _estimate(row: pd.Series) -> Estimate:
+    return Estimate(row["effect"], row["low"], row["high"], row["n"], "share of the logit difference")
+
+
+def _percent(e: Estimate) -> str:
+    interval = "" if e.low is None or e.high is None else f" [{100 * e.low:.0f}, {100 * e.high:.0f}]"
+    return f"{100 * (e.value or 0.0):.0f}%{interval} of the logit difference"
+
+
+def _where(params: Params) -> str:
+    return "all positions" if params.at == "all" else f"the role {params.at}"

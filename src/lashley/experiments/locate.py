@@ -1,0 +1,193 @@
+"""Where does recall pass through? Causal tracing over layers, positions and sub-layers.
+
+One activation of the clean run is restored into the corrupted run, and the logit difference read
+(Meng et al. 2022, section 2; symmetric token replacement as in Zhang & Nanda 2309.16042).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from lashley.charts import RESTORATION, curves, heat, table_of
+from lashley.core.anatomy import Anatomy
+from lashley.core.case import Case, Material
+from lashley.core.edit import Patch
+from lashley.core.figure import Column, Control, Estimate, Finding
+from lashley.core.outcome import Drawing, Outcome
+from lashley.core.site import KINDS, Kind, Sites
+from lashley.core.trial import Sweep
+from lashley.summary import cells, facts, floor, measured, prompts
+
+QUESTION = "Through which layers and positions does the recall of {facts} pass in {model}?"
+NAMES = {"resid": "residual stream", "attn": "attention output", "mlp": "MLP output"}
+
+
+@dataclass(frozen=True)
+class Params:
+    """What is traced, and how the corrupted run is made.
+
+    Parameters
+    ----------
+    kinds
+        Which activations are restored.
+    window
+        Restore this many layers of attention or MLP outputs at once; 1 is a single layer. Windows make peaks.
+    corruption
+        How recall is destroyed: "replace" the subject by another, or "noise" on its embeddings (ROME).
+    draws
+        Corruptions of each prompt: other foils, or other noise.
+    """
+
+    kinds: tuple[Literal["resid", "attn", "mlp"], ...] = ("resid", "attn", "mlp")
+    window: int = 1
+    corruption: Literal["replace", "noise"] = "replace"
+    draws: int = 1
+
+
+def magnitudes(params: Params, anatomy: Anatomy) -> Sequence[tuple[int, Kind]]:
+    """No control is matched by activation here."""
+    return ()
+
+
+def plan(params: Params, material: Material) -> Iterable[Sweep]:
+    """One sweep a case and kind: every layer at every position."""
+    for case in material.cases:
+        for kind in params.kinds:
+            window = 1 if kind == "resid" else min(params.window, material.anatomy.layers)
+            yield Sweep(
+                clean=case.clean,
+                corrupt=case.corrupt,
+                effect="restoration",
+                edits=(Patch(case.clean),),
+                sites=_grid(material.anatomy.layers, case, kind, window),
+                readout=case.readout,
+                labels=case.labels(window=str(window)),
+            )
+
+
+def _grid(layers: int, case: Case, kind: Kind, window: int) -> Sites:
+    """Layers x positions; `window` layers about each one, fewer at the ends."""
+    layer, position = (x.ravel() for x in np.meshgrid(range(layers), range(len(case.clean)), indexing="ij"))
+    first = np.maximum(layer - (window - 1) // 2, 0)
+    sizes = np.minimum(layer - (window - 1) // 2 + window, layers) - first
+    step = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return Sites.pack(
+        np.repeat(first, sizes) + step, KINDS.index(kind), position=np.repeat(position, sizes), sizes=sizes
+    )
+
+
+def judge(params: Params, table: pd.DataFrame) -> Outcome:
+    """Where the subject's position hands over to the final one, and how much the best single output restores."""
+    rows = _centred(measured(table))
+    cell = cells(rows, ["kind", "layer", "role"])
+    least = floor(rows)
+    parts = []
+    resid = cell[cell["kind"] == "resid"].pivot_table(index="layer", columns="role", values="effect", observed=True)
+    if {"subject_last", "final"} <= set(resid):
+        parts.append(_handover(resid))
+    findings = []
+    outputs = cell[cell["kind"] != "resid"]
+    if len(outputs):
+        best = outputs.loc[outputs["effect"].idxmax()]
+        estimate = Estimate(best["effect"], best["low"], best["high"], best["n"], "share of the logit difference")
+        window = f" (windows of {params.window} layers)" if params.window > 1 else ""
+        where = f"{NAMES[str(best['kind'])]} of layer {best['layer']} at the {_say(best['role'])} position"
+        parts.append(f"the strongest single output{window}, the {where}, restores {_percent(estimate)}")
+    else:
+        best = cell.loc[cell["effect"].idxmax()]
+        estimate = Estimate(best["effect"], best["low"], best["high"], best["n"], "share of the logit difference")
+    sentence = f"In recalling {facts(rows)}, {'; '.join(parts)}."
+    few = "" if estimate.low is not None else " No interval: six prompts or more are needed for one."
+    basis = f"Over {prompts(rows)}; 95% t interval on cluster means.{few}"
+    findings.append(Finding(sentence, estimate, basis))
+    begin = cell[(cell["role"] == "begin") & (cell["kind"] == "resid")]
+    controls = [Control("identity edit", Estimate(least), "the numerical noise floor; no smaller effect is reported")]
+    if len(begin):
+        worst = float(begin["effect"].abs().max())
+        controls.append(
+            Control("beginning-of-text position", Estimate(worst), "it precedes the subject: any effect would be an error")
+        )
+    caveats = [
+        "Restoration shows that an activation suffices to carry the answer from there on, not that the fact is "
+        "stored there, nor that it is needed: backups may exist.",
+        "A position's role is averaged over the positions that have it, each restored alone.",
+    ]
+    if params.window > 1:
+        caveats.append(f"Windows of {params.window} layers were restored together; windows alone can make a peak.")
+    if rows["template"].nunique() == 1:
+        caveats.append("One template only: the map may be that of the wording.")
+    not_tested = (
+        "Necessity (see knockout), other contexts and languages, editing, and single heads or neurons.",
+        "An untrained copy of the model and label-shuffled facts: these controls come with claims.",
+    )
+    return Outcome(tuple(findings), tuple(controls), tuple(caveats), not_tested)
+
+
+def draw(params: Params, table: pd.DataFrame) -> Drawing:
+    """The layer x role map, curves by layer, and, for a single prompt, the layer x token map."""
+    rows = _centred(measured(table))
+    least, about = floor(rows), f"{facts(rows)}, {prompts(rows)}"
+    cell = cells(rows, ["kind", "layer", "role"])
+    cell["site"] = [f"L{r.layer}.{r.kind}@{r.role}" for r in cell.itertuples()]
+    common = {"measure": RESTORATION, "floor": least, "about": about}
+    figures = []
+    one = rows["prompt"].nunique() == 1
+    if one:
+        single = rows.assign(where=[f"{p} {t}" for p, t in zip(rows["position"], rows["token"], strict=True)])
+        figures.append(
+            heat(single, name="tokens", title=f"What each layer and token restores of {facts(rows)}", y="where", **common)
+        )
+    else:
+        figures.append(heat(cell, name="map", title=f"What each layer and role restores of {facts(rows)}", **common))
+    lines = cell[cell["role"].isin(["subject_first", "subject_last", "relation", "final"])]
+    figures.append(
+        curves(
+            lines,
+            name="curves",
+            title="Recall moves from the subject to the final position as layers go by",
+            panel="kind",
+            **common,
+        )
+    )
+    top = cell.sort_values("effect", ascending=False, key=abs)
+    top = top[top["kind"] != "resid"] if len(params.kinds) > 1 else top
+    columns = {"site": "site", "effect": Column("restored", "share of the logit difference"), "n": Column("n", "prompts")}
+    title = "The attention and MLP outputs that restore most" if len(params.kinds) > 1 else "What restores most"
+    return Drawing(tuple(figures), (table_of(top, title, columns, limit=12),))
+
+
+def _centred(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of a window, the layer in its middle."""
+    if not rows["layer"].isna().any():
+        return rows
+    layers = rows["site"].astype(str).str.extractall(r"L(\d+)\.")[0].astype(int).groupby(level=0)
+    middle = layers.apply(lambda x: x.iloc[(len(x) - 1) // 2])
+    return rows.assign(layer=rows["layer"].fillna(middle))
+
+
+def _handover(resid: pd.DataFrame) -> str:
+    """Where the residual stream carries the answer, in words."""
+    leaves = resid.index[resid["subject_last"] < 0.5]
+    arrives = resid.index[resid["final"] >= 0.5]
+    stays = f"until layer {leaves[0] - 1}" if len(leaves) and leaves[0] else "in no layer" if len(leaves) else "in every layer"
+    from_ = f"from layer {arrives[0]} on" if len(arrives) else "in no layer"
+    return (
+        f"the residual stream at the last subject token carries more than half of the answer {stays}, "
+        f"that at the final token {from_}"
+    )
+
+
+def _say(role: str) -> str:
+    return {"subject_last": "last subject", "subject_first": "first subject"}.get(role, role.replace("_", " "))
+
+
+def _percent(e: Estimate) -> str:
+    if e.value is None:
+        return "nothing that can be measured"
+    interval = "" if e.low is None or e.high is None else f" [{100 * e.low:.0f}, {100 * e.high:.0f}]"
+    return f"{100 * e.value:.0f}%{interval} of the logit difference"

@@ -1,0 +1,239 @@
+"""What a model knows: facts turned into aligned pairs of runs, and the unknown ones into recorded exclusions.
+
+A fact is known when its object ranks first among the relation's candidate objects on at least half of its
+templates. A candidate's score is the teacher-forced sum of the log-probabilities of its tokens.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable, Sequence
+
+import msgspec
+import numpy as np
+
+from lashley.core.case import Case, Exclusion, Material
+from lashley.core.errors import BadFact, BadPrompt
+from lashley.core.fact import Fact, Relation, Template
+from lashley.core.run import EmbeddingNoise, Run
+from lashley.core.site import Kind, Site
+from lashley.embedded.corpus import is_trained
+from lashley.engine import answers
+from lashley.engine.bench import Bench
+from lashley.facts.base import shipped
+from lashley.facts.question import Asked
+
+REFERENCE_RUNS = 32
+NOISE_SDS = 3.0  # embedding noise, in standard deviations of subject embeddings (ROME)
+
+
+class Recalled(msgspec.Struct, frozen=True):
+    """How a model answers one prompt: the object's rank among the candidates, and the best candidate."""
+
+    fact: Fact
+    template: Template
+    run: Run
+    rank: int
+    best: str
+
+
+def rank(bench: Bench, asked: Sequence[tuple[Run, str, Sequence[str]]]) -> list[tuple[int, str]]:
+    """For each (run, object, candidates): the object's rank among the candidates, and the first one.
+
+    Exact, yet cheap: a candidate's score never exceeds its first token's log-probability, so only those whose
+    first token beats the object's whole score are scored in full.
+    """
+    tokens = bench.tokens
+    ways = [tokens.answers(run, tuple(dict.fromkeys((own, *others)))) for run, own, others in asked]
+    first = answers.first_tokens(bench, [run for run, _, _ in asked], [[a[0] for a in x.values()] for x in ways])
+    own = answers.scores(bench, [(run, x[o]) for (run, o, _), x in zip(asked, ways, strict=True)])
+    rivals = [
+        (i, c)
+        for i, ((_, o, _), x) in enumerate(zip(asked, ways, strict=True))
+        for c, bound in zip(x, first[i], strict=True)
+        if c != o and bound > own[i]
+    ]
+    scores = answers.scores(bench, [(asked[i][0], ways[i][c]) for i, c in rivals])
+    result = [(1, o) for _, o, _ in asked]
+    best = list(own)
+    for (i, c), s in zip(rivals, scores, strict=True):
+        if s > own[i]:
+            result[i] = (result[i][0] + 1, c if s > best[i] else result[i][1])
+            best[i] = max(best[i], s)
+    return result
+
+
+def recall(bench: Bench, relation: Relation, facts: Sequence[Fact], templates: Sequence[Template]) -> list[Recalled]:
+    """How the model answers every fact under every template."""
+    pairs = list(itertools.product(facts, templates))
+    runs = [bench.tokens.ask(t, relation.say(f.subject, t.language)) for f, t in pairs]
+    asked = [
+        (run, relation.say(f.object, t.language), relation.candidates(t.language))
+        for run, (f, t) in zip(runs, pairs, strict=True)
+    ]
+    return [
+        Recalled(f, t, run, r, best) for (f, t), run, (r, best) in zip(pairs, runs, rank(bench, asked), strict=True)
+    ]
+
+
+def prepare(
+    bench: Bench,
+    asked: Asked,
+    *,
+    corruption: str = "replace",
+    draws: int = 1,
+    seed: int = 0,
+    magnitudes: Sequence[tuple[int, Kind]] = (),
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Material:
+    """Pairs of runs for the facts that the model knows.
+
+    `draws` is the number of corruptions of each prompt: other foils ("replace") or noise seeds ("noise").
+    Raises `BadFact` when no fact is left, with the reasons.
+    """
+    if corruption not in ("replace", "noise"):
+        raise BadFact(f"corruption {corruption!r} is not offered; use 'replace' or 'noise'")
+    cases: list[Case] = []
+    exclusions: list[Exclusion] = []
+    noise = NOISE_SDS * _embedding_sd(bench, asked) if corruption == "noise" else 0.0
+    for number, fact in enumerate(asked.facts):
+        progress(number, len(asked.facts))
+        known, left_out = _known(bench, asked, fact)
+        exclusions += left_out
+        for turn, found in enumerate(known):
+            made = _pair(bench, asked, found, turn, draws, noise, seed)
+            if isinstance(made, Exclusion):
+                exclusions.append(made)
+            else:
+                cases += made
+    progress(len(asked.facts), len(asked.facts))
+    cases, flat = _separated(bench, cases)
+    exclusions += flat
+    if not cases:
+        reasons = "; ".join(dict.fromkeys(e.reason for e in exclusions))
+        raise BadFact(f"nothing is left to ask: {reasons[:400]}")
+    reference = _reference(bench, asked, cases, seed)
+    return Material(bench.anatomy, tuple(cases), tuple(exclusions), reference, _magnitudes(bench, reference, magnitudes))
+
+
+def _known(bench: Bench, asked: Asked, fact: Fact) -> tuple[list[Recalled], list[Exclusion]]:
+    """The prompts under which the object ranks first, if the fact is known; else why it is not."""
+    gone = Exclusion(fact.relation, fact.subject, fact.object, "", "")
+    try:
+        found = recall(bench, asked.relation, [fact], asked.templates)
+    except BadPrompt as e:
+        return [], [msgspec.structs.replace(gone, reason=str(e))]
+    first = [r for r in found if r.rank == 1]
+    if 2 * len(first) < len(found):
+        best = max(found, key=lambda r: r.rank)
+        reason = (
+            f"not known to the model: the object ranks first on {len(first)} of {len(found)} prompts; "
+            f"to {best.run.text!r} it answers {best.best!r} (its own top answers: {answers.top(bench, best.run)})"
+        )
+        return [], [msgspec.structs.replace(gone, reason=reason)]
+    return first, [
+        msgspec.structs.replace(
+            gone, template=r.template.text, reason=f"under this template the object ranks {r.rank}, after {r.best!r}"
+        )
+        for r in found
+        if r.rank > 1
+    ]
+
+
+def _pair(bench: Bench, asked: Asked, found: Recalled, turn: int, draws: int, noise: float, seed: int):
+    """Cases of one prompt, each with another foil or noise draw; the foils tried first change from prompt to
+    prompt. An `Exclusion` where no foil fits."""
+    fact, template, clean = found.fact, found.template, found.run
+    relation, tokens = asked.relation, bench.tokens
+    say = lambda name: relation.say(name, template.language)  # noqa: E731
+    target = tokens.answer(clean, say(fact.object))
+    foils = asked.foils[fact.subject]
+    cases: list[Case] = []
+    refused: list[str] = []
+    order = [foils[(turn * draws + i) % len(foils)] for i in range(len(foils))]
+    for same_length in (True, False):  # foils whose object has as many tokens are preferred
+        for name in order:
+            if len(cases) == draws:
+                break
+            if any(c.foil.subject == name for c in cases):
+                continue
+            foil = Fact(fact.relation, name, relation.objects[name])
+            corrupt, other = tokens.ask(template, say(name)), tokens.answer(clean, say(foil.object))
+            if other[0] == target[0]:
+                refused.append(f"{foil.object!r} starts with the same token as {fact.object!r}")
+            elif corrupt.subject != clean.subject or len(corrupt) != len(clean):
+                refused.append(f"{name!r} has another number of tokens than {fact.subject!r}")
+            elif not same_length or len(other) == len(target):
+                cases.append(_case(found, foil, corrupt, target, other, bench, len(cases)))
+    if noise and cases:
+        draw = range(seed, seed + draws)
+        noisy = [msgspec.structs.replace(clean, noise=EmbeddingNoise(noise, s)) for s in draw]
+        return [
+            msgspec.structs.replace(cases[0], corrupt=r, corruption="noise", seed=s) for r, s in zip(noisy, draw, strict=True)
+        ]
+    reason = f"no foil fits: {'; '.join(refused[:3])}; give another --foil-subject"
+    return cases or Exclusion(fact.relation, fact.subject, fact.object, template.text, reason)
+
+
+def _case(found: Recalled, foil: Fact, corrupt: Run, target, other, bench: Bench, seed: int) -> Case:
+    base = shipped().get(found.fact.relation)
+    split = ""
+    if bench.model.name == "embedded" and base and found.template in base.templates:
+        split = "trained" if is_trained(base.name, found.fact.subject, found.template) else "held out"
+    words = tuple(bench.tokens.words(found.run.tokens))
+    return Case(
+        found.fact, foil, found.template, found.run, corrupt, corrupt, target, other, words, "replace", split, seed
+    )
+
+
+def _separated(bench: Bench, cases: list[Case]) -> tuple[list[Case], list[Exclusion]]:
+    """Cases whose clean and corrupt readouts differ by more than 1 logit; effects are shares of that gap."""
+    kept, gone = [], []
+    bench.captures.get([run for case in cases for run in (case.clean, case.corrupt)])
+    for case in cases:
+        gap = bench.value(case.clean, case.readout) - bench.value(case.corrupt, case.readout)
+        if gap > 1.0:
+            kept.append(case)
+        else:
+            reason = f"clean and corrupt run differ by only {gap:.2f} logits (foil {case.foil.object!r})"
+            gone.append(Exclusion(*msgspec.structs.astuple(case.fact), case.template.text, reason))
+    return kept, gone
+
+
+def _reference(bench: Bench, asked: Asked, cases: Sequence[Case], seed: int) -> tuple[Run, ...]:
+    """Runs of other subjects in the same templates, at most `REFERENCE_RUNS`, drawn from `seed`.
+
+    For a prompt of the user's own: the shipped subjects that stand beside its subject in some relation.
+    """
+    relation = asked.relation
+    subjects = [s for s in relation.objects if all(s != c.fact.subject for c in cases)]
+    if relation.name not in shipped() and len(subjects) < REFERENCE_RUNS:
+        beside = [r for r in shipped().values() if cases[0].fact.subject in r.objects]
+        subjects += [s for r in beside or [shipped()["capital"]] for s in r.objects if s != cases[0].fact.subject]
+    subjects = list(dict.fromkeys(subjects)) or [c.foil.subject for c in cases]
+    draw = random.Random(f"reference {seed}")
+    templates = list(dict.fromkeys(c.template for c in cases))
+    pairs = [(s, t) for s in subjects for t in templates]
+    chosen = draw.sample(pairs, min(REFERENCE_RUNS, len(pairs)))
+    return tuple(bench.tokens.ask(t, relation.say(s, t.language)) for s, t in chosen)
+
+
+def _embedding_sd(bench: Bench, asked: Asked) -> float:
+    """Standard deviation of the embeddings of subjects of the relation, over tokens and dimensions."""
+    template = asked.templates[0]
+    subjects = list(asked.relation.objects)[:200]
+    runs = [bench.tokens.ask(template, asked.relation.say(s, template.language)) for s in subjects]
+    site = Site(0, "resid", None, "subject")
+    return float(bench.read(runs, [site])[site].std())
+
+
+def _magnitudes(bench: Bench, reference: Sequence[Run], where: Sequence[tuple[int, Kind]]):
+    """Mean absolute activation of each unit, over all positions but the beginning of text, [units]."""
+    sites = {Site(layer, kind): kind for layer, kind in where}
+    inside = np.concatenate([np.arange(len(r)) >= r.begin for r in reference])
+    acts = bench.read(reference, list(sites)) if sites else {}
+    return {
+        (s.layer, s.kind): np.abs(acts[s][inside]).reshape(inside.sum(), bench.anatomy.units(k), -1).mean((0, 2))
+        for s, k in sites.items()
+    }

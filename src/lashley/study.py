@@ -1,0 +1,225 @@
+"""A durable directory: plan, done, run, judge, draw. The resume rule lives here: todo = trials - ledger."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import platform
+import re
+from collections.abc import Callable
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import msgspec
+
+from lashley import experiments, report
+from lashley.core.case import Material
+from lashley.core.errors import BrokenStudy, StudyConflict
+from lashley.core.figure import Exclusion, Finding
+from lashley.facts.question import Question, resolve
+from lashley.ledger import Ledger, Spec
+from lashley.ledger.tidy import export, table
+from lashley.report import html
+from lashley.report.page import Page
+from lashley.summary import facts, measured
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lashley.engine.bench import Bench
+
+Progress = Callable[[str, int, int], None]  # what is being done, how much is done, how much there is
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    pass
+
+
+class Study:
+    """One question, its measurements, and what follows from them. Opening it needs no model and no torch."""
+
+    def __init__(self, ledger: Ledger):
+        self.ledger = ledger
+        self.folder = ledger.folder
+        self.experiment = experiments.find(ledger.spec.experiment)
+        self.params = msgspec.convert(ledger.spec.params, self.experiment.Params)
+        self.question = msgspec.convert(ledger.spec.question, Question)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Self:
+        """An existing study. Raises `BrokenStudy` or `StudyConflict`."""
+        ledger = Ledger.open(folder)
+        if ledger.spec.experiment not in experiments.names():
+            raise StudyConflict(f"{folder} holds {ledger.spec.experiment!r}, which this version lacks; update lashley")
+        try:
+            return cls(ledger)
+        except msgspec.ValidationError as e:
+            raise BrokenStudy(f"{folder}: spec.json does not fit this version ({e}); use the version that made it") from e
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One tidy row per measurement; excluded facts have `excluded` true and no numbers."""
+        return table(self.ledger)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every planned trial is answered."""
+        answered, planned = self.ledger.progress()
+        return planned > 0 and answered == planned
+
+    @property
+    def figures(self) -> tuple:
+        """The pictures; each shows itself in a notebook."""
+        return self.page().figures
+
+    def export(self, path: str | Path, format: str = "parquet") -> None:
+        """Write the table as parquet, csv or json."""
+        export(self.ledger, path, format)  # pyright: ignore[reportArgumentType]
+
+    def run(self, bench: Bench, progress: Progress = _silent) -> Self:
+        """Do what is missing, committing pack by pack; an interruption loses at most the pack in flight."""
+        from lashley.recall import prepare  # the one door to torch  # noqa: PLC0415
+
+        if not self.ledger.notes().get("planned"):
+            asked = resolve(self.question)
+            material: Material = prepare(
+                bench,
+                asked,
+                corruption=self.params.corruption,
+                draws=self.params.draws,
+                seed=self.question.seed,
+                magnitudes=self.experiment.magnitudes(self.params, bench.anatomy),
+                progress=lambda done, total: progress("asking what the model knows", done, total),
+            )
+            self.ledger.plan(self.experiment.plan(self.params, material))
+            self.ledger.exclude(material.exclusions)
+            self.ledger.note("self-test", bench.checked)
+            self.ledger.note("planned", True)
+        sweeps = list(self.ledger.sweeps())
+        done, total = self.ledger.progress()
+        for chunks in bench.run(sweeps, self.ledger.answered()):
+            self.ledger.commit(chunks)
+            done += sum(len(c.values) for c in chunks)
+            progress("measuring", done, total)
+        return self
+
+    def page(self) -> Page:
+        """Judge and draw what is measured so far; a pure function of the ledger."""
+        spec, rows = self.ledger.spec, self.table
+        name = str(spec.model["name"])
+        answered, planned = self.ledger.progress()
+        common: dict[str, Any] = {
+            "exclusions": tuple(
+                Exclusion(_what(e), e.reason) for e in self.ledger.exclusions()
+            ),
+            "environment": _environment(spec, self.ledger.notes()),
+            "command": spec.command,
+            "study": str(self.folder),
+            "created": spec.created,
+        }
+        kept = measured(rows)
+        if not len(kept):
+            nothing = Finding("Nothing is measured yet: run `lashley resume` on this study.")
+            return Page(title=f"{spec.experiment}, not yet run", question="", finding=nothing, **common)
+        what = facts(kept)
+        outcome = self.experiment.judge(self.params, rows)
+        drawing = self.experiment.draw(self.params, rows)
+        partial = () if answered == planned else (
+            f"Incomplete: {answered:,} of {planned:,} trials are measured; `lashley resume {self.folder}` does the rest.",
+        )
+        return Page(
+            title=f"{spec.experiment}: {what} in {Path(name).name}",
+            question=self.experiment.QUESTION.format(facts=what, model=Path(name).name),
+            finding=outcome.findings[0],
+            also=outcome.findings[1:],
+            figures=drawing.figures,
+            tables=drawing.tables,
+            caveats=partial + outcome.caveats,
+            not_tested=outcome.not_tested,
+            controls=outcome.controls,
+            **common,
+        )
+
+    def write(self) -> Path:
+        """Write page, pictures and JSON beside the ledger; the path of the page."""
+        return report.write(self.page(), self.folder).html
+
+    def _repr_html_(self) -> str:
+        return html.render(self.page())
+
+    def __repr__(self) -> str:
+        answered, planned = self.ledger.progress()
+        return f"Study({str(self.folder)!r}, {self.ledger.spec.experiment}, {answered}/{planned} trials)"
+
+
+def begin(
+    experiment: str, params: Any, question: Question, bench: Bench, folder: str | Path | None = None, command: str = ""
+) -> Study:
+    """Open the study that these words describe, or begin it. Raises `StudyConflict` at another study's folder."""
+    resolve(question)  # bad words are refused before a folder is made
+    if check := getattr(experiments.find(experiment), "named", None):
+        check(params, bench.anatomy)
+    model = bench.model
+    spec = Spec(
+        experiment=experiment,
+        params=asdict(params),
+        question=msgspec.to_builtins(question),
+        model={
+            "name": model.name,
+            "weights": model.weights_hash,
+            "tokenizer": model.tokenizer_hash,
+            "dtype": str(model.dtype).removeprefix("torch."),
+            "device": str(model.device),
+            **msgspec.to_builtins(model.anatomy),
+        },
+        versions={
+            **{p: version(p) for p in ("lashley", "torch", "transformers")},
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+        },
+        command=command,
+    )
+    return Study(Ledger.open_or_create(Path(folder) if folder else Path("studies") / _name(spec), spec))
+
+
+def resume_folders(root: Path = Path("studies")) -> list[Path]:
+    """The studies in a folder, latest first."""
+    with contextlib.suppress(OSError):
+        return sorted((p.parent for p in root.glob("*/spec.json")), key=os.path.getmtime, reverse=True)
+    return []
+
+
+def _name(spec: Spec) -> str:
+    """A readable folder name that belongs to this very question, so that asking again finds it."""
+    q = spec.question
+    words = [spec.experiment, q["relation"] or "prompt", q["subject"] or "all", Path(str(spec.model["name"])).name]
+    slug = "-".join(re.sub(r"[^a-z0-9]+", "_", str(w).lower()).strip("_") for w in words)
+    return f"{slug}-{msgspec_hash(spec.identity())}"
+
+
+def msgspec_hash(value: Any) -> str:
+    """Six hexadecimal digits of a plain value."""
+    import hashlib  # noqa: PLC0415
+
+    return hashlib.blake2b(msgspec.json.encode(value, order="deterministic"), digest_size=3).hexdigest()
+
+
+def _what(e) -> str:
+    under = f" under “{e.template}”" if e.template else ""
+    return f"{e.relation}({e.subject}) = {e.object}{under}"
+
+
+def _environment(spec: Spec, notes: dict[str, Any]) -> dict[str, str]:
+    m = spec.model
+    return {
+        "model": f"{m['name']} ({m['family']}, {m['layers']} layers, {m['heads']} heads, {m['neurons']:,} neurons a layer)",
+        "weights": str(m["weights"]),
+        "tokenizer": str(m["tokenizer"]),
+        "arithmetic": f"{m['dtype']} on {m['device']}",
+        "fast path against plain passes": str(notes.get("self-test", "not run")),
+        **{k: str(v) for k, v in spec.versions.items()},
+        "report made": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }

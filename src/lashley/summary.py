@@ -1,0 +1,58 @@
+"""From single measurements to cells: means over prompts with their intervals.
+
+The unit of replication is the prompt (template x corruption draw). Over one fact, prompts are clustered by
+template; over several facts, by subject, so that the interval speaks about further facts of the relation.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from lashley.stats import intervals
+
+REPLICATE = ["relation", "subject", "template", "pair", "seed"]
+
+
+def measured(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows that hold a measurement."""
+    return table[~table["excluded"]]
+
+
+def cluster(table: pd.DataFrame) -> str:
+    """What the prompts of a table are clustered by."""
+    return "subject" if table["subject"].nunique() > 1 else "template"
+
+
+def cells(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Mean effect in every cell of `by`, with a clustered t interval: columns *by, effect, low, high, n.
+
+    Where a prompt has several rows in a cell (positions in one role), their mean counts as one.
+    """
+    rows = table.groupby([*by, *REPLICATE], observed=True, dropna=False)["effect"].mean().reset_index()
+    found = intervals(rows, by, "effect", cluster(table))
+    return found.rename(columns={"mean": "effect"})
+
+
+def floor(table: pd.DataFrame) -> float:
+    """The noise floor as an effect: the largest over the table's prompts, a share of the clean-corrupt gap."""
+    gap = (table["clean"] - table["corrupt"]).abs()
+    return float((table["noise_floor"] / gap).max())
+
+
+def facts(table: pd.DataFrame) -> str:
+    """What a table is about, in words: `capital(France) = Paris`, or `14 facts of capital`."""
+    subjects = table["subject"].unique()
+    if len(subjects) > 1:
+        return f"{len(subjects)} facts of {' and '.join(map(str, table['relation'].unique()))}"
+    first = table.iloc[0]
+    if first["relation"] == "prompt":
+        return f"“{str(first['template']).replace('{}', str(first['subject']))} {first['object']}”"
+    return f"{first['relation']}({first['subject']}) = {first['object']}"
+
+
+def prompts(table: pd.DataFrame) -> str:
+    """How many prompts a table rests on, in words."""
+    n = len(table[REPLICATE].drop_duplicates())
+    clusters = table[cluster(table)].nunique()
+    word = "prompt" if n == 1 else "prompts"
+    return f"{n} {word} ({clusters} {cluster(table)}{'s' * (clusters > 1)})"
