@@ -1,24 +1,30 @@
 """The laboratory from Python.
 
-    import lashley
-    bench = lashley.open_model("embedded")
-    study = lashley.locate(bench, relation="capital", subject="France")
-    study.table                      # a tidy data frame
-    study.figures[0]                 # shows itself in a notebook
+import lashley
+bench = lashley.open_model("embedded")
+study = lashley.locate(bench, relation="capital", subject="France")
+study.table                      # a tidy data frame
+study.figures[0]                 # shows itself in a notebook
 """
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from lashley import experiments
-from lashley.core.errors import LashleyError
+from lashley.core.case import Known
+from lashley.core.errors import BadPrompt, LashleyError, StudyConflict
+from lashley.embedded.check import figures
 from lashley.engine.bench import Bench
 from lashley.engine.checkpoints import EMBEDDED, load
 from lashley.engine.selftest import checked
-from lashley.facts.question import Question
-from lashley.study import Progress, Study, _silent, begin
+from lashley.facts.base import shipped
+from lashley.facts.question import Question, resolve
+from lashley.recall import recall
+from lashley.study import Progress, Study, begin, silent
 
 
 def open_model(
@@ -29,26 +35,56 @@ def open_model(
     return checked(load(name, device, dtype, size(memory)))
 
 
-def ask(
+def run(
     experiment: str,
-    bench: Bench | str = EMBEDDED,
-    *,
+    params: Any,
+    question: Question,
+    bench: Bench,
     study: str | Path | None = None,
-    progress: Progress = _silent,
+    progress: Progress = silent,
     command: str = "",
-    **words,
 ) -> Study:
+    """Run one experiment. Asked again, it takes up the same study where it stands."""
+    return begin(experiment, params, question, bench, study, command).run(bench, progress)
+
+
+def resume(
+    study: str | Path, *, device: str = "cpu", memory: str | int = "512MiB", progress: Progress = silent
+) -> Study:
+    """Do what is missing in a study, with the model it names. Raises `StudyConflict` where that model changed."""
+    found = Study.open(study)
+    if found.complete:
+        return found
+    model = found.ledger.spec.model
+    bench = open_model(model["name"], device=device, dtype=model["dtype"], memory=memory)
+    if (bench.model.weights_hash, bench.model.tokenizer_hash) != (model["weights"], model["tokenizer"]):
+        raise StudyConflict(
+            f"{study} was made with other weights than {model['name']!r} has now; restore them, or begin another study"
+        )
+    return found.run(bench, progress)
+
+
+def ask(experiment: str, bench: Bench | str = EMBEDDED, *, study: str | Path | None = None, **words) -> Study:
     """Run one experiment. `words` are the fields of `Question` (relation, subject, prompt, ...) and of the
-    experiment's own `Params`. Asked again, it takes up the same study where it stands."""
+    experiment's own `Params`, and `progress`."""
     module = experiments.find(experiment)
     own = {f.name for f in fields(module.Params)}
     asking = set(Question.__struct_fields__)
+    progress = words.pop("progress", silent)
     if unknown := set(words) - own - asking:
-        raise LashleyError(f"{experiment} has no {', '.join(sorted(unknown))}; it takes {', '.join(sorted(own | asking))}")
+        raise LashleyError(
+            f"{experiment} has no {', '.join(sorted(unknown))}; it takes {', '.join(sorted(own | asking))}"
+        )
     question = Question(**{k: v for k, v in words.items() if k in asking})
     params = module.Params(**{k: v for k, v in words.items() if k in own})
     bench = open_model(bench) if isinstance(bench, str) else bench
-    return begin(experiment, params, question, bench, study, command).run(bench, progress)
+    command = shlex.join(["lashley", experiment, *_options(words)])
+    return run(experiment, params, question, bench, study, progress, command)
+
+
+def _options(words: dict[str, Any]) -> list[str]:
+    """The words as command-line options."""
+    return [x for k, v in words.items() if v is not None for x in (f"--{k.replace('_', '-')}", str(v))]
 
 
 def locate(bench: Bench | str = EMBEDDED, **words) -> Study:
@@ -59,6 +95,38 @@ def locate(bench: Bench | str = EMBEDDED, **words) -> Study:
 def knockout(bench: Bench | str = EMBEDDED, **words) -> Study:
     """Knockouts; see `lashley.experiments.knockout.Params` and `Question` for the words."""
     return ask("knockout", bench, **words)
+
+
+def known(bench: Bench, relation: str, language: str = "en", progress: Progress = silent) -> list[Known]:
+    """Which facts of a relation the model knows: its object ranks first on at least half of the templates."""
+    asked = resolve(Question(relation=relation, language=language))
+    found = []
+    for number, fact in enumerate(asked.facts):
+        progress("asking what the model knows", number, len(asked.facts))
+        try:
+            answers = recall(bench, asked.relation, [fact], asked.templates)
+        except BadPrompt as e:
+            found.append(Known(fact, 0, 0, str(e)))
+            continue
+        wrong = [a.best for a in answers if a.rank > 1]
+        first = len(answers) - len(wrong)
+        found.append(Known(fact, first, len(answers), max(wrong, key=wrong.count) if wrong else ""))
+    return found
+
+
+def check(bench: Bench, progress: Progress = silent) -> dict[str, Any]:
+    """What the embedded model knows: shares of prompts, facts and minimal pairs; see `lashley.embedded.check`.
+
+    Of any other model: the share of facts known, for each shipped relation.
+    """
+    if bench.model.name == EMBEDDED:
+        progress("asking every fact under every template", 0, 1)
+        return figures(bench.model.module, bench.tokens.tokenizer)
+    shares = {}
+    for name in shipped():
+        facts = known(bench, name, progress=lambda w, d, t, name=name: progress(f"{name}: {w}", d, t))
+        shares[name] = sum(k.known for k in facts) / len(facts)
+    return {"relations": shares}
 
 
 def size(text: str | int) -> int:

@@ -114,7 +114,9 @@ def prepare(
         reasons = "; ".join(dict.fromkeys(e.reason for e in exclusions))
         raise BadFact(f"nothing is left to ask: {reasons[:400]}")
     reference = _reference(bench, asked, cases, seed)
-    return Material(bench.anatomy, tuple(cases), tuple(exclusions), reference, _magnitudes(bench, reference, magnitudes))
+    return Material(
+        bench.anatomy, tuple(cases), tuple(exclusions), reference, _magnitudes(bench, reference, magnitudes)
+    )
 
 
 def _known(bench: Bench, asked: Asked, fact: Fact) -> tuple[list[Recalled], list[Exclusion]]:
@@ -134,7 +136,9 @@ def _known(bench: Bench, asked: Asked, fact: Fact) -> tuple[list[Recalled], list
         return [], [msgspec.structs.replace(gone, reason=reason)]
     return first, [
         msgspec.structs.replace(
-            gone, template=r.template.text, reason=f"under this template the object ranks {r.rank}, after {r.best!r}"
+            gone,
+            template=r.template.text,
+            reason=f"under this template the object ranks {r.rank}, after {r.best!r}",
         )
         for r in found
         if r.rank > 1
@@ -170,7 +174,8 @@ def _pair(bench: Bench, asked: Asked, found: Recalled, turn: int, draws: int, no
         draw = range(seed, seed + draws)
         noisy = [msgspec.structs.replace(clean, noise=EmbeddingNoise(noise, s)) for s in draw]
         return [
-            msgspec.structs.replace(cases[0], corrupt=r, corruption="noise", seed=s) for r, s in zip(noisy, draw, strict=True)
+            msgspec.structs.replace(cases[0], corrupt=r, corruption="noise", seed=s)
+            for r, s in zip(noisy, draw, strict=True)
         ]
     reason = f"no foil fits: {'; '.join(refused[:3])}; give another --foil-subject"
     return cases or Exclusion(fact.relation, fact.subject, fact.object, template.text, reason)
@@ -183,7 +188,18 @@ def _case(found: Recalled, foil: Fact, corrupt: Run, target, other, bench: Bench
         split = "trained" if is_trained(base.name, found.fact.subject, found.template) else "held out"
     words = tuple(bench.tokens.words(found.run.tokens))
     return Case(
-        found.fact, foil, found.template, found.run, corrupt, corrupt, target, other, words, "replace", split, seed
+        found.fact,
+        foil,
+        found.template,
+        found.run,
+        corrupt,
+        corrupt,
+        target,
+        other,
+        words,
+        "replace",
+        split,
+        seed,
     )
 
 
@@ -197,7 +213,8 @@ def _separated(bench: Bench, cases: list[Case]) -> tuple[list[Case], list[Exclus
             kept.append(case)
         else:
             reason = f"clean and corrupt run differ by only {gap:.2f} logits (foil {case.foil.object!r})"
-            gone.append(Exclusion(*msgspec.structs.astuple(case.fact), case.template.text, reason))
+            f = case.fact
+            gone.append(Exclusion(f.relation, f.subject, f.object, case.template.text, reason))
     return kept, gone
 
 
@@ -228,9 +245,11 @@ def _embedding_sd(bench: Bench, asked: Asked) -> float:
     return float(bench.read(runs, [site])[site].std())
 
 
-def _magnitudes(bench: Bench, reference: Sequence[Run], where: Sequence[tuple[int, Kind]]):
+def _magnitudes(
+    bench: Bench, reference: Sequence[Run], where: Sequence[tuple[int, Kind]]
+) -> dict[tuple[int, Kind], np.ndarray]:
     """Mean absolute activation of each unit, over all positions but the beginning of text, [units]."""
-    sites = {Site(layer, kind): kind for layer, kind in where}
+    sites: dict[Site, Kind] = {Site(layer, kind): kind for layer, kind in where}
     inside = np.concatenate([np.arange(len(r)) >= r.begin for r in reference])
     acts = bench.read(reference, list(sites)) if sites else {}
     return {

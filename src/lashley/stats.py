@@ -9,16 +9,18 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 import numpy as np
-import pandas as pd
+import scipy  # loads its parts when they are asked for
 from numpy.typing import ArrayLike
-from scipy import stats
 
 FEWEST = 6  # replicates below which no interval is shown (PROTOCOL, Inference)
-Labels = Sequence | np.ndarray | pd.Series
+if TYPE_CHECKING:
+    import pandas as pd
+
+    Labels = Sequence | np.ndarray | pd.Series
 Side = Literal["two-sided", "greater", "less"]
 
 
@@ -72,9 +74,7 @@ def interval(values: ArrayLike, clusters: Labels | None = None, level: float = 0
     """
     x, labels = _labelled(values, clusters)
     row = _cells(x, np.zeros(len(x), int), labels, 1, level)
-    mean, low, high = (
-        None if np.isnan(row[name][0]) else float(row[name][0]) for name in ("mean", "low", "high")
-    )
+    mean, low, high = (None if np.isnan(row[name][0]) else float(row[name][0]) for name in ("mean", "low", "high"))
     n, k, missing, dropped = (int(row[name][0]) for name in ("n", "clusters", "missing", "dropped"))
     return Interval(mean, low, high, n, k, level, missing, dropped)
 
@@ -100,15 +100,15 @@ def _labelled(values: ArrayLike, clusters: Labels | None) -> tuple[np.ndarray, n
     x = np.asarray(values, float).ravel()
     if clusters is None:
         return x, np.arange(len(x))
+    import pandas as pd
+
     labels = pd.factorize(np.asarray(clusters), use_na_sentinel=False)[0].astype(int)
     if len(labels) != len(x):
         raise ValueError(f"{len(x)} values but {len(labels)} cluster labels; give one label a value")
     return x, labels
 
 
-def _cells(
-    x: np.ndarray, cell: np.ndarray, labels: np.ndarray, cells: int, level: float
-) -> dict[str, np.ndarray]:
+def _cells(x: np.ndarray, cell: np.ndarray, labels: np.ndarray, cells: int, level: float) -> dict[str, np.ndarray]:
     """Columns of `intervals` for values x [n] in cells [n] (0 .. cells - 1) with labels [n] from 0."""
     _check_level(level)
     keep = np.isfinite(x)
@@ -122,7 +122,7 @@ def _cells(
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = np.bincount(owner, means, cells) / k
         error = np.sqrt(np.bincount(owner, (means - mean[owner]) ** 2, cells) / (k - 1) / k)
-    half = np.where(missing, np.nan, stats.t.ppf(0.5 + level / 2, np.maximum(k - 1, 1)) * error)
+    half = np.where(missing, np.nan, scipy.stats.t.ppf(0.5 + level / 2, np.maximum(k - 1, 1)) * error)
     return {
         "mean": mean,
         "low": mean - half,
@@ -149,8 +149,8 @@ def tost(values: ArrayLike, bound: float, clusters: Labels | None = None, level:
         return Equivalence(None, None, bound, inner)
     room = bound - abs(inner.mean)
     df = inner.clusters - 1
-    error = (inner.mean - inner.low) / float(stats.t.ppf(level, df))
-    p = float(stats.t.sf(room / error, df)) if error > 0 else float(room <= 0)
+    error = (inner.mean - inner.low) / float(scipy.stats.t.ppf(level, df))
+    p = float(scipy.stats.t.sf(room / error, df)) if error > 0 else float(room <= 0)
     return Equivalence(p < 1 - level, p, bound, inner)
 
 
@@ -179,9 +179,7 @@ def sign_flip(
     return _share(_in_blocks(draws, k, lambda b: rng.choice([-1.0, 1.0], (b, k)) @ x), float(x.sum()), side)
 
 
-def permutation(
-    a: ArrayLike, b: ArrayLike, side: Side = "two-sided", draws: int = 9_999, seed: int = 0
-) -> float:
+def permutation(a: ArrayLike, b: ArrayLike, side: Side = "two-sided", draws: int = 9_999, seed: int = 0) -> float:
     """p of equal distributions, by the difference of means mean(a) - mean(b) over exchanges of `a` with `b`.
 
     All divisions of the pool when there are at most `draws` of them, otherwise `draws` random ones, with the
@@ -245,8 +243,8 @@ def clopper_pearson(k: int, n: int, level: float = 0.95) -> tuple[float, float]:
     if not 0 <= k <= n:
         raise ValueError(f"{k} of {n}: a count lies between 0 and its total")
     tail = (1 - level) / 2
-    low = float(stats.beta.ppf(tail, k, n - k + 1)) if k > 0 else 0.0
-    high = float(stats.beta.isf(tail, k + 1, n - k)) if k < n else 1.0
+    low = float(scipy.stats.beta.ppf(tail, k, n - k + 1)) if k > 0 else 0.0
+    high = float(scipy.stats.beta.isf(tail, k + 1, n - k)) if k < n else 1.0
     return low, high
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
-import os
+import hashlib
 import platform
 import re
 from collections.abc import Callable
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int], None]  # what is being done, how much is done, how much there is
 
 
-def _silent(what: str, done: int, total: int) -> None:
+def silent(what: str, done: int, total: int) -> None:
     pass
 
 
@@ -57,7 +56,9 @@ class Study:
         try:
             return cls(ledger)
         except msgspec.ValidationError as e:
-            raise BrokenStudy(f"{folder}: spec.json does not fit this version ({e}); use the version that made it") from e
+            raise BrokenStudy(
+                f"{folder}: spec.json does not fit this version ({e}); use the version that made it"
+            ) from e
 
     @property
     def table(self) -> pd.DataFrame:
@@ -79,9 +80,9 @@ class Study:
         """Write the table as parquet, csv or json."""
         export(self.ledger, path, format)  # pyright: ignore[reportArgumentType]
 
-    def run(self, bench: Bench, progress: Progress = _silent) -> Self:
+    def run(self, bench: Bench, progress: Progress = silent) -> Self:
         """Do what is missing, committing pack by pack; an interruption loses at most the pack in flight."""
-        from lashley.recall import prepare  # the one door to torch  # noqa: PLC0415
+        from lashley.recall import prepare  # the one door to torch
 
         if not self.ledger.notes().get("planned"):
             asked = resolve(self.question)
@@ -112,9 +113,7 @@ class Study:
         name = str(spec.model["name"])
         answered, planned = self.ledger.progress()
         common: dict[str, Any] = {
-            "exclusions": tuple(
-                Exclusion(_what(e), e.reason) for e in self.ledger.exclusions()
-            ),
+            "exclusions": tuple(Exclusion(_what(e), e.reason) for e in self.ledger.exclusions()),
             "environment": _environment(spec, self.ledger.notes()),
             "command": spec.command,
             "study": str(self.folder),
@@ -127,8 +126,13 @@ class Study:
         what = facts(kept)
         outcome = self.experiment.judge(self.params, rows)
         drawing = self.experiment.draw(self.params, rows)
-        partial = () if answered == planned else (
-            f"Incomplete: {answered:,} of {planned:,} trials are measured; `lashley resume {self.folder}` does the rest.",
+        partial = (
+            ()
+            if answered == planned
+            else (
+                f"Incomplete: {answered:,} of {planned:,} trials are measured; "
+                f"`lashley resume {self.folder}` does the rest.",
+            )
         )
         return Page(
             title=f"{spec.experiment}: {what} in {Path(name).name}",
@@ -156,7 +160,12 @@ class Study:
 
 
 def begin(
-    experiment: str, params: Any, question: Question, bench: Bench, folder: str | Path | None = None, command: str = ""
+    experiment: str,
+    params: Any,
+    question: Question,
+    bench: Bench,
+    folder: str | Path | None = None,
+    command: str = "",
 ) -> Study:
     """Open the study that these words describe, or begin it. Raises `StudyConflict` at another study's folder."""
     resolve(question)  # bad words are refused before a folder is made
@@ -185,26 +194,18 @@ def begin(
     return Study(Ledger.open_or_create(Path(folder) if folder else Path("studies") / _name(spec), spec))
 
 
-def resume_folders(root: Path = Path("studies")) -> list[Path]:
-    """The studies in a folder, latest first."""
-    with contextlib.suppress(OSError):
-        return sorted((p.parent for p in root.glob("*/spec.json")), key=os.path.getmtime, reverse=True)
-    return []
-
-
 def _name(spec: Spec) -> str:
     """A readable folder name that belongs to this very question, so that asking again finds it."""
     q = spec.question
-    words = [spec.experiment, q["relation"] or "prompt", q["subject"] or "all", Path(str(spec.model["name"])).name]
+    words = [
+        spec.experiment,
+        q["relation"] or "prompt",
+        q["subject"] or "all",
+        Path(str(spec.model["name"])).name,
+    ]
     slug = "-".join(re.sub(r"[^a-z0-9]+", "_", str(w).lower()).strip("_") for w in words)
-    return f"{slug}-{msgspec_hash(spec.identity())}"
-
-
-def msgspec_hash(value: Any) -> str:
-    """Six hexadecimal digits of a plain value."""
-    import hashlib  # noqa: PLC0415
-
-    return hashlib.blake2b(msgspec.json.encode(value, order="deterministic"), digest_size=3).hexdigest()
+    identity = msgspec.json.encode(spec.identity(), order="deterministic")
+    return f"{slug}-{hashlib.blake2b(identity, digest_size=3).hexdigest()}"
 
 
 def _what(e) -> str:
@@ -215,7 +216,7 @@ def _what(e) -> str:
 def _environment(spec: Spec, notes: dict[str, Any]) -> dict[str, str]:
     m = spec.model
     return {
-        "model": f"{m['name']} ({m['family']}, {m['layers']} layers, {m['heads']} heads, {m['neurons']:,} neurons a layer)",
+        "model": f"{m['name']}: {m['family']}, {m['layers']} layers of {m['heads']} heads and {m['neurons']:,} neurons",
         "weights": str(m["weights"]),
         "tokenizer": str(m["tokenizer"]),
         "arithmetic": f"{m['dtype']} on {m['device']}",

@@ -6,9 +6,12 @@ template; over several facts, by subject, so that the interval speaks about furt
 
 from __future__ import annotations
 
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from lashley.stats import intervals
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 REPLICATE = ["relation", "subject", "template", "pair", "seed"]
 

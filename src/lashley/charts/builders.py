@@ -14,9 +14,9 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from lashley.core.figure import Estimate, Figure
 from lashley.charts import theme
 from lashley.charts.rows import Row, alt_text, basis, caption, records, span
+from lashley.core.figure import Estimate, Figure
 
 if TYPE_CHECKING:
     from pandas import DataFrame

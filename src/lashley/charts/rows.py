@@ -18,9 +18,7 @@ Row = dict[str, Any]
 NUMBERS = ("effect", "low", "high", "control", "control_low", "control_high")
 
 
-def table(
-    frame: DataFrame, title: str, columns: dict[str, str | Column], *, limit: int = 20, note: str = ""
-) -> Table:
+def table(frame: DataFrame, title: str, columns: dict[str, str | Column], *, limit: int = 20, note: str = "") -> Table:
     """The first `limit` rows; `columns` maps fields to heads, and `effect` takes its interval and n along."""
     heads = tuple(Column(c) if isinstance(c, str) else c for c in columns.values())
     rows = tuple(tuple(_cell(r, f) for f in columns) for r in _dicts(frame.head(limit)))

@@ -71,9 +71,7 @@ def colour(value: float, limit: float) -> str:
     place = min(abs(value) / limit, 1.0) * (len(ramp) - 1)
     step = min(int(place), len(ramp) - 2)
     lower, upper = (tuple(int(c[i : i + 2], 16) for i in (1, 3, 5)) for c in ramp[step : step + 2])
-    return "#" + "".join(
-        f"{int(a + (b - a) * (place - step) + 0.5):02x}" for a, b in zip(lower, upper, strict=True)
-    )
+    return "#" + "".join(f"{int(a + (b - a) * (place - step) + 0.5):02x}" for a, b in zip(lower, upper, strict=True))
 
 
 def scale(low: float, high: float, steps: int = 8) -> dict:

@@ -65,6 +65,20 @@ class Exclusion(msgspec.Struct, frozen=True):
     reason: str
 
 
+class Known(msgspec.Struct, frozen=True):
+    """How well a model knows a fact: on `first` of `prompts` templates its object ranks first; `instead` is
+    what it answers most often where not, or why it could not be asked."""
+
+    fact: Fact
+    first: int
+    prompts: int
+    instead: str = ""
+
+    @property
+    def known(self) -> bool:
+        return self.prompts > 0 and 2 * self.first >= self.prompts
+
+
 class Material(msgspec.Struct, frozen=True):
     """All that a plan is made from. `reference` are runs of other facts of the relation, for means and noise;
     `magnitudes[layer, kind]` the mean absolute activation of each unit over them, where a plan asked for it."""

@@ -1,12 +1,12 @@
 """Where in a model: canonical addresses that round-trip as text, and compact tables of them.
 
-    L7.resid            the residual stream entering layer 7 (L0.resid: embeddings as layer 0 receives them)
-    L7.attn  L7.mlp     what the sub-layer adds to the residual stream, after a post-norm where there is one
-    L7.attn.h3          query head 3's slice of the input of the attention's output projection (hook_z)
-    L7.mlp.n173         the 173rd input of the MLP's output projection (hook_post)
-    ...@subject_last    one position, by role or by index (beginning-of-text is 0; -1 is the last);
-                        without @: every position, beginning-of-text included
-    A+B                 several sites, edited together
+L7.resid            the residual stream entering layer 7 (L0.resid: embeddings as layer 0 receives them)
+L7.attn  L7.mlp     what the sub-layer adds to the residual stream, after a post-norm where there is one
+L7.attn.h3          query head 3's slice of the input of the attention's output projection (hook_z)
+L7.mlp.n173         the 173rd input of the MLP's output projection (hook_post)
+...@subject_last    one position, by role or by index (beginning-of-text is 0; -1 is the last);
+                    without @: every position, beginning-of-text included
+A+B                 several sites, edited together
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Literal
 
 import msgspec
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lashley.core.errors import BadSite
 
@@ -108,7 +109,16 @@ class Sites(msgspec.Struct, frozen=True):
     ALL = -(2**31)
 
     @classmethod
-    def pack(cls, layer, kind, unit=-1, position=ALL, edit=0, *, sizes=None) -> Sites:
+    def pack(
+        cls,
+        layer: ArrayLike,
+        kind: ArrayLike,
+        unit: ArrayLike = -1,
+        position: ArrayLike = ALL,
+        edit: ArrayLike = 0,
+        *,
+        sizes: ArrayLike | None = None,
+    ) -> Sites:
         """From columns (broadcast against each other); `sizes[i]` sites form trial i (default: one each)."""
         columns = np.stack(np.broadcast_arrays(*(np.asarray(c, np.int32) for c in (layer, kind, unit, position, edit))))
         columns = np.ascontiguousarray(columns.reshape(5, -1))

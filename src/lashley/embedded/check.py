@@ -40,9 +40,7 @@ class Result(NamedTuple):
 
 
 @torch.inference_mode()
-def score(
-    model: LlamaForCausalLM, prompts: list[list[int]], answers: list[list[int]]
-) -> tuple[Tensor, Tensor]:
+def score(model: LlamaForCausalLM, prompts: list[list[int]], answers: list[list[int]]) -> tuple[Tensor, Tensor]:
     """Sums of the log-probabilities (nats) of the answers' tokens after the prompts: shape (n,).
 
     Also the log-probabilities of every token right after each prompt: shape (n, vocabulary).

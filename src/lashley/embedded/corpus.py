@@ -84,9 +84,7 @@ def documents(relations: dict[str, Relation], seed: int = 0) -> Iterator[list[Se
         else:
             relation, t = next(template)
             subjects = [s for s in relation.objects if is_trained(relation.name, s, t)]
-            document = [
-                sentence(relation, s, t) for s in rng.sample(subjects, min(rng.randint(3, 8), len(subjects)))
-            ]
+            document = [sentence(relation, s, t) for s in rng.sample(subjects, min(rng.randint(3, 8), len(subjects)))]
         spaced = all(s.after for s in document) and rng.random() < 0.5
         separator = " " if spaced else "\n"
         yield [s._replace(before=separator + s.before) if i else s for i, s in enumerate(document)]

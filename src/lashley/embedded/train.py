@@ -66,8 +66,8 @@ def batches(
         for sentence in next(stream):
             for text, weight in zip(sentence, (1.0, ANSWER_WEIGHT, 1.0), strict=True):
                 if text not in cache:
-                    cache[text] = [(t, weight) for t in tokenizer.ids(words, text)]
-                tokens += cache[text]
+                    cache[text] = tokenizer.ids(words, text)
+                tokens += [(token, weight) for token in cache[text]]
         return [*tokens, (words.eos_token_id, 1.0)]
 
     def row(length: int) -> list[tuple[int, float]]:

@@ -1,8 +1,8 @@
 """The engine's three doors: `run` for interventions, `read` for activations, `grad` for gradients.
 
-    bench.run(sweeps)                  -> batches of answered trials
-    bench.read(runs, sites)            -> activations
-    bench.grad(runs, readout, sites)   -> gradients of the readout
+bench.run(sweeps)                  -> batches of answered trials
+bench.read(runs, sites)            -> activations
+bench.grad(runs, readout, sites)   -> gradients of the readout
 """
 
 from __future__ import annotations
@@ -108,7 +108,11 @@ class Bench:
 
             def keep(x: Tensor, wanted: list[Site], batch=batch) -> None:
                 for site in wanted:
-                    y = x if site.unit is None else x.unflatten(-1, (self.anatomy.units(site.kind), -1))[..., site.unit, :]
+                    y = (
+                        x
+                        if site.unit is None
+                        else x.unflatten(-1, (self.anatomy.units(site.kind), -1))[..., site.unit, :]
+                    )
                     for b, i in enumerate(batch):
                         at = [s.position for s in runs[i].resolve(site)]
                         out[site][i] = (y[b] if at == [None] else y[b, at]).float().cpu().numpy()
@@ -129,7 +133,8 @@ class Bench:
         result: list[dict[Kind, Tensor]] = [{} for _ in runs]
         for i, run in enumerate(runs):
             for variant, sign in zip(variants(readouts[i], run), (1.0, -1.0), strict=False):
-                caught: dict[Kind, list[Tensor]] = {k: [] for k in ("resid", *kinds)}
+                watched: set[Kind] = {"resid", *kinds}
+                caught: dict[Kind, list[Tensor]] = {k: [] for k in watched}
 
                 def watch(x: Tensor, kind: Kind, caught=caught) -> Tensor | None:
                     if x.requires_grad:
@@ -140,9 +145,9 @@ class Bench:
                     caught[kind].append(x)
                     return x
 
-                on = {
+                on: dict[tuple[int, Kind], OnSite] = {
                     (la, k): partial(watch, kind=k)
-                    for k in {"resid", *kinds}
+                    for k in watched
                     for la in range(self.anatomy.layers + (k == "resid"))
                 }
                 with torch.enable_grad():

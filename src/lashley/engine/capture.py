@@ -68,7 +68,7 @@ class Captures:
 
     def get(self, runs: Sequence[Run], kinds: Iterable[Kind] = ()) -> list[Base]:
         """The bases of `runs`, each with at least `kinds` (resid, keys and values always)."""
-        wanted = {"resid", *kinds}
+        wanted: set[Kind] = {"resid", *kinds}
         found = {r: b for r in runs if (b := self._bases.get(r)) is not None and wanted <= b.acts.keys()}
         missing: dict[int, list[Run]] = defaultdict(list)
         for run in dict.fromkeys(runs):
@@ -104,10 +104,10 @@ class Captures:
         ids = torch.tensor([r.tokens for r in runs], device=self.model.device)
         with hooked(self.model.module, self.model.family, on), recording(store):
             self.model.forward(ids)
-        stacked = {k: torch.stack(v, 1) for k, v in acts.items()}  # [runs, layers, tokens, width]
+        stacked: dict[Kind, Tensor] = {k: torch.stack(v, 1) for k, v in acts.items()}  # [runs, layers, tokens, width]
         return {
             run: Base(
-                {k: v[i] for k, v in stacked.items()},
+                dict(zip(stacked, (v[i] for v in stacked.values()), strict=True)),
                 [store[la][0][i] for la in sorted(store)],
                 [store[la][1][i] for la in sorted(store)],
             )

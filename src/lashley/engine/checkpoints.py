@@ -60,7 +60,11 @@ def _read(name: str, dtype: torch.dtype):
             raise BadModel(f"{name} is a pickle, which can run any code on loading; convert it to safetensors")
         if path.suffix != ".gguf":
             raise BadModel(f"{name} is a file, but not a .gguf; give a model folder or a GGUF file")
-        return _folder(_convert(path.resolve(), f"{path.stem}-{path.stat().st_size}-{path.stat().st_mtime_ns}"), name, dtype)
+        return _folder(
+            _convert(path.resolve(), f"{path.stem}-{path.stat().st_size}-{path.stat().st_mtime_ns}"),
+            name,
+            dtype,
+        )
     if path.is_dir():
         return _folder(path, name, dtype)
     if name.count("/") == 1 and not name.startswith((".", "/", "~")):
@@ -91,7 +95,8 @@ def _hub(name: str, dtype: torch.dtype):
         config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError) as e:
         raise BadModel(
-            f"{name!r} is no folder here, and the hub did not deliver it ({_first_line(e)}); check the id or the network"
+            f"{name!r} is no folder here, and the hub did not deliver it ({_first_line(e)}); "
+            "check the id or the network"
         ) from e
     family(config.model_type)
     return _pretrained(name, name, dtype)
@@ -100,8 +105,13 @@ def _hub(name: str, dtype: torch.dtype):
 def _pretrained(source: str, name: str, dtype: torch.dtype, **options):
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(source, trust_remote_code=False, **options)
-        module, report = transformers.AutoModelForCausalLM.from_pretrained(
-            source, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **options
+        module, report = transformers.AutoModelForCausalLM.from_pretrained(  # pyright: ignore[reportGeneralTypeIssues]
+            source,
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            **options,
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as e:
         raise BadModel(f"{name} cannot be read ({_first_line(e)}); its weights or configuration are damaged") from e
@@ -148,7 +158,7 @@ def _convert(source, key: str) -> Path:
             plain = module.config.to_dict() | {"dtype": "float32"}
             plain.pop("quantization_config", None)
             (made / "config.json").write_text(json.dumps(plain, indent=1, sort_keys=True))
-            os.replace(made, target)
+            made.replace(target)
     except (OSError, ValueError, KeyError, RuntimeError) as e:
         if (target / "config.json").is_file():  # another process was faster
             return target

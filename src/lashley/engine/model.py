@@ -98,7 +98,9 @@ def _hash_weights(module) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for name, weight in sorted(module.named_parameters()):
         if not torch.isfinite(weight).all():
-            raise BadModel(f"weight {name} of the model holds NaN or infinity; every number would be wrong, so mend the checkpoint")
+            raise BadModel(
+                f"weight {name} of the model holds NaN or infinity; every number would be wrong, so mend the checkpoint"
+            )
         digest.update(name.encode())
         digest.update(weight.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
     return digest.hexdigest()

@@ -131,9 +131,7 @@ def rows(pieces: Sequence[Piece], sweeps: Sequence[Sweep], prefixes: bool = True
             base = runs.setdefault(variant.run, len(runs))
             columns.append(
                 np.stack(
-                    np.broadcast_arrays(
-                        base, len(variant.run), prefix[trial], layer[trial], number, v, trial, identity
-                    )
+                    np.broadcast_arrays(base, len(variant.run), prefix[trial], layer[trial], number, v, trial, identity)
                 )
             )
             edits.append(_edits(sweep, piece.start + trial, identity, len(variant.run), count))
@@ -144,8 +142,18 @@ def rows(pieces: Sequence[Piece], sweeps: Sequence[Sweep], prefixes: bool = True
     place[order] = np.arange(len(order))
     flat = np.concatenate(edits, 1)
     flat[0] = place[flat[0]]
-    columns_ = (x[order] for x in (base, length, prefix, layer, piece_, variant_, trial))
-    return Rows(list(runs), *columns_, identity[order].astype(bool), flat)
+    return Rows(
+        list(runs),
+        base=base[order],
+        length=length[order],
+        prefix=prefix[order],
+        layer=layer[order],
+        piece=piece_[order],
+        variant=variant_[order],
+        trial=trial[order],
+        identity=identity[order].astype(bool),
+        edits=flat,
+    )
 
 
 def _edits(sweep: Sweep, trial: np.ndarray, identity: np.ndarray, length: int, first_row: int) -> np.ndarray:

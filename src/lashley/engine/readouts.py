@@ -36,7 +36,7 @@ def variants(readout: Readout, run: Run) -> tuple[Variant, ...]:
         case LogProbability(target) | Probability(target):
             return (_forced(run, target),)
         case Loss():
-            return (Variant(run, range(0, n - 1), run.tokens[1:]),)
+            return (Variant(run, range(n - 1), run.tokens[1:]),)
         case _:
             return (Variant(run, range(n - 1, n)),)
 

@@ -17,7 +17,12 @@ from lashley.core.trial import Sweep
 from lashley.engine.bench import Bench
 from lashley.engine.model import Model
 
-TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-3, torch.bfloat16: 0.5, torch.float16: 0.1}  # logits / spread
+TOLERANCE = {
+    torch.float64: 1e-9,
+    torch.float32: 1e-3,
+    torch.bfloat16: 0.5,
+    torch.float16: 0.1,
+}  # logits / spread
 
 
 def checked(model: Model) -> Bench:
@@ -44,7 +49,8 @@ def checked(model: Model) -> Bench:
     if worst > limit:
         if model.family.packed:
             warnings.warn(
-                f"{model.name}: the fast path differs from plain passes by {worst:.2g} logits, so the slow path is used",
+                f"{model.name}: the fast path differs from plain passes by {worst:.2g} logits; "
+                "the slow path is used",
                 stacklevel=2,
             )
         bench = plain
@@ -63,7 +69,9 @@ def _questions(model: Model) -> list[Sweep]:
     sweeps = []
     for length in (5, 8):
         clean, corrupt = run(length), run(length)
-        sites = Sites.of([(msgspec.structs.replace(s, position=p),) for s in _sites(model) for p in (2, length - 1, None)])
+        sites = Sites.of(
+            [(msgspec.structs.replace(s, position=p),) for s in _sites(model) for p in (2, length - 1, None)]
+        )
         for edit in (Patch(corrupt), Zero()):
             sweeps.append(Sweep(clean, corrupt, "damage", (edit,), sites, LogitDifference((1,), (2,))))
     return sweeps

@@ -30,9 +30,7 @@ class Tokens:
         span = (0, 0)
         if subject is not None:
             start, stop = subject
-            inside = [
-                i for i, (a, b) in enumerate(encoded["offset_mapping"]) if a < stop and b > start and b > a
-            ]
+            inside = [i for i, (a, b) in enumerate(encoded["offset_mapping"]) if a < stop and b > start and b > a]
             span = (inside[0], inside[-1] + 1)
         return Run(text, tokens, self.begin, span)
 
@@ -59,7 +57,9 @@ class Tokens:
                     "choose another template"
                 )
             if len(ids) > self.context:
-                raise BadPrompt(f"prompt and answer {answer!r} exceed the context of {self.context}; shorten the prompt")
+                raise BadPrompt(
+                    f"prompt and answer {answer!r} exceed the context of {self.context}; shorten the prompt"
+                )
             found[answer] = tuple(ids[n:])
         return found
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 
 from lashley.charts import DAMAGE, bars, heat, ranks, table_of
 from lashley.core.anatomy import Anatomy
@@ -25,6 +24,9 @@ from lashley.core.site import KINDS, ROLES, Kind, Site, Sites, parse_sites
 from lashley.core.trial import Sweep
 from lashley.stats import permutation
 from lashley.summary import cells, facts, floor, measured, prompts
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 QUESTION = "What does {model} need in order to recall {facts}?"
 KIND_OF: dict[str, tuple[Kind, ...]] = {"layers": ("attn", "mlp"), "heads": ("head",), "neurons": ("neuron",)}
@@ -177,29 +179,33 @@ def judge(params: Params, table: pd.DataFrame) -> Outcome:
     basis = f"{params.edit} knockout at {_where(params)}, over {prompts(own)}; 95% t interval on cluster means.{few}"
     what = facts(own)
     if params.units in KIND_OF:
-        best = _estimate(cell.loc[cell["effect"].idxmax()])
-        site = str(cell.loc[cell["effect"].idxmax(), "site"])
+        strongest = cell.sort_values("effect").iloc[-1]
+        best, site = _estimate(strongest), strongest["site"]
         positive = cell["effect"].clip(lower=0).to_numpy()
         ratio = positive.sum() ** 2 / max((positive**2).sum(), 1e-12)
         big = int((cell["effect"] >= 0.1).sum())
         unit = "sub-layers" if params.units == "layers" else params.units
         sentence = (
             f"Of {number(len(cell))} {unit} knocked out one by one, {site} costs the recall of {what} most, "
-            f"{_percent(best)}; {number(big)} cost 10% or more, and the positive damage is spread as over "
-            f"{number(float(ratio))} equal {unit} (participation ratio)."
+            f"{_percent(best)}; {number(big)} {'costs' if big == 1 else 'cost'} 10% or more, and the positive damage "
+            f"is spread as over {number(float(ratio))} equal {unit} (participation ratio)."
         )
     else:
-        joint = cell.loc[cell["trial"].idxmax()]
+        joint = cell.sort_values("trial").iloc[-1]
         best = _estimate(joint)
         size = len(parse_sites(params.units))
-        sentence = f"Knocking out {params.units if size <= 3 else f'the {size} named sites together'} costs the recall of {what} {_percent(best)}"
+        named_set = params.units if size <= 3 else f"the {size} named sites together"
+        sentence = f"Knocking out {named_set} costs the recall of {what} {_percent(best)}"
         if len(random_rows):
             each = cells(random_rows, ["trial"])["effect"].to_numpy()
             p = permutation([float(joint["effect"])], each, side="greater")
             low, high = np.quantile(each, [0.025, 0.975])
-            reading = f"{len(each)} random sets of the same layers, kinds and mean activation; p = {p:.3f} (one-sided, +1)"
+            reading = (
+                f"{len(each)} random sets of the same layers, kinds and mean activation; p = {p:.3f} (one-sided, +1)"
+            )
             controls.append(Control(RANDOM, Estimate(each.mean(), low, high, len(each)), reading))
-            sentence += f"; {len(each)} matched random sets cost {100 * each.mean():.0f}% on average ({100 * low:.0f} to {100 * high:.0f})"
+            mean, low, high = (number(100 * float(x), 0) for x in (each.mean(), low, high))
+            sentence += f"; {len(each)} matched random sets cost {mean}% on average (95% of them {low} to {high}%)"
         sentence += "."
     caveats = [
         "Damage by one kind of knockout is not yet necessity: a claim needs zero, mean, resample and noise to agree.",
@@ -230,7 +236,8 @@ def draw(params: Params, table: pd.DataFrame) -> Drawing:
     control = None
     if len(random_rows):
         each = cells(random_rows, ["trial"])["effect"].to_numpy()
-        control = Estimate(each.mean(), *np.quantile(each, [0.025, 0.975]), len(each))
+        low, high = np.quantile(each, [0.025, 0.975])
+        control = Estimate(each.mean(), low, high, len(each))
     title = f"What each knockout costs the recall of {what}"
     figures = [bars(cell, name="bars", title=title, control=control, **common)]
     if params.units == "heads":
@@ -242,7 +249,11 @@ def draw(params: Params, table: pd.DataFrame) -> Drawing:
     elif len(cell) > 30:
         all_units = f"Few or many: every unit's damage to the recall of {what}, by rank"
         figures.append(ranks(cell, name="ranks", title=all_units, control=control, **common))
-    columns = {"site": "site", "effect": Column("damage", "share of the logit difference"), "n": Column("n", "prompts")}
+    columns = {
+        "site": "site",
+        "effect": Column("damage", "share of the logit difference"),
+        "n": Column("n", "prompts"),
+    }
     top = cell.sort_values("effect", ascending=False, key=abs)
     return Drawing(tuple(figures), (table_of(top, "The strongest effects", columns, limit=12),))
 
@@ -260,8 +271,8 @@ def _estimate(row: pd.Series) -> Estimate:
 
 
 def _percent(e: Estimate) -> str:
-    interval = "" if e.low is None or e.high is None else f" [{100 * e.low:.0f}, {100 * e.high:.0f}]"
-    return f"{100 * (e.value or 0.0):.0f}%{interval} of the logit difference"
+    interval = "" if e.low is None or e.high is None else f" [{number(100 * e.low, 0)}, {number(100 * e.high, 0)}]"
+    return f"{number(100 * (e.value or 0.0), 0)}%{interval} of the logit difference"
 
 
 def _where(params: Params) -> str:

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 
 from lashley.charts import RESTORATION, curves, heat, table_of
 from lashley.core.anatomy import Anatomy
 from lashley.core.case import Case, Material
 from lashley.core.edit import Patch
-from lashley.core.figure import Column, Control, Estimate, Finding
+from lashley.core.figure import Column, Control, Estimate, Finding, number
 from lashley.core.outcome import Drawing, Outcome
 from lashley.core.site import KINDS, Kind, Sites
 from lashley.core.trial import Sweep
 from lashley.summary import cells, facts, floor, measured, prompts
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 QUESTION = "Through which layers and positions does the recall of {facts} pass in {model}?"
 NAMES = {"resid": "residual stream", "attn": "attention output", "mlp": "MLP output"}
@@ -85,32 +87,28 @@ def judge(params: Params, table: pd.DataFrame) -> Outcome:
     """Where the subject's position hands over to the final one, and how much the best single output restores."""
     rows = _centred(measured(table))
     cell = cells(rows, ["kind", "layer", "role"])
-    least = floor(rows)
-    parts = []
-    resid = cell[cell["kind"] == "resid"].pivot_table(index="layer", columns="role", values="effect", observed=True)
-    if {"subject_last", "final"} <= set(resid):
-        parts.append(_handover(resid))
-    findings = []
+    least, what = floor(rows), facts(rows)
     outputs = cell[cell["kind"] != "resid"]
-    if len(outputs):
-        best = outputs.loc[outputs["effect"].idxmax()]
-        estimate = Estimate(best["effect"], best["low"], best["high"], best["n"], "share of the logit difference")
-        window = f" (windows of {params.window} layers)" if params.window > 1 else ""
-        where = f"{NAMES[str(best['kind'])]} of layer {best['layer']} at the {_say(best['role'])} position"
-        parts.append(f"the strongest single output{window}, the {where}, restores {_percent(estimate)}")
-    else:
-        best = cell.loc[cell["effect"].idxmax()]
-        estimate = Estimate(best["effect"], best["low"], best["high"], best["n"], "share of the logit difference")
-    sentence = f"In recalling {facts(rows)}, {'; '.join(parts)}."
+    best = (outputs if len(outputs) else cell).sort_values("effect").iloc[-1]
+    estimate = _estimate(best)
     few = "" if estimate.low is not None else " No interval: six prompts or more are needed for one."
     basis = f"Over {prompts(rows)}; 95% t interval on cluster means.{few}"
-    findings.append(Finding(sentence, estimate, basis))
+    strongest = Finding(
+        f"In recalling {what}, the strongest single {_named(params, best)} restores {_percent(estimate)}.",
+        estimate,
+        f"{basis} It is the largest of {len(outputs) or len(cell)} cells, chosen on the same prompts.",
+    )
+    moves = _handover(cell[cell["kind"] == "resid"], what, basis)
     begin = cell[(cell["role"] == "begin") & (cell["kind"] == "resid")]
     controls = [Control("identity edit", Estimate(least), "the numerical noise floor; no smaller effect is reported")]
     if len(begin):
         worst = float(begin["effect"].abs().max())
         controls.append(
-            Control("beginning-of-text position", Estimate(worst), "it precedes the subject: any effect would be an error")
+            Control(
+                "beginning-of-text position",
+                Estimate(worst),
+                "it precedes the subject: any effect would be an error",
+            )
         )
     caveats = [
         "Restoration shows that an activation suffices to carry the answer from there on, not that the fact is "
@@ -125,7 +123,7 @@ def judge(params: Params, table: pd.DataFrame) -> Outcome:
         "Necessity (see knockout), other contexts and languages, editing, and single heads or neurons.",
         "An untrained copy of the model and label-shuffled facts: these controls come with claims.",
     )
-    return Outcome(tuple(findings), tuple(controls), tuple(caveats), not_tested)
+    return Outcome((*moves, strongest), tuple(controls), tuple(caveats), not_tested)
 
 
 def draw(params: Params, table: pd.DataFrame) -> Drawing:
@@ -133,14 +131,20 @@ def draw(params: Params, table: pd.DataFrame) -> Drawing:
     rows = _centred(measured(table))
     least, about = floor(rows), f"{facts(rows)}, {prompts(rows)}"
     cell = cells(rows, ["kind", "layer", "role"])
-    cell["site"] = [f"L{r.layer}.{r.kind}@{r.role}" for r in cell.itertuples()]
+    cell["site"] = [f"L{la}.{k}@{r}" for la, k, r in zip(cell["layer"], cell["kind"], cell["role"], strict=True)]
     common = {"measure": RESTORATION, "floor": least, "about": about}
     figures = []
     one = rows["prompt"].nunique() == 1
     if one:
         single = rows.assign(where=[f"{p} {t}" for p, t in zip(rows["position"], rows["token"], strict=True)])
         figures.append(
-            heat(single, name="tokens", title=f"What each layer and token restores of {facts(rows)}", y="where", **common)
+            heat(
+                single,
+                name="tokens",
+                title=f"What each layer and token restores of {facts(rows)}",
+                y="where",
+                **common,
+            )
         )
     else:
         figures.append(heat(cell, name="map", title=f"What each layer and role restores of {facts(rows)}", **common))
@@ -149,14 +153,18 @@ def draw(params: Params, table: pd.DataFrame) -> Drawing:
         curves(
             lines,
             name="curves",
-            title="Recall moves from the subject to the final position as layers go by",
+            title=f"What each layer restores of {facts(rows)}, by position",
             panel="kind",
             **common,
         )
     )
     top = cell.sort_values("effect", ascending=False, key=abs)
     top = top[top["kind"] != "resid"] if len(params.kinds) > 1 else top
-    columns = {"site": "site", "effect": Column("restored", "share of the logit difference"), "n": Column("n", "prompts")}
+    columns = {
+        "site": "site",
+        "effect": Column("restored", "share of the logit difference"),
+        "n": Column("n", "prompts"),
+    }
     title = "The attention and MLP outputs that restore most" if len(params.kinds) > 1 else "What restores most"
     return Drawing(tuple(figures), (table_of(top, title, columns, limit=12),))
 
@@ -170,24 +178,40 @@ def _centred(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(layer=rows["layer"].fillna(middle))
 
 
-def _handover(resid: pd.DataFrame) -> str:
-    """Where the residual stream carries the answer, in words."""
-    leaves = resid.index[resid["subject_last"] < 0.5]
-    arrives = resid.index[resid["final"] >= 0.5]
-    stays = f"until layer {leaves[0] - 1}" if len(leaves) and leaves[0] else "in no layer" if len(leaves) else "in every layer"
-    from_ = f"from layer {arrives[0]} on" if len(arrives) else "in no layer"
-    return (
-        f"the residual stream at the last subject token carries more than half of the answer {stays}, "
-        f"that at the final token {from_}"
+def _handover(resid: pd.DataFrame, what: str, basis: str) -> tuple[Finding, ...]:
+    """Between which layers the answer leaves the last subject token; nothing where that is not to be seen."""
+    cell = {(r["role"], r["layer"]): _estimate(r) for _, r in resid.iterrows()}
+    last = max((layer for role, layer in cell if role == "subject_last"), default=0)
+    carried = [cell["subject_last", la].value or 0.0 for la in range(last + 1) if ("subject_last", la) in cell]
+    leaves = next((la for la, value in enumerate(carried) if value < 0.5), None)
+    if not leaves or ("final", leaves) not in cell:
+        return ()
+    before, after = cell["subject_last", leaves - 1], cell["subject_last", leaves]
+    sentence = (
+        f"In recalling {what}, the answer leaves the last subject token between layers {leaves - 1} and {leaves}: "
+        f"the residual stream restored there brings back {_percent(before)} entering layer {leaves - 1} and "
+        f"{_share(after)} entering layer {leaves}; at the final token, {_share(cell['final', leaves - 1])} and "
+        f"{_share(cell['final', leaves])}."
     )
+    return (Finding(sentence, before, basis),)
 
 
-def _say(role: str) -> str:
-    return {"subject_last": "last subject", "subject_first": "first subject"}.get(role, role.replace("_", " "))
+def _estimate(row: pd.Series) -> Estimate:
+    return Estimate(row["effect"], row["low"], row["high"], row["n"], "share of the logit difference")
+
+
+def _named(params: Params, row: pd.Series) -> str:
+    window = f" (windows of {params.window} layers)" if params.window > 1 and row["kind"] != "resid" else ""
+    role = str(row["role"])
+    role = {"subject_last": "last subject", "subject_first": "first subject"}.get(role, role)
+    at = "positions" if role in ("relation", "subject_middle") else "token"
+    return f"{NAMES[str(row['kind'])]}{window}, that of layer {row['layer']} at the {role.replace('_', ' ')} {at},"
+
+
+def _share(e: Estimate) -> str:
+    interval = "" if e.low is None or e.high is None else f" [{number(100 * e.low, 0)}, {number(100 * e.high, 0)}]"
+    return f"{number(100 * (e.value or 0.0), 0)}%{interval}"
 
 
 def _percent(e: Estimate) -> str:
-    if e.value is None:
-        return "nothing that can be measured"
-    interval = "" if e.low is None or e.high is None else f" [{100 * e.low:.0f}, {100 * e.high:.0f}]"
-    return f"{100 * e.value:.0f}%{interval} of the logit difference"
+    return f"{_share(e)} of the logit difference"

@@ -85,10 +85,7 @@ def import_relation(path: str | Path) -> tuple[Relation, list[str]]:
         notes, relation = _clean(path, toml.relation, toml.source, templates, toml.facts.items())
         return msgspec.structs.replace(relation, names=toml.names), notes
     lre = _decode(path, text, _Json)
-    asks = [
-        (t, "question" if "?" in t else "statement", "en")
-        for t in lre.prompt_templates + lre.prompt_templates_zs
-    ]
+    asks = [(t, "question" if "?" in t else "statement", "en") for t in lre.prompt_templates + lre.prompt_templates_zs]
     pairs, lists = [], 0
     for sample in lre.samples:
         several = isinstance(sample.object, list)
@@ -114,9 +111,7 @@ def save(relation: Relation) -> Path:
     """
     name = slug(relation.name)
     if name in shipped():
-        raise BadFact(
-            f"relation {name!r} comes with lashley and cannot be replaced; give the file another name inside"
-        )
+        raise BadFact(f"relation {name!r} comes with lashley and cannot be replaced; give the file another name inside")
     path = folder() / f"{name}.toml"
     part = path.with_suffix(f".{os.getpid()}.part")
     try:
@@ -147,9 +142,7 @@ def _text(path: Path) -> str:
     except FileNotFoundError as e:
         raise BadFact(f"{path} does not exist; check the path") from e
     except UnicodeDecodeError as e:
-        raise BadFact(
-            f"{path} is not UTF-8 text; save it as UTF-8, or name a .json or .toml relation file"
-        ) from e
+        raise BadFact(f"{path} is not UTF-8 text; save it as UTF-8, or name a .json or .toml relation file") from e
     except (OSError, ValueError) as e:  # ValueError: a NUL in the path
         raise BadFact(f"{str(path)!r} cannot be read ({e}); check the path and its permissions") from e
 
@@ -161,9 +154,7 @@ def _decode(path: Path, text: str, kind: type[_File]) -> _File:
     except msgspec.ValidationError as e:
         raise BadFact(f"{path} is not a relation ({e}); it needs {_NEEDS[kind]}") from e
     except (ValueError, RecursionError) as e:  # msgspec.DecodeError is a ValueError
-        raise BadFact(
-            f"{path} is not {kind.__name__[1:].upper()} ({e}); name a .json or .toml relation file"
-        ) from e
+        raise BadFact(f"{path} is not {kind.__name__[1:].upper()} ({e}); name a .json or .toml relation file") from e
 
 
 def _clean(
@@ -195,9 +186,7 @@ def _clean(
         raise BadFact(f"{path}: template {bare!r} asks nothing; write a sentence around the {{}}")
     for what, there in (("name", slug(name)), ("template", templates), ("fact", objects)):
         if not there:
-            raise BadFact(
-                f"{path} holds no {what}; a relation needs a name, a template with a {{}}, and facts"
-            )
+            raise BadFact(f"{path} holds no {what}; a relation needs a name, a template with a {{}}, and facts")
     notes = [
         f"{what}: {len(names)} ({_some(names)})"
         for what, names in (

@@ -73,9 +73,7 @@ def resolve(question: Question) -> Asked:
     if q.max_facts is not None and q.max_facts < 1:
         raise BadFact(f"max facts {q.max_facts}: ask about 1 fact or more")
     if q.prompt is None and q.relation is None:
-        raise BadFact(
-            "nothing is asked; give a relation, as 'capital', or a prompt, as 'The capital of {} is'"
-        )
+        raise BadFact("nothing is asked; give a relation, as 'capital', or a prompt, as 'The capital of {} is'")
     if q.prompt is not None and q.relation is not None:
         raise BadFact("a relation and a prompt are both given; give one of them")
     return _of_prompt(q, q.prompt) if q.prompt is not None else _of_relation(q, find(q.relation or ""))
@@ -145,8 +143,7 @@ def _templates(q: Question, relation: Relation) -> tuple[Template, ...]:
     spoken = list(dict.fromkeys(t.language for t in relation.templates))
     if q.language not in spoken:
         raise BadFact(
-            f"relation {relation.name!r} has no templates in language {q.language!r}; "
-            f"choose {' or '.join(spoken)}"
+            f"relation {relation.name!r} has no templates in language {q.language!r}; choose {' or '.join(spoken)}"
         )
     there = [t for t in relation.templates if t.language == q.language]
     registers = list(dict.fromkeys(t.register for t in there))
@@ -224,9 +221,7 @@ def _fold(name: str) -> str:
 
 def _differ(own: str, foil: str, what: str) -> None:
     if _fold(own) == _fold(foil):
-        raise BadFact(
-            f"the foil's {what} {foil!r} is that of the fact itself; choose a foil with another {what}"
-        )
+        raise BadFact(f"the foil's {what} {foil!r} is that of the fact itself; choose a foil with another {what}")
 
 
 def _meant(word: str, names: Iterable[str] | dict[str, str]) -> str:

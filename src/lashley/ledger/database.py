@@ -17,9 +17,7 @@ PATIENCE = 5.0  # seconds to wait for another process that is writing
 def steps() -> list[str]:
     """SQL scripts in order; the first makes version 1, the n-th takes a database from version n - 1 to n."""
     here = resources.files("lashley.ledger")
-    later = sorted(
-        (f for f in (here / "migrations").iterdir() if f.name.endswith(".sql")), key=lambda f: f.name
-    )
+    later = sorted((f for f in (here / "migrations").iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
     return [f.read_text("utf-8") for f in (here / "schema.sql", *later)]
 
 
@@ -34,9 +32,7 @@ def connect(path: Path, *, new: bool = False) -> sqlite3.Connection:
         db = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)
         try:
             if not new and not _version(db):
-                raise BrokenStudy(
-                    f"{path} is empty; put back a copy of it, or start in another --study folder"
-                )
+                raise BrokenStudy(f"{path} is empty; put back a copy of it, or start in another --study folder")
             for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
                 db.execute(f"PRAGMA {pragma}")
             _update(db, path)

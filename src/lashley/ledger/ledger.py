@@ -94,9 +94,7 @@ class Ledger:
         ledger = cls.open(folder)
         if apart := difference(ledger.spec, spec):
             ledger.close()
-            raise StudyConflict(
-                f"{folder} was made with {apart}; use another --study folder, or the same parameters"
-            )
+            raise StudyConflict(f"{folder} was made with {apart}; use another --study folder, or the same parameters")
         return ledger
 
     def close(self) -> None:
@@ -188,8 +186,7 @@ class Ledger:
             "FROM chunks WHERE sweep = (SELECT id FROM sweeps WHERE key = ?) ORDER BY start"
         )
         return [
-            Chunk(key, start, np.frombuffer(values, "<f8"), *rest)
-            for start, values, *rest in self._rows(query, key)
+            Chunk(key, start, np.frombuffer(values, "<f8"), *rest) for start, values, *rest in self._rows(query, key)
         ]
 
     def values(self, key: str) -> np.ndarray:

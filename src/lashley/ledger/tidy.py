@@ -187,9 +187,7 @@ def _site_texts(columns: np.ndarray, sizes: np.ndarray) -> pa.Array:
     parts += [_number(position, position == _NONE, "@"), _text("")]
     texts = pc.call_function("binary_join_element_wise", parts)
     offsets = np.concatenate([[0], np.cumsum(np.where(large, 1, sizes))])
-    joined = pc.call_function(
-        "binary_join", [pa.LargeListArray.from_arrays(pa.array(offsets), texts), _text("+")]
-    )
+    joined = pc.call_function("binary_join", [pa.LargeListArray.from_arrays(pa.array(offsets), texts), _text("+")])
     if large.any():
         counted = [joined, _text("+…("), pa.array(sizes).cast(_TEXT), _text(" sites)"), _text("")]
         long = pc.call_function("binary_join_element_wise", counted)
@@ -203,9 +201,7 @@ def _text(word: str) -> pa.Scalar:
 
 def _number(numbers: np.ndarray, absent: np.ndarray, before: str = "") -> pa.Array:
     """`before` and the number, or nothing where it is absent."""
-    digits = pc.call_function(
-        "binary_join_element_wise", [_text(before), pa.array(numbers).cast(_TEXT), _text("")]
-    )
+    digits = pc.call_function("binary_join_element_wise", [_text(before), pa.array(numbers).cast(_TEXT), _text("")])
     return pc.call_function("if_else", [pa.array(absent), _text(""), digits])
 
 

@@ -52,7 +52,5 @@ def from_json(data: bytes | str) -> Page:
     except (msgspec.MsgspecError, ValueError) as error:
         raise BrokenStudy(f"report.json is not a page of lashley ({error}); make the report again") from None
     if page.schema > SCHEMA:
-        raise BrokenStudy(
-            f"report.json has schema {page.schema}, this lashley reads {SCHEMA}; install a newer lashley"
-        )
+        raise BrokenStudy(f"report.json has schema {page.schema}, this lashley reads {SCHEMA}; install a newer lashley")
     return page

@@ -13,8 +13,8 @@ from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
-from lashley.core.figure import Control, Figure, Table, cell
 from lashley.charts import theme
+from lashley.core.figure import Control, Figure, Table, cell
 from lashley.report.page import Page
 
 BLOCKS = " ▏▎▍▌▋▊▉█"

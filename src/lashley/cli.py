@@ -1,0 +1,276 @@
+"""The command line: parse, call, print. No logic."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import cyclopts
+from cyclopts import App, Parameter
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from lashley import experiments
+from lashley.core.errors import LashleyError
+from lashley.facts.question import Question
+
+app = App(name="lashley", help="Where does a fact live in a language model?", version_flags=["--version"])
+facts_app = App(name="facts", help="The facts that can be asked about.")
+models_app = App(name="models", help="The models that can be asked.")
+app.command(facts_app)
+app.command(models_app)
+
+
+@Parameter(name="*")
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Asking:
+    """What is asked: a relation of the fact base, or the prompt given as the first word.
+
+    Parameters
+    ----------
+    relation
+        A relation of the fact base (see: lashley facts list).
+    subject
+        One subject of it; without, every subject is asked about.
+    object
+        The object, needed with a prompt of your own.
+    foil_subject
+        The subject that is put in its place.
+    foil_object
+        That subject's object.
+    language
+        Language of the templates.
+    register
+        Only statement, question, dialogue or list templates.
+    max_facts
+        At most so many facts, drawn at random.
+    question_seed
+        Seed of that draw and of the foils.
+    """
+
+    relation: str | None = None
+    subject: str | None = None
+    object: str | None = None
+    foil_subject: str | None = None
+    foil_object: str | None = None
+    language: str = "en"
+    register: Literal["statement", "question", "dialogue", "list"] | None = None
+    max_facts: int | None = None
+    question_seed: int = 0
+
+
+@Parameter(name="*")
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Running:
+    """On what, and where it is kept.
+
+    Parameters
+    ----------
+    model
+        embedded, gemma3-270m, a folder, a .gguf file or a hub id.
+    device
+        As torch names it: cpu, cuda, mps.
+    dtype
+        Arithmetic: float32, bfloat16, float16, float64.
+    memory
+        Bound on activations in flight.
+    study
+        Folder of the study; by default one under ./studies/.
+    json
+        Print the page object as JSON, and nothing else.
+    """
+
+    model: str = "embedded"
+    device: str = "cpu"
+    dtype: Literal["float32", "bfloat16", "float16", "float64"] = "float32"
+    memory: str = "512MiB"
+    study: Path | None = None
+    json: Annotated[bool, Parameter(negative=())] = False
+
+
+def _experiment(name: str) -> None:
+    """A sub-command whose options are the experiment's own `Params`."""
+    module = experiments.find(name)
+
+    def command(prompt=None, /, *, params=None, asking=None, running=None) -> None:
+        from lashley import api
+
+        asking, running = asking or Asking(), running or Running()
+        words = dataclasses.asdict(asking)
+        words |= {"seed": words.pop("question_seed"), "prompt": prompt}
+        own = params or module.Params()
+        with _progress(running.json) as progress:
+            bench = api.open_model(running.model, device=running.device, dtype=running.dtype, memory=running.memory)
+            study = api.run(name, own, Question(**words), bench, running.study, progress, _command())
+        _print(study, running.json)
+
+    command.__doc__ = module.__doc__
+    command.__annotations__ = {
+        "prompt": str | None,
+        "params": Annotated[module.Params | None, Parameter(name="*")],
+        "asking": Asking | None,
+        "running": Running | None,
+    }
+    app.command(command, name=name)
+
+
+for _name in experiments.names():
+    _experiment(_name)
+
+
+@app.command
+def resume(study: Path, *, json: bool = False, device: str = "cpu", memory: str = "512MiB") -> None:
+    """Do what is missing in STUDY, and nothing twice."""
+    from lashley import api
+
+    with _progress(json) as progress:
+        found = api.resume(study, device=device, memory=memory, progress=progress)
+    _print(found, json)
+
+
+@app.command
+def report(study: Path, *, json: bool = False) -> None:
+    """Write and show the report of STUDY. Needs no model."""
+    from lashley.study import Study
+
+    _print(Study.open(study), json)
+
+
+@app.command
+def export(study: Path, *, format: Literal["parquet", "csv", "json"] = "parquet", out: Path | None = None) -> None:
+    """Write one tidy row per measurement.
+
+    Parameters
+    ----------
+    out
+        The file; by default measurements.FORMAT in the study.
+    """
+    from lashley.study import Study
+
+    path = out or study / f"measurements.{format}"
+    Study.open(study).export(path, format)
+    print(path)
+
+
+@facts_app.command(name="list")
+def facts_list(relation: str | None = None) -> None:
+    """The relations, or the facts of RELATION."""
+    from lashley.report import listings
+
+    listings.facts(Console(), relation)
+
+
+@facts_app.command(name="import")
+def facts_import(file: Path) -> None:
+    """Take in a relation file: LRE (JSON, as it is) or lashley's own TOML."""
+    from lashley.facts.importers import import_relation, save
+
+    relation, notes = import_relation(file)
+    path = save(relation)
+    for note in notes:
+        print(f"note: {note}")
+    print(
+        f"relation {relation.name}: {len(relation.objects)} facts, {len(relation.templates)} templates, kept in {path}"
+    )
+    print(f"ask about it with: lashley locate --relation {relation.name}")
+
+
+@facts_app.command(name="check")
+def facts_check(relation: str, *, running: Running | None = None, language: str = "en") -> None:
+    """Which facts of RELATION the model knows."""
+    from lashley import api
+    from lashley.report import listings
+
+    running = running or Running()
+    with _progress(running.json) as progress:
+        bench = api.open_model(running.model, device=running.device, dtype=running.dtype, memory=running.memory)
+        known = api.known(bench, relation, language, progress)
+    listings.known(Console(), known, running.model, running.json)
+
+
+@models_app.command(name="list")
+def models_list() -> None:
+    """Models by name, and the families that are understood."""
+    from lashley.engine.checkpoints import NAMES
+    from lashley.engine.families import known
+
+    for name, what in NAMES.items():
+        print(f"{name:12} {what}")
+    print("or a model folder (safetensors), a .gguf file, a hub id ORG/NAME")
+    print(f"families: {', '.join(known())}")
+
+
+@models_app.command(name="check")
+def models_check(*, running: Running | None = None) -> None:
+    """What the model knows: facts on trained and held-out templates, and grammar. Also the self-test."""
+    from lashley import api
+    from lashley.report import listings
+
+    running = running or Running()
+    with _progress(running.json) as progress:
+        bench = api.open_model(running.model, device=running.device, dtype=running.dtype, memory=running.memory)
+        shares = api.check(bench, progress)
+    listings.check(Console(), shares, bench.checked, running.json)
+
+
+def _command() -> str:
+    """The command that reproduces this, as it was typed."""
+    return shlex.join(["lashley", *sys.argv[1:]])
+
+
+def _print(study, json: bool) -> None:
+    from lashley.report import terminal, to_json
+
+    path = study.write()
+    page = study.page()
+    if json:
+        sys.stdout.buffer.write(to_json(page))
+    else:
+        terminal.show(page, path)
+
+
+class _progress:
+    """A bar with an estimate of what is left, on standard error; nothing where nobody looks."""
+
+    def __init__(self, quiet: bool):
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        console = Console(stderr=True)
+        self.bar = Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal)
+        self.tasks: dict[str, Any] = {}
+
+    def __enter__(self):
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.bar.stop()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if what not in self.tasks:
+            self.tasks[what] = self.bar.add_task(what, total=total)
+        self.bar.update(self.tasks[what], completed=done, total=total)
+
+
+def main() -> None:
+    """Run; a user's mistake is one line and exit code 2, never a traceback. Ctrl-C is exit code 130."""
+    warnings.simplefilter("ignore")
+    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+    try:
+        app(exit_on_error=False, print_error=False)
+    except cyclopts.CycloptsError as e:
+        print(f"lashley: {_line(e)}; see lashley --help", file=sys.stderr)
+        sys.exit(2)
+    except LashleyError as e:
+        print(f"lashley: {e}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("lashley: stopped; what is measured is kept, and `lashley resume STUDY` goes on", file=sys.stderr)
+        sys.exit(130)
+
+
+def _line(e: Exception) -> str:
+    return " ".join(str(e).split())

@@ -1,0 +1,1 @@
+"""The engine: models, runs and edits, batched and shared; the only room that knows torch."""

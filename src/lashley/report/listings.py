@@ -1,0 +1,76 @@
+"""Facts and models as lists in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from lashley.core.case import Known
+from lashley.facts.question import find, relations
+
+TARGETS = {
+    "prompts_trained": ("facts ranked first, trained templates", 0.98),
+    "prompts_held_out": ("facts ranked first, held-out templates", 0.92),
+    "agreement": ("agreement minimal pairs", 0.95),
+}
+
+
+def facts(console: Console, relation: str | None) -> None:
+    """All relations, or the facts of one."""
+    if relation is None:
+        grid = _grid("relation", "facts", "templates", "languages", "example")
+        for r in relations().values():
+            subject, answer = next(iter(r.objects.items()))
+            languages = " ".join(dict.fromkeys(t.language for t in r.templates))
+            grid.add_row(r.name, str(len(r.objects)), str(len(r.templates)), languages, f"{subject} → {answer}")
+        console.print(grid)
+        return
+    found = find(relation)
+    grid = _grid("subject", "object")
+    for subject, answer in found.objects.items():
+        grid.add_row(subject, answer)
+    console.print(grid)
+    console.print(f"{len(found.objects)} facts. Source: {found.source}", highlight=False)
+    for t in found.templates:
+        console.print(f"  {t.language} {t.register:10} {t.text}", highlight=False, markup=False)
+
+
+def known(console: Console, found: Sequence[Known], model: str, json: bool) -> None:
+    """What a model knows of one relation."""
+    if json:
+        print(msgspec.json.encode([{**msgspec.to_builtins(k), "known": k.known} for k in found]).decode())
+        return
+    grid = _grid("subject", "object", "ranks first", "known", "instead")
+    for k in found:
+        grid.add_row(k.fact.subject, k.fact.object, f"{k.first} of {k.prompts}", "yes" if k.known else "no", k.instead)
+    console.print(grid)
+    number = sum(k.known for k in found)
+    console.print(f"{model} knows {number} of {len(found)} facts ({100 * number / len(found):.0f}%).", highlight=False)
+
+
+def check(console: Console, shares: dict, selftest: str, json: bool) -> None:
+    """What a model knows of everything."""
+    if json:
+        print(msgspec.json.encode(shares).decode())
+        return
+    if "prompts_trained" in shares:
+        grid = _grid("measure", "share", "target", "")
+        for key, (words, target) in TARGETS.items():
+            share = shares[key]["all"] if key == "agreement" else shares[key]
+            grid.add_row(words, f"{100 * share:.2f}%", f"{100 * target:.0f}%", "met" if share >= target else "MISSED")
+        console.print(grid)
+    grid = _grid("relation", "share")
+    for name, share in shares["relations"].items():
+        grid.add_row(name, f"{100 * (share if isinstance(share, float) else share['facts_all']):.1f}% of facts known")
+    console.print(grid)
+    console.print(f"self-test: {selftest}", highlight=False)
+
+
+def _grid(*heads: str) -> Table:
+    grid = Table(box=None, pad_edge=False)
+    for head in heads:
+        grid.add_column(head, overflow="fold")
+    return grid

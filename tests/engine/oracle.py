@@ -1,0 +1,178 @@
+"""A tiny model under plain forward passes with hooks of the test's own: what the engine has to agree with.
+
+Nothing here comes from `lashley.engine`; the eager attention is transformers' own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from tiny import HEADS, TINY, build
+from torch import Tensor
+
+from lashley.core.edit import Add, Edit, Mean, Patch, ProjectOut, Resample, Zero
+from lashley.core.readout import KL, LogitDifference, LogProbability, Loss, Probability, Rank, Readout
+from lashley.core.run import Run
+from lashley.core.site import Kind, Site
+
+Edits = Sequence[tuple[Site, Edit]]
+Tokens = tuple[int, ...]
+Change = Callable[[Tensor], Tensor]  # activation [1, tokens, width] -> another
+
+
+class Oracle:
+    """One tiny model. `edits` are (site, edit) with positions resolved: an index, or None for all."""
+
+    def __init__(self, name: str, dtype: torch.dtype = torch.float32):
+        self.tiny = TINY[name]
+        self.module = build(name, "eager", dtype)
+        self.blocks = list(self.module.get_submodule(self.tiny.layers).children())
+        self._seen: dict[tuple[Run, Tokens], dict[tuple[int, Kind], Tensor]] = {}
+
+    def places(self) -> list[tuple[int, Kind]]:
+        """Every layer and kind, the final residual stream included."""
+        n = len(self.blocks)
+        every: list[tuple[int, Kind]] = [
+            (la, k) for la in range(n) for k in ("resid", "head", "attn", "neuron", "mlp")
+        ]
+        return [*every, (n, "resid")]
+
+    @contextmanager
+    def changed(self, changes: Mapping[tuple[int, Kind], Change]) -> Iterator[None]:
+        handles = []
+        for (layer, kind), change in changes.items():
+            if layer == len(self.blocks):
+                module = self.module.get_submodule(self.tiny.norm)
+            else:
+                block = self.blocks[layer]
+                module = block if kind == "resid" else block.get_submodule(getattr(self.tiny, kind))
+            if kind in ("attn", "mlp"):
+                hook = module.register_forward_hook(lambda m, args, out, f=change: f(out))
+            else:
+                hook = module.register_forward_pre_hook(lambda m, args, f=change: (f(args[0]), *args[1:]))
+            handles.append(hook)
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def forward(self, run: Run, more: Tokens, changes: Mapping[tuple[int, Kind], Change]) -> Tensor:
+        """Logits [tokens, vocabulary] of `run` followed by `more`."""
+
+        def embed(x: Tensor) -> Tensor:
+            if run.noise:
+                first, stop = run.subject
+                draw = torch.Generator().manual_seed(run.noise.seed)
+                x = x.clone()
+                x[0, first:stop] += run.noise.sd * torch.randn(stop - first, x.shape[-1], generator=draw)
+            return changes[0, "resid"](x) if (0, "resid") in changes else x
+
+        with self.changed({**changes, (0, "resid"): embed}):
+            return self.module(torch.tensor([run.tokens + more])).logits[0]
+
+    @torch.no_grad()
+    def seen(self, run: Run, more: Tokens = ()) -> dict[tuple[int, Kind], Tensor]:
+        """Every activation of the unedited run, [tokens, width]."""
+        if (run, more) not in self._seen:
+            caught = {}
+
+            def catch(place) -> Change:
+                return lambda x: caught.setdefault(place, x.clone())
+
+            self.forward(run, more, {place: catch(place) for place in self.places()})
+            self._seen[run, more] = {place: x[0] for place, x in caught.items()}
+        return self._seen[run, more]
+
+    @torch.no_grad()
+    def edited(self, run: Run, more: Tokens, edits: Edits) -> Tensor:
+        """Logits of `run` followed by `more` under `edits`, float64 [tokens, vocabulary]."""
+        changes: dict[tuple[int, Kind], Change] = {}
+        for place in {(site.layer, site.kind) for site, _ in edits}:
+            here = [(s, e) for s, e in edits if (s.layer, s.kind) == place]
+
+            def change(x: Tensor, here=here) -> Tensor:
+                x = x.clone()
+                for site, edit in here:
+                    part = unit(x[0], site)
+                    at = slice(None) if site.position is None else [site.position]
+                    part[at] = self._written(part, site, edit, run, more)[at]
+                return x
+
+            changes[place] = change
+        return self.forward(run, more, changes).double()
+
+    def _written(self, now: Tensor, site: Site, edit: Edit, run: Run, more: Tokens) -> Tensor:
+        """What `edit` leaves at `site`, [tokens, site width]."""
+        place = (site.layer, site.kind)
+        match edit:
+            case Zero():
+                return torch.zeros_like(now)
+            case Patch(source) | Resample(source):
+                return unit(self.seen(source, more)[place], site)
+            case Mean(reference):
+                spots = [(role(r, p), unit(self.seen(r)[place], site)[p]) for r in reference for p in range(len(r))]
+                means = [
+                    torch.stack([x for name, x in spots if name == role(run, p)]).mean(0)
+                    for p in range(len(run) + len(more))
+                ]
+                return torch.stack(means)
+            case Add(vector, scale):
+                return now + scale * torch.from_numpy(np.frombuffer(vector, "<f4").copy())
+            case ProjectOut(vector):
+                v = torch.from_numpy(np.frombuffer(vector, "<f4").copy())
+                return now - (now @ v)[:, None] * v / (v @ v)
+        raise AssertionError(edit)
+
+    def values(self, run: Run, edits: Edits, readouts: Sequence[Readout]) -> list[float]:
+        """Every readout of one trial."""
+        passes: dict[Tokens, Tensor] = {}
+
+        def logits(more: Tokens = ()) -> Tensor:
+            if more not in passes:
+                passes[more] = self.edited(run, more, edits)
+            return passes[more]
+
+        def forced(answer: Tokens) -> Tensor:
+            log_p = logits(answer[:-1]).log_softmax(-1)
+            return sum(log_p[len(run) - 1 + i, token] for i, token in enumerate(answer))
+
+        def value(readout: Readout) -> Tensor:
+            match readout:
+                case LogitDifference((target,), (foil,)):
+                    return logits()[-1, target] - logits()[-1, foil]
+                case LogitDifference(target, foil):
+                    return forced(target) - forced(foil)
+                case LogProbability(target):
+                    return forced(target)
+                case Probability(target):
+                    return forced(target).exp()
+                case Rank(target, candidates):
+                    rivals = logits()[-1, list(candidates)] if candidates else logits()[-1]
+                    return 1 + (rivals > logits()[-1, target[0]]).sum()
+                case KL():
+                    now, before = (x[-1].log_softmax(-1) for x in (logits(), self.edited(run, (), ())))
+                    return (now.exp() * (now - before)).sum()
+                case Loss():
+                    return torch.nn.functional.cross_entropy(logits()[:-1], torch.tensor(run.tokens[1:]))
+
+        return [float(value(r)) for r in readouts]
+
+
+def unit(x: Tensor, site: Site) -> Tensor:
+    """The part of an activation [tokens, width] that the site names, [tokens, site width], a view."""
+    if site.kind == "head":
+        return x.unflatten(-1, (HEADS, -1))[:, site.unit]
+    return x if site.unit is None else x[:, site.unit, None]
+
+
+def role(run: Run, position: int) -> str:
+    """The role under which means are taken: final (an answer's tokens too), begin, subject_last or other."""
+    if position >= len(run) - 1:
+        return "final"
+    if position < run.begin:
+        return "begin"
+    return "subject_last" if position == run.subject[1] - 1 else "other"
