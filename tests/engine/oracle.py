@@ -92,39 +92,38 @@ class Oracle:
         """Logits of `run` followed by `more` under `edits`, float64 [tokens, vocabulary]."""
         changes: dict[tuple[int, Kind], Change] = {}
         for place in {(site.layer, site.kind) for site, _ in edits}:
-            here = [(s, e) for s, e in edits if (s.layer, s.kind) == place]
+            here = [(s, self._written(s, e, run, more)) for s, e in edits if (s.layer, s.kind) == place]
 
             def change(x: Tensor, here=here) -> Tensor:
                 x = x.clone()
-                for site, edit in here:
+                for site, written in here:
                     part = unit(x[0], site)
                     at = slice(None) if site.position is None else [site.position]
-                    part[at] = self._written(part, site, edit, run, more)[at]
+                    part[at] = written(part)[at]
                 return x
 
             changes[place] = change
         return self.forward(run, more, changes).double()
 
-    def _written(self, now: Tensor, site: Site, edit: Edit, run: Run, more: Tokens) -> Tensor:
-        """What `edit` leaves at `site`, [tokens, site width]."""
+    def _written(self, site: Site, edit: Edit, run: Run, more: Tokens) -> Change:
+        """What `edit` makes of the site's activation [tokens, site width]."""
         place = (site.layer, site.kind)
         match edit:
             case Zero():
-                return torch.zeros_like(now)
+                return torch.zeros_like
             case Patch(source) | Resample(source):
-                return unit(self.seen(source, more)[place], site)
+                found = unit(self.seen(source, more)[place], site)
+                return lambda now: found
             case Mean(reference):
                 spots = [(role(r, p), unit(self.seen(r)[place], site)[p]) for r in reference for p in range(len(r))]
-                means = [
-                    torch.stack([x for name, x in spots if name == role(run, p)]).mean(0)
-                    for p in range(len(run) + len(more))
-                ]
-                return torch.stack(means)
+                roles = [role(run, p) for p in range(len(run) + len(more))]
+                means = torch.stack([torch.stack([x for name, x in spots if name == r]).mean(0) for r in roles])
+                return lambda now: means
             case Add(vector, scale):
-                return now + scale * torch.from_numpy(np.frombuffer(vector, "<f4").copy())
+                return lambda now: now + scale * floats(vector)
             case ProjectOut(vector):
-                v = torch.from_numpy(np.frombuffer(vector, "<f4").copy())
-                return now - (now @ v)[:, None] * v / (v @ v)
+                v = floats(vector)
+                return lambda now: now - (now @ v)[:, None] * v / (v @ v)
         raise AssertionError(edit)
 
     def values(self, run: Run, edits: Edits, readouts: Sequence[Readout]) -> list[float]:
@@ -167,6 +166,10 @@ def unit(x: Tensor, site: Site) -> Tensor:
     if site.kind == "head":
         return x.unflatten(-1, (HEADS, -1))[:, site.unit]
     return x if site.unit is None else x[:, site.unit, None]
+
+
+def floats(data: bytes) -> Tensor:
+    return torch.from_numpy(np.frombuffer(data, "<f4").copy())
 
 
 def role(run: Run, position: int) -> str:

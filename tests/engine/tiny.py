@@ -7,6 +7,7 @@ written down here a second time, independently of the adapters under test.
 from __future__ import annotations
 
 import string
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 
@@ -106,7 +107,7 @@ TINY = {
 
 def build(name: str, attention: str = "sdpa", dtype: torch.dtype = torch.float32):
     """The module of a tiny model; the same weights every time."""
-    config = TINY[name].config
+    config = deepcopy(TINY[name].config)
     torch.manual_seed(0)
     module = AutoModelForCausalLM.from_config(config, attn_implementation=attention).to(dtype)
     generator = torch.Generator().manual_seed(1)

