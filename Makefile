@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-real check train models-check clean
+.PHONY: demo test test-real check train readme models-check clean
 
 demo: .venv/installed
 	$(BIN)/lashley locate --relation capital --subject France --study studies/demo
@@ -22,6 +22,9 @@ check: .venv/dev
 
 train: .venv/installed  # the embedded model again, from one seed
 	$(BIN)/python -m lashley.embedded.train
+
+readme: .venv/installed  # fill the generated blocks of README.md
+	$(BIN)/python tools/readme.py
 
 models-check: .venv/installed
 	$(BIN)/lashley models check

@@ -45,7 +45,7 @@ def run(
     command: str = "",
 ) -> Study:
     """Run one experiment. Asked again, it takes up the same study where it stands."""
-    return begin(experiment, params, question, bench, study, command).run(bench, progress)
+    return begin(experiment, params, question, bench, study, command, progress).run(bench, progress)
 
 
 def resume(

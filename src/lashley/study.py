@@ -80,25 +80,19 @@ class Study:
         """Write the table as parquet, csv or json."""
         export(self.ledger, path, format)  # pyright: ignore[reportArgumentType]
 
+    def plan(self, material: Material, checked: str = "") -> None:
+        """Record what is to be measured. Doing so twice changes nothing."""
+        self.ledger.plan(self.experiment.plan(self.params, material))
+        self.ledger.exclude(material.exclusions)
+        self.ledger.note("self-test", checked)
+        self.ledger.note("planned", True)
+
     def run(self, bench: Bench, progress: Progress = silent) -> Self:
         """Do what is missing, committing pack by pack; an interruption loses at most the pack in flight."""
-        from lashley.recall import prepare  # the one door to torch
-
         if not self.ledger.notes().get("planned"):
-            asked = resolve(self.question)
-            material: Material = prepare(
-                bench,
-                asked,
-                corruption=self.params.corruption,
-                draws=self.params.draws,
-                seed=self.question.seed,
-                magnitudes=self.experiment.magnitudes(self.params, bench.anatomy),
-                progress=lambda done, total: progress("asking what the model knows", done, total),
+            self.plan(
+                _material(self.ledger.spec.experiment, self.params, self.question, bench, progress), bench.checked
             )
-            self.ledger.plan(self.experiment.plan(self.params, material))
-            self.ledger.exclude(material.exclusions)
-            self.ledger.note("self-test", bench.checked)
-            self.ledger.note("planned", True)
         sweeps = list(self.ledger.sweeps())
         done, total = self.ledger.progress()
         for chunks in bench.run(sweeps, self.ledger.answered()):
@@ -166,11 +160,12 @@ def begin(
     bench: Bench,
     folder: str | Path | None = None,
     command: str = "",
+    progress: Progress = silent,
 ) -> Study:
-    """Open the study that these words describe, or begin it. Raises `StudyConflict` at another study's folder."""
-    resolve(question)  # bad words are refused before a folder is made
-    if check := getattr(experiments.find(experiment), "named", None):
-        check(params, bench.anatomy)
+    """Open the study that these words describe, or begin it. Raises `StudyConflict` at another study's folder.
+
+    A new one is planned before its folder is made, so that a question that cannot be asked leaves nothing behind.
+    """
     model = bench.model
     spec = Spec(
         experiment=experiment,
@@ -191,7 +186,28 @@ def begin(
         },
         command=command,
     )
-    return Study(Ledger.open_or_create(Path(folder) if folder else Path("studies") / _name(spec), spec))
+    folder = Path(folder) if folder else Path("studies") / _name(spec)
+    new = not (folder / "spec.json").exists()
+    material = _material(experiment, params, question, bench, progress) if new else None
+    study = Study(Ledger.open_or_create(folder, spec))
+    if material:
+        study.plan(material, bench.checked)
+    return study
+
+
+def _material(experiment: str, params: Any, question: Question, bench: Bench, progress: Progress) -> Material:
+    """What the model knows of the question, as pairs of runs."""
+    from lashley.recall import prepare  # the one door to torch
+
+    return prepare(
+        bench,
+        resolve(question),
+        corruption=params.corruption,
+        draws=params.draws,
+        seed=question.seed,
+        magnitudes=experiments.find(experiment).magnitudes(params, bench.anatomy),
+        progress=lambda done, total: progress("asking what the model knows", done, total),
+    )
 
 
 def _name(spec: Spec) -> str:

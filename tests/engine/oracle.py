@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 
 import numpy as np
 import torch
 from tiny import HEADS, TINY, build
 from torch import Tensor
+from torch.nn.functional import cross_entropy, pad
 
 from lashley.core.edit import Add, Edit, Mean, Patch, ProjectOut, Resample, Zero
 from lashley.core.readout import KL, LogitDifference, LogProbability, Loss, Probability, Rank, Readout
@@ -128,37 +130,48 @@ class Oracle:
 
     def values(self, run: Run, edits: Edits, readouts: Sequence[Readout]) -> list[float]:
         """Every readout of one trial."""
-        passes: dict[Tokens, Tensor] = {}
+        logits = cache(lambda more=(): self.edited(run, more, edits))
+        return [float(score(r, run, logits, lambda: self.edited(run, (), ()))) for r in readouts]
+
+    def gradient(self, run: Run, readout: Readout) -> dict[tuple[int, Kind], Tensor]:
+        """Gradient with respect to something added to each activation of the run, by autograd, [tokens, width]."""
+        zeros = {p: torch.zeros_like(x).requires_grad_() for p, x in self.seen(run).items()}
 
         def logits(more: Tokens = ()) -> Tensor:
-            if more not in passes:
-                passes[more] = self.edited(run, more, edits)
-            return passes[more]
+            added = {p: lambda x, z=z: x + pad(z, (0, 0, 0, len(more))) for p, z in zeros.items()}
+            return self.forward(run, more, added)
 
-        def forced(answer: Tokens) -> Tensor:
-            log_p = logits(answer[:-1]).log_softmax(-1)
-            return sum(log_p[len(run) - 1 + i, token] for i, token in enumerate(answer))
+        score(readout, run, logits).backward()
+        return {p: z.grad for p, z in zeros.items()}
 
-        def value(readout: Readout) -> Tensor:
-            match readout:
-                case LogitDifference((target,), (foil,)):
-                    return logits()[-1, target] - logits()[-1, foil]
-                case LogitDifference(target, foil):
-                    return forced(target) - forced(foil)
-                case LogProbability(target):
-                    return forced(target)
-                case Probability(target):
-                    return forced(target).exp()
-                case Rank(target, candidates):
-                    rivals = logits()[-1, list(candidates)] if candidates else logits()[-1]
-                    return 1 + (rivals > logits()[-1, target[0]]).sum()
-                case KL():
-                    now, before = (x[-1].log_softmax(-1) for x in (logits(), self.edited(run, (), ())))
-                    return (now.exp() * (now - before)).sum()
-                case Loss():
-                    return torch.nn.functional.cross_entropy(logits()[:-1], torch.tensor(run.tokens[1:]))
 
-        return [float(value(r)) for r in readouts]
+def score(readout: Readout, run: Run, logits: Callable[..., Tensor], unedited=None) -> Tensor:
+    """A readout from the logits [tokens, vocabulary] of `run` followed by the tokens that `logits` is given.
+
+    `unedited` gives those of the unedited run, for the readouts that compare.
+    """
+
+    def forced(answer: Tokens) -> Tensor:
+        log_p = logits(answer[:-1]).log_softmax(-1)
+        return torch.stack([log_p[len(run) - 1 + i, token] for i, token in enumerate(answer)]).sum()
+
+    match readout:
+        case LogitDifference((target,), (foil,)):
+            return logits()[-1, target] - logits()[-1, foil]
+        case LogitDifference(target, foil):
+            return forced(target) - forced(foil)
+        case LogProbability(target):
+            return forced(target)
+        case Probability(target):
+            return forced(target).exp()
+        case Rank(target, candidates):
+            rivals = logits()[-1, list(candidates)] if candidates else logits()[-1]
+            return 1 + (rivals > logits()[-1, target[0]]).sum()
+        case KL():
+            now, before = (x[-1].log_softmax(-1) for x in (logits(), unedited()))
+            return (now.exp() * (now - before)).sum()
+        case Loss():
+            return cross_entropy(logits()[:-1], torch.tensor(run.tokens[1:]))
 
 
 def unit(x: Tensor, site: Site) -> Tensor:

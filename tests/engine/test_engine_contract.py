@@ -51,11 +51,10 @@ EDITS: dict[str, Callable[[int, int], Edit]] = {  # run's length, site's width -
 def trials(anatomy, length: int) -> list[list[Site]]:
     """Every kind at one early position, at the last and at all; both ends of the residual stream; joint sets."""
     last = anatomy.layers - 1
-    layers = iter(range(1000))
     singles = [
-        Site(next(layers) % anatomy.layers, kind, {"head": 1, "neuron": 5}.get(kind), at)
-        for kind in KINDS
-        for at in (2, length - 1, None)
+        Site((k + p) % anatomy.layers, kind, {"head": 1, "neuron": 5}.get(kind), at)
+        for k, kind in enumerate(KINDS)
+        for p, at in enumerate((2, length - 1, None))
     ]
     ends = [Site(0, "resid", None, 1), Site(last + 1, "resid", None, length - 1), Site(last + 1, "resid")]
     joint = [
@@ -136,10 +135,8 @@ def test_packed_and_plain_agree_with_full_forward_passes(model, oracle, edit):
 def test_one_trial_may_do_different_things_at_different_sites(model, oracle):
     clean, corrupt = run(7), run(7, seed=1)
     edits = (Patch(corrupt), Zero(), Add(vector(WIDTH), -1.5))
-    sites = Sites.pack(
-        [0, 1, 1, 1], [KINDS.index(k) for k in ("resid", "head", "mlp", "resid")], [-1, 0, -1, -1], [2, 4, 3, 3], [0, 1, 2, 2]
-    )
-    sites = Sites.pack(*sites.table, sizes=[3, 1])
+    kinds = [KINDS.index(k) for k in ("resid", "head", "mlp", "resid")]
+    sites = Sites.pack([0, 1, 1, 1], kinds, [-1, 0, -1, -1], [2, 4, 3, 3], [0, 1, 2, 2], sizes=[3, 1])
     sweeps = [Sweep(clean, corrupt, "damage", edits, sites, r) for r in READOUTS]
     expected = np.array([oracle.values(clean, edits_of(sweeps[0], t), READOUTS) for t in range(2)])
     for path in ("packed", "plain"):

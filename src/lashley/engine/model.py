@@ -64,11 +64,12 @@ class Model:
         return final_norm(self.module, self.family)(hidden)
 
     def logits(self, hidden: Tensor, tokens: Tensor | None = None) -> Tensor:
-        """Unembed [.., width] -> float32 [.., vocabulary], or only the rows of `tokens`."""
+        """Unembed [.., width] -> [.., vocabulary] in float32 (float64 in a float64 model), or only the rows of `tokens`."""
         head = self.module.get_output_embeddings()
         weight = head.weight if tokens is None else head.weight[tokens]
         bias = head.bias if head.bias is None or tokens is None else head.bias[tokens]
-        logits = torch.nn.functional.linear(hidden, weight, bias).float()
+        logits = torch.nn.functional.linear(hidden, weight, bias)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         return logits if self.softcap is None else self.softcap * torch.tanh(logits / self.softcap)
 
 

@@ -49,8 +49,7 @@ def checked(model: Model) -> Bench:
     if worst > limit:
         if model.family.packed:
             warnings.warn(
-                f"{model.name}: the fast path differs from plain passes by {worst:.2g} logits; "
-                "the slow path is used",
+                f"{model.name}: the fast path differs from plain passes by {worst:.2g} logits; the slow path is used",
                 stacklevel=2,
             )
         bench = plain
@@ -91,6 +90,6 @@ def _answers(bench: Bench, sweeps: list[Sweep]) -> np.ndarray:
 def _witness(model: Model, run: Run) -> dict[str, float]:
     """The model's own logits against those from its hidden states by our unembedding."""
     ids = torch.tensor([run.tokens], device=model.device)
-    own = model.module(input_ids=ids, use_cache=False).logits.float()
     ours = model.logits(model.forward(ids))
+    own = model.module(input_ids=ids, use_cache=False).logits.to(ours.dtype)
     return {"difference": float((own - ours).abs().max()), "spread": max(float(own.std()), 1e-6)}
