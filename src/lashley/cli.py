@@ -273,4 +273,4 @@ def main() -> None:
 
 
 def _line(e: Exception) -> str:
-    return " ".join(str(e).split())
+    return " ".join(str(e).split()).rstrip(".")

@@ -104,7 +104,8 @@ class Study:
     def page(self) -> Page:
         """Judge and draw what is measured so far; a pure function of the ledger."""
         spec, rows = self.ledger.spec, self.table
-        name = str(spec.model["name"])
+        name = Path(str(spec.model["name"])).name
+        model = f"the {name} model" if name == "embedded" else name
         answered, planned = self.ledger.progress()
         common: dict[str, Any] = {
             "exclusions": tuple(Exclusion(_what(e), e.reason) for e in self.ledger.exclusions()),
@@ -129,8 +130,8 @@ class Study:
             )
         )
         return Page(
-            title=f"{spec.experiment}: {what} in {Path(name).name}",
-            question=self.experiment.QUESTION.format(facts=what, model=Path(name).name),
+            title=f"{spec.experiment}: {what} in {model}",
+            question=self.experiment.QUESTION.format(facts=what, model=model),
             finding=outcome.findings[0],
             also=outcome.findings[1:],
             figures=drawing.figures,

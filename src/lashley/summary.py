@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lashley.core.figure import Estimate
 from lashley.stats import intervals
 
 if TYPE_CHECKING:
@@ -59,3 +60,24 @@ def prompts(table: pd.DataFrame) -> str:
     clusters = table[cluster(table)].nunique()
     word = "prompt" if n == 1 else "prompts"
     return f"{n} {word} ({clusters} {cluster(table)}{'s' * (clusters > 1)})"
+
+
+def estimate(row: pd.Series) -> Estimate:
+    """The mean effect of one row of `cells`."""
+    return Estimate(row["effect"], row["low"], row["high"], row["n"], "share of the logit difference")
+
+
+def share(e: Estimate) -> str:
+    """An estimate in per cent.
+
+    >>> share(Estimate(0.187, 0.158, 0.218)), share(Estimate(0.5))
+    ('18.7% [15.8, 21.8]', '50%')
+    """
+    value, low, high = (None if x is None else 100 * x for x in (e.value, e.low, e.high))
+    value, *interval = str(Estimate(value, low, high)).split(" [")
+    return f"{value}%{''.join(' [' + x for x in interval)}"
+
+
+def percent(e: Estimate) -> str:
+    """The same, with what it is a share of."""
+    return f"{share(e)} of the logit difference"

@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 import torch
 import transformers
-from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedTokenizerFast
 
 from lashley.core.run import Run
@@ -129,6 +129,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
     """Byte-level pieces of words, `<bos>` before every text, no more than the tiny vocabulary."""
     pieces = Tokenizer(models.BPE(unk_token="<unk>"))
     pieces.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    pieces.decoder = decoders.ByteLevel()
     specials = ["<pad>", "<bos>", "<eos>", "<unk>"]
     alphabet = [*string.ascii_letters, "Ġ", ".", ","]
     trainer = trainers.BpeTrainer(

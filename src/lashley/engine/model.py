@@ -28,8 +28,11 @@ class Model:
         self.family: Family = family(config.model_type)
         if self.family.packed:
             module.set_attn_implementation(attention.NAME)
-        self.blocks = blocks_of(module, self.family)
-        self.anatomy = _anatomy(module, self.family, config)
+        try:
+            self.blocks = blocks_of(module, self.family)
+            self.anatomy = _anatomy(module, self.family, config)
+        except AttributeError as e:
+            raise BadModel(f"{name}: the adapter for {config.model_type!r} does not fit this model ({e})") from e
         self.tokens = Tokens(tokenizer, self.anatomy.context)
         self.softcap: float | None = getattr(config, "final_logit_softcapping", None)
         self.memory = memory
@@ -64,7 +67,7 @@ class Model:
         return final_norm(self.module, self.family)(hidden)
 
     def logits(self, hidden: Tensor, tokens: Tensor | None = None) -> Tensor:
-        """Unembed [.., width] -> [.., vocabulary] in float32 (float64 in a float64 model), or only the rows of `tokens`."""
+        """Unembed [.., width] -> [.., vocabulary], float32 or more, or only the rows of `tokens`."""
         head = self.module.get_output_embeddings()
         weight = head.weight if tokens is None else head.weight[tokens]
         bias = head.bias if head.bias is None or tokens is None else head.bias[tokens]
@@ -75,6 +78,10 @@ class Model:
 
 def _anatomy(module, fam: Family, config) -> Anatomy:
     blocks = blocks_of(module, fam)
+    for block in blocks:
+        for path in (fam.heads, fam.attn, fam.neurons, fam.mlp):
+            block.get_submodule(path)
+    module.get_submodule(fam.norm)
     heads = config.num_attention_heads
     width_in = _inputs(blocks[0].get_submodule(fam.heads))
     return Anatomy(

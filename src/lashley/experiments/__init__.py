@@ -16,6 +16,8 @@ import importlib
 import pkgutil
 from types import ModuleType
 
+from lashley.core.errors import LashleyError
+
 
 def names() -> list[str]:
     """Every experiment there is."""
@@ -25,3 +27,10 @@ def names() -> list[str]:
 def find(name: str) -> ModuleType:
     """The module of one experiment."""
     return importlib.import_module(f"{__name__}.{name}")
+
+
+def at_least(least: int, **counts: int) -> None:
+    """Refuse a parameter that is too small. Raises `LashleyError`."""
+    for name, count in counts.items():
+        if count < least:
+            raise LashleyError(f"{name} {count} is too small; write {least} or more")

@@ -22,8 +22,9 @@ from lashley.core.figure import Column, Control, Estimate, Finding, number
 from lashley.core.outcome import Drawing, Outcome
 from lashley.core.site import KINDS, ROLES, Kind, Site, Sites, parse_sites
 from lashley.core.trial import Sweep
+from lashley.experiments import at_least
 from lashley.stats import permutation
-from lashley.summary import cells, facts, floor, measured, prompts
+from lashley.summary import cells, estimate, facts, floor, measured, percent, prompts, share
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,6 +64,10 @@ class Params:
     corruption: Literal["replace", "noise"] = "replace"
     draws: int = 1
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        at_least(1, draws=self.draws)
+        at_least(0, controls=self.controls)
 
 
 def named(params: Params, anatomy: Anatomy) -> tuple[Site, ...]:
@@ -176,26 +181,27 @@ def judge(params: Params, table: pd.DataFrame) -> Outcome:
     cell = _units(own, params)
     controls = [Control("identity edit", Estimate(least), "the numerical noise floor; no smaller effect is reported")]
     few = "" if cell["low"].notna().any() else " No interval: six prompts or more are needed for one."
-    basis = f"{params.edit} knockout at {_where(params)}, over {prompts(own)}; 95% t interval on cluster means.{few}"
+    how = f"{params.edit.capitalize()} knockout at {_where(params)}"
+    basis = f"{how}, over {prompts(own)}; 95% t interval on cluster means.{few}"
     what = facts(own)
     if params.units in KIND_OF:
         strongest = cell.sort_values("effect").iloc[-1]
-        best, site = _estimate(strongest), strongest["site"]
+        best, site = estimate(strongest), strongest["site"]
         positive = cell["effect"].clip(lower=0).to_numpy()
         ratio = positive.sum() ** 2 / max((positive**2).sum(), 1e-12)
         big = int((cell["effect"] >= 0.1).sum())
         unit = "sub-layers" if params.units == "layers" else params.units
         sentence = (
             f"Of {number(len(cell))} {unit} knocked out one by one, {site} costs the recall of {what} most, "
-            f"{_percent(best)}; {number(big)} {'costs' if big == 1 else 'cost'} 10% or more, and the positive damage "
+            f"{percent(best)}; {number(big)} {'costs' if big == 1 else 'cost'} 10% or more, and the positive damage "
             f"is spread as over {number(float(ratio))} equal {unit} (participation ratio)."
         )
     else:
         joint = cell.sort_values("trial").iloc[-1]
-        best = _estimate(joint)
+        best = estimate(joint)
         size = len(parse_sites(params.units))
         named_set = params.units if size <= 3 else f"the {size} named sites together"
-        sentence = f"Knocking out {named_set} costs the recall of {what} {_percent(best)}"
+        sentence = f"Knocking out {named_set} costs the recall of {what} {percent(best)}"
         if len(random_rows):
             each = cells(random_rows, ["trial"])["effect"].to_numpy()
             p = permutation([float(joint["effect"])], each, side="greater")
@@ -204,8 +210,8 @@ def judge(params: Params, table: pd.DataFrame) -> Outcome:
                 f"{len(each)} random sets of the same layers, kinds and mean activation; p = {p:.3f} (one-sided, +1)"
             )
             controls.append(Control(RANDOM, Estimate(each.mean(), low, high, len(each)), reading))
-            mean, low, high = (number(100 * float(x), 0) for x in (each.mean(), low, high))
-            sentence += f"; {len(each)} matched random sets cost {mean}% on average (95% of them {low} to {high}%)"
+            chance = share(Estimate(each.mean(), low, high))
+            sentence += f", and {len(each)} matched random sets {chance} (mean and 95% range)"
         sentence += "."
     caveats = [
         "Damage by one kind of knockout is not yet necessity: a claim needs zero, mean, resample and noise to agree.",
@@ -242,7 +248,7 @@ def draw(params: Params, table: pd.DataFrame) -> Drawing:
     figures = [bars(cell, name="bars", title=title, control=control, **common)]
     if params.units == "heads":
         heads = f"Which heads the recall of {what} needs"
-        figures.append(heat(cell, name="heads", title=heads, y="unit", panel=None, **common))
+        figures.append(heat(cell.assign(head=cell["unit"]), name="heads", title=heads, y="head", panel=None, **common))
     elif params.units == "layers":
         layers = f"Which layers' outputs the recall of {what} needs"
         figures.append(heat(cell, name="layers", title=layers, y="kind", panel=None, **common))
@@ -264,15 +270,6 @@ def _units(own: pd.DataFrame, params: Params) -> pd.DataFrame:
     site = first["site"].astype(str).str.replace(r"@\d+", f"@{params.at}", regex=True)
     first = first.assign(site=["+".join(dict.fromkeys(s.split("+"))) for s in site])
     return cells(own, ["trial"]).merge(first, on="trial")
-
-
-def _estimate(row: pd.Series) -> Estimate:
-    return Estimate(row["effect"], row["low"], row["high"], row["n"], "share of the logit difference")
-
-
-def _percent(e: Estimate) -> str:
-    interval = "" if e.low is None or e.high is None else f" [{number(100 * e.low, 0)}, {number(100 * e.high, 0)}]"
-    return f"{number(100 * (e.value or 0.0), 0)}%{interval} of the logit difference"
 
 
 def _where(params: Params) -> str:

@@ -16,11 +16,13 @@ from lashley.charts import RESTORATION, curves, heat, table_of
 from lashley.core.anatomy import Anatomy
 from lashley.core.case import Case, Material
 from lashley.core.edit import Patch
-from lashley.core.figure import Column, Control, Estimate, Finding, number
+from lashley.core.errors import LashleyError
+from lashley.core.figure import Column, Control, Estimate, Finding
 from lashley.core.outcome import Drawing, Outcome
 from lashley.core.site import KINDS, Kind, Sites
 from lashley.core.trial import Sweep
-from lashley.summary import cells, facts, floor, measured, prompts
+from lashley.experiments import at_least
+from lashley.summary import cells, estimate, facts, floor, measured, percent, prompts, share
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,6 +51,11 @@ class Params:
     window: int = 1
     corruption: Literal["replace", "noise"] = "replace"
     draws: int = 1
+
+    def __post_init__(self) -> None:
+        at_least(1, window=self.window, draws=self.draws)
+        if not self.kinds:
+            raise LashleyError("kinds is empty; name one or more of resid, attn and mlp")
 
 
 def magnitudes(params: Params, anatomy: Anatomy) -> Sequence[tuple[int, Kind]]:
@@ -90,12 +97,12 @@ def judge(params: Params, table: pd.DataFrame) -> Outcome:
     least, what = floor(rows), facts(rows)
     outputs = cell[cell["kind"] != "resid"]
     best = (outputs if len(outputs) else cell).sort_values("effect").iloc[-1]
-    estimate = _estimate(best)
-    few = "" if estimate.low is not None else " No interval: six prompts or more are needed for one."
+    found = estimate(best)
+    few = "" if found.low is not None else " No interval: six prompts or more are needed for one."
     basis = f"Over {prompts(rows)}; 95% t interval on cluster means.{few}"
     strongest = Finding(
-        f"In recalling {what}, the strongest single {_named(params, best)} restores {_percent(estimate)}.",
-        estimate,
+        f"In recalling {what}, the strongest single {_named(params, best)} restores {percent(found)}.",
+        found,
         f"{basis} It is the largest of {len(outputs) or len(cell)} cells, chosen on the same prompts.",
     )
     moves = _handover(cell[cell["kind"] == "resid"], what, basis)
@@ -180,7 +187,7 @@ def _centred(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _handover(resid: pd.DataFrame, what: str, basis: str) -> tuple[Finding, ...]:
     """Between which layers the answer leaves the last subject token; nothing where that is not to be seen."""
-    cell = {(r["role"], r["layer"]): _estimate(r) for _, r in resid.iterrows()}
+    cell = {(r["role"], r["layer"]): estimate(r) for _, r in resid.iterrows()}
     last = max((layer for role, layer in cell if role == "subject_last"), default=0)
     carried = [cell["subject_last", la].value or 0.0 for la in range(last + 1) if ("subject_last", la) in cell]
     leaves = next((la for la, value in enumerate(carried) if value < 0.5), None)
@@ -189,15 +196,11 @@ def _handover(resid: pd.DataFrame, what: str, basis: str) -> tuple[Finding, ...]
     before, after = cell["subject_last", leaves - 1], cell["subject_last", leaves]
     sentence = (
         f"In recalling {what}, the answer leaves the last subject token between layers {leaves - 1} and {leaves}: "
-        f"the residual stream restored there brings back {_percent(before)} entering layer {leaves - 1} and "
-        f"{_share(after)} entering layer {leaves}; at the final token, {_share(cell['final', leaves - 1])} and "
-        f"{_share(cell['final', leaves])}."
+        f"the residual stream restored there brings back {percent(before)} entering layer {leaves - 1} and "
+        f"{share(after)} entering layer {leaves}; at the final token, {share(cell['final', leaves - 1])} and "
+        f"{share(cell['final', leaves])}."
     )
     return (Finding(sentence, before, basis),)
-
-
-def _estimate(row: pd.Series) -> Estimate:
-    return Estimate(row["effect"], row["low"], row["high"], row["n"], "share of the logit difference")
 
 
 def _named(params: Params, row: pd.Series) -> str:
@@ -206,12 +209,3 @@ def _named(params: Params, row: pd.Series) -> str:
     role = {"subject_last": "last subject", "subject_first": "first subject"}.get(role, role)
     at = "positions" if role in ("relation", "subject_middle") else "token"
     return f"{NAMES[str(row['kind'])]}{window}, that of layer {row['layer']} at the {role.replace('_', ' ')} {at},"
-
-
-def _share(e: Estimate) -> str:
-    interval = "" if e.low is None or e.high is None else f" [{number(100 * e.low, 0)}, {number(100 * e.high, 0)}]"
-    return f"{number(100 * (e.value or 0.0), 0)}%{interval}"
-
-
-def _percent(e: Estimate) -> str:
-    return f"{_share(e)} of the logit difference"
