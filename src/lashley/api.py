@@ -14,6 +14,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from lashley import experiments
 from lashley.core.case import Known
 from lashley.core.errors import BadPrompt, LashleyError, StudyConflict
@@ -75,8 +77,11 @@ def ask(experiment: str, bench: Bench | str = EMBEDDED, *, study: str | Path | N
         raise LashleyError(
             f"{experiment} has no {', '.join(sorted(unknown))}; it takes {', '.join(sorted(own | asking))}"
         )
-    question = Question(**{k: v for k, v in words.items() if k in asking})
-    params = module.Params(**{k: v for k, v in words.items() if k in own})
+    try:
+        question = msgspec.convert({k: v for k, v in words.items() if k in asking}, Question)
+        params = msgspec.convert({k: v for k, v in words.items() if k in own}, module.Params)
+    except msgspec.ValidationError as e:
+        raise LashleyError(f"{experiment}: {e}") from e
     bench = open_model(bench) if isinstance(bench, str) else bench
     command = shlex.join(["lashley", experiment, *_options(words)])
     return run(experiment, params, question, bench, study, progress, command)

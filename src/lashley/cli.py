@@ -18,7 +18,7 @@ from lashley import experiments
 from lashley.core.errors import LashleyError
 from lashley.facts.question import Question
 
-app = App(name="lashley", help="Where does a fact live in a language model?", version_flags=["--version"])
+app = App(name="lashley", help="Where does a fact live in a language model?", version_flags=["--version"], suppress_keyboard_interrupt=False)
 facts_app = App(name="facts", help="The facts that can be asked about.")
 models_app = App(name="models", help="The models that can be asked.")
 app.command(facts_app)
@@ -267,8 +267,8 @@ def main() -> None:
     except LashleyError as e:
         print(f"lashley: {e}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("lashley: stopped; what is measured is kept, and `lashley resume STUDY` goes on", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print("; ".join(filter(None, ("lashley: stopped", str(stop)))), file=sys.stderr)
         sys.exit(130)
 
 

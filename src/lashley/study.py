@@ -6,18 +6,20 @@ import datetime
 import hashlib
 import platform
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import msgspec
 
 from lashley import experiments, report
-from lashley.core.case import Material
+from lashley.core.case import Exclusion as LeftOut
 from lashley.core.errors import BrokenStudy, StudyConflict
 from lashley.core.figure import Exclusion, Finding
+from lashley.core.trial import Sweep
 from lashley.facts.question import Question, resolve
 from lashley.ledger import Ledger, Spec
 from lashley.ledger.tidy import export, table
@@ -80,25 +82,27 @@ class Study:
         """Write the table as parquet, csv or json."""
         export(self.ledger, path, format)  # pyright: ignore[reportArgumentType]
 
-    def plan(self, material: Material, checked: str = "") -> None:
+    def plan(self, planned: Planned) -> None:
         """Record what is to be measured. Doing so twice changes nothing."""
-        self.ledger.plan(self.experiment.plan(self.params, material))
-        self.ledger.exclude(material.exclusions)
-        self.ledger.note("self-test", checked)
+        self.ledger.plan(planned.sweeps)
+        self.ledger.exclude(planned.exclusions)
+        self.ledger.note("self-test", planned.checked)
         self.ledger.note("planned", True)
 
     def run(self, bench: Bench, progress: Progress = silent) -> Self:
         """Do what is missing, committing pack by pack; an interruption loses at most the pack in flight."""
-        if not self.ledger.notes().get("planned"):
-            self.plan(
-                _material(self.ledger.spec.experiment, self.params, self.question, bench, progress), bench.checked
-            )
-        sweeps = list(self.ledger.sweeps())
-        done, total = self.ledger.progress()
-        for chunks in bench.run(sweeps, self.ledger.answered()):
-            self.ledger.commit(chunks)
-            done += sum(len(c.values) for c in chunks)
-            progress("measuring", done, total)
+        try:
+            if not self.ledger.notes().get("planned"):
+                self.plan(_planned(self.ledger.spec.experiment, self.params, self.question, bench, progress))
+            sweeps = list(self.ledger.sweeps())
+            done, total = self.ledger.progress()
+            for chunks in bench.run(sweeps, self.ledger.answered()):
+                self.ledger.commit(chunks)
+                done += sum(len(c.values) for c in chunks)
+                progress("measuring", done, total)
+        except KeyboardInterrupt as stop:
+            again = shlex.join(["lashley", "resume", str(self.folder)])
+            raise KeyboardInterrupt(f"what is measured is kept, and `{again}` goes on") from stop
         return self
 
     def page(self) -> Page:
@@ -189,26 +193,36 @@ def begin(
     )
     folder = Path(folder) if folder else Path("studies") / _name(spec)
     new = not (folder / "spec.json").exists()
-    material = _material(experiment, params, question, bench, progress) if new else None
+    planned = _planned(experiment, params, question, bench, progress) if new else None
     study = Study(Ledger.open_or_create(folder, spec))
-    if material:
-        study.plan(material, bench.checked)
+    if planned:
+        study.plan(planned)
     return study
 
 
-def _material(experiment: str, params: Any, question: Question, bench: Bench, progress: Progress) -> Material:
-    """What the model knows of the question, as pairs of runs."""
+class Planned(NamedTuple):
+    """What an experiment wants to know, what was left out, and how the model's self-test went."""
+
+    sweeps: list[Sweep]
+    exclusions: tuple[LeftOut, ...]
+    checked: str
+
+
+def _planned(experiment: str, params: Any, question: Question, bench: Bench, progress: Progress) -> Planned:
+    """Ask what the model knows, and plan every trial. Raises `BadFact`, `BadSite`, ..."""
     from lashley.recall import prepare  # the one door to torch
 
-    return prepare(
+    module = experiments.find(experiment)
+    material = prepare(
         bench,
         resolve(question),
         corruption=params.corruption,
         draws=params.draws,
         seed=question.seed,
-        magnitudes=experiments.find(experiment).magnitudes(params, bench.anatomy),
+        magnitudes=module.magnitudes(params, bench.anatomy),
         progress=lambda done, total: progress("asking what the model knows", done, total),
     )
+    return Planned(list(module.plan(params, material)), material.exclusions, bench.checked)
 
 
 def _name(spec: Spec) -> str:

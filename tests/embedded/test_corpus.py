@@ -37,9 +37,7 @@ def test_no_held_out_combination_is_in_the_documents():
 
 
 def test_documents_are_the_same_for_the_same_seed():
-    first, second, other = (
-        list(itertools.islice(corpus.documents(shipped(), seed), 50)) for seed in (0, 0, 1)
-    )
+    first, second, other = (list(itertools.islice(corpus.documents(shipped(), seed), 50)) for seed in (0, 0, 1))
     assert first == second != other
 
 

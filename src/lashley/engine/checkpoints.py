@@ -19,7 +19,6 @@ from pathlib import Path
 import torch
 import transformers
 from platformdirs import user_cache_path
-from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from lashley.core.errors import BadModel
@@ -45,7 +44,10 @@ def load(name: str = EMBEDDED, device: str = "cpu", dtype: str = "float32", memo
     except (RuntimeError, AssertionError) as e:
         raise BadModel(f"device {device!r} cannot be used here; use cpu, or a device that torch can see") from e
     with _quiet():
-        module, tokenizer = _read(name, kind)
+        try:
+            module, tokenizer = _read(name, kind)
+        except (OSError, RuntimeError) as e:  # a file that may not be read, a name that no file can have
+            raise BadModel(f"{name[:80]} cannot be read ({_first_line(e)}); check the name and who may read it") from e
         return Model(module.to(where), tokenizer, name, memory)
 
 
@@ -79,7 +81,7 @@ def _folder(path: Path, name: str, dtype: torch.dtype):
     if not config.is_file():
         raise BadModel(f"{name} is no model folder: it has no config.json")
     try:
-        model_type = json.loads(config.read_text(encoding="utf-8")).get("model_type", "")
+        model_type = str(json.loads(config.read_text(encoding="utf-8")).get("model_type", ""))
     except (ValueError, AttributeError) as e:
         raise BadModel(f"{config} is not a JSON object; the model folder is damaged, fetch it again") from e
     family(model_type)
@@ -113,7 +115,7 @@ def _pretrained(source: str, name: str, dtype: torch.dtype, **options):
             output_loading_info=True,
             **options,
         )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as e:
+    except Exception as e:  # a damaged folder can raise anything
         raise BadModel(f"{name} cannot be read ({_first_line(e)}); its weights or configuration are damaged") from e
     if missing := sorted(report["missing_keys"]):
         raise BadModel(f"{name} lacks the weights {', '.join(missing[:3])}; they would be random, so it is refused")

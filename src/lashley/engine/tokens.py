@@ -31,6 +31,8 @@ class Tokens:
         if subject is not None:
             start, stop = subject
             inside = [i for i, (a, b) in enumerate(encoded["offset_mapping"]) if a < stop and b > start and b > a]
+            if not inside or not text[start:stop].strip():
+                raise BadPrompt(f"the subject in {text!r} is empty; name one")
             span = (inside[0], inside[-1] + 1)
         return Run(text, tokens, self.begin, span)
 

@@ -197,10 +197,14 @@ def judge(params: Params, table: pd.DataFrame) -> Outcome:
             f"is spread as over {number(float(ratio))} equal {unit} (participation ratio)."
         )
     else:
-        joint = cell.sort_values("trial").iloc[-1]
-        best = estimate(joint)
         size = len(parse_sites(params.units))
         named_set = params.units if size <= 3 else f"the {size} named sites together"
+        together = cell[cell["trial"] == size]  # the trials before it are its sites one by one
+        if together.empty:
+            sentence = f"What knocking out {named_set} costs the recall of {what} is not measured yet."
+            return Outcome((Finding(sentence, None, basis),), tuple(controls))
+        joint = together.iloc[0]
+        best = estimate(joint)
         sentence = f"Knocking out {named_set} costs the recall of {what} {percent(best)}"
         if len(random_rows):
             each = cells(random_rows, ["trial"])["effect"].to_numpy()
