@@ -83,13 +83,24 @@ def ask(experiment: str, bench: Bench | str = EMBEDDED, *, study: str | Path | N
     except msgspec.ValidationError as e:
         raise LashleyError(f"{experiment}: {e}") from e
     bench = open_model(bench) if isinstance(bench, str) else bench
-    command = shlex.join(["lashley", experiment, *_options(words)])
-    return run(experiment, params, question, bench, study, progress, command)
+    if "seed" in words:
+        words |= {"question_seed": words["seed"]} | ({} if "seed" in own else {"seed": None})
+    words |= {"model": None if bench.model.name == EMBEDDED else bench.model.name, "study": study}
+    return run(experiment, params, question, bench, study, progress, _command(experiment, words))
 
 
-def _options(words: dict[str, Any]) -> list[str]:
-    """The words as command-line options."""
-    return [x for k, v in words.items() if v is not None for x in (f"--{k.replace('_', '-')}", str(v))]
+def _command(experiment: str, words: dict[str, Any]) -> str:
+    """What to type for the same.
+
+    >>> _command("locate", {"prompt": "The capital of {} is", "kinds": ("attn", "mlp"), "study": None})
+    "lashley locate 'The capital of {} is' --kinds attn --kinds mlp"
+    """
+    typed = ["lashley", experiment, *filter(None, [words.get("prompt")])]
+    for name, word in words.items():
+        for each in word if isinstance(word, tuple | list) else (word,):
+            if each is not None and name != "prompt":
+                typed += [f"--{name.replace('_', '-')}", str(each)]
+    return shlex.join(typed)
 
 
 def locate(bench: Bench | str = EMBEDDED, **words) -> Study:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shlex
 import sys
 import warnings
@@ -16,9 +17,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from lashley import experiments
 from lashley.core.errors import LashleyError
-from lashley.facts.question import Question
+from lashley.facts.question import Question, find, resolve
 
-app = App(name="lashley", help="Where does a fact live in a language model?", version_flags=["--version"], suppress_keyboard_interrupt=False)
+app = App(
+    name="lashley",
+    help="Where does a fact live in a language model?",
+    version_flags=["--version"],
+    suppress_keyboard_interrupt=False,
+)
 facts_app = App(name="facts", help="The facts that can be asked about.")
 models_app = App(name="models", help="The models that can be asked.")
 app.command(facts_app)
@@ -97,15 +103,17 @@ def _experiment(name: str) -> None:
     module = experiments.find(name)
 
     def command(prompt=None, /, *, params=None, asking=None, running=None) -> None:
-        from lashley import api
-
         asking, running = asking or Asking(), running or Running()
         words = dataclasses.asdict(asking)
         words |= {"seed": words.pop("question_seed"), "prompt": prompt}
-        own = params or module.Params()
+        question, own = Question(**words), params or module.Params()
+        resolve(question)  # a slip is told before a model is opened
+
+        from lashley import api
+
         with _progress(running.json) as progress:
             bench = api.open_model(running.model, device=running.device, dtype=running.dtype, memory=running.memory)
-            study = api.run(name, own, Question(**words), bench, running.study, progress, _command())
+            study = api.run(name, own, question, bench, running.study, progress, _command())
         _print(study, running.json)
 
     command.__doc__ = module.__doc__
@@ -123,7 +131,7 @@ for _name in experiments.names():
 
 
 @app.command
-def resume(study: Path, *, json: bool = False, device: str = "cpu", memory: str = "512MiB") -> None:
+def resume(study: Path, /, *, json: bool = False, device: str = "cpu", memory: str = "512MiB") -> None:
     """Do what is missing in STUDY, and nothing twice."""
     from lashley import api
 
@@ -133,7 +141,7 @@ def resume(study: Path, *, json: bool = False, device: str = "cpu", memory: str 
 
 
 @app.command
-def report(study: Path, *, json: bool = False) -> None:
+def report(study: Path, /, *, json: bool = False) -> None:
     """Write and show the report of STUDY. Needs no model."""
     from lashley.study import Study
 
@@ -141,7 +149,7 @@ def report(study: Path, *, json: bool = False) -> None:
 
 
 @app.command
-def export(study: Path, *, format: Literal["parquet", "csv", "json"] = "parquet", out: Path | None = None) -> None:
+def export(study: Path, /, *, format: Literal["parquet", "csv", "json"] = "parquet", out: Path | None = None) -> None:
     """Write one tidy row per measurement.
 
     Parameters
@@ -157,7 +165,7 @@ def export(study: Path, *, format: Literal["parquet", "csv", "json"] = "parquet"
 
 
 @facts_app.command(name="list")
-def facts_list(relation: str | None = None) -> None:
+def facts_list(relation: str | None = None, /) -> None:
     """The relations, or the facts of RELATION."""
     from lashley.report import listings
 
@@ -165,7 +173,7 @@ def facts_list(relation: str | None = None) -> None:
 
 
 @facts_app.command(name="import")
-def facts_import(file: Path) -> None:
+def facts_import(file: Path, /) -> None:
     """Take in a relation file: LRE (JSON, as it is) or lashley's own TOML."""
     from lashley.facts.importers import import_relation, save
 
@@ -180,8 +188,10 @@ def facts_import(file: Path) -> None:
 
 
 @facts_app.command(name="check")
-def facts_check(relation: str, *, running: Running | None = None, language: str = "en") -> None:
+def facts_check(relation: str, /, *, running: Running | None = None, language: str = "en") -> None:
     """Which facts of RELATION the model knows."""
+    find(relation)
+
     from lashley import api
     from lashley.report import listings
 
@@ -257,15 +267,17 @@ class _progress:
 
 def main() -> None:
     """Run; a user's mistake is one line and exit code 2, never a traceback. Ctrl-C is exit code 130."""
+    os.environ |= {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_VERBOSITY": "error"} | os.environ
     warnings.simplefilter("ignore")
+    warnings.filterwarnings("default", module=r"lashley\.")
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
     try:
-        app(exit_on_error=False, print_error=False)
+        app(sys.argv[1:], exit_on_error=False, print_error=False)
     except cyclopts.CycloptsError as e:
-        print(f"lashley: {_line(e)}; see lashley --help", file=sys.stderr)
+        print(f"lashley: {_line(e).rstrip('.')}; see lashley --help", file=sys.stderr)
         sys.exit(2)
     except LashleyError as e:
-        print(f"lashley: {e}", file=sys.stderr)
+        print(f"lashley: {_line(e)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt as stop:
         print("; ".join(filter(None, ("lashley: stopped", str(stop)))), file=sys.stderr)
@@ -273,4 +285,4 @@ def main() -> None:
 
 
 def _line(e: Exception) -> str:
-    return " ".join(str(e).split()).rstrip(".")
+    return " ".join(str(e).split())

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 
 import msgspec
 import numpy as np
@@ -25,6 +26,7 @@ from lashley.facts.base import shipped
 from lashley.facts.question import Asked
 
 REFERENCE_RUNS = 32
+FEWEST_OTHERS = 8  # subjects; a mean over fewer would be that of a few odd ones
 NOISE_SDS = 3.0  # embedding noise, in standard deviations of subject embeddings (ROME)
 
 
@@ -163,7 +165,11 @@ def _pair(bench: Bench, asked: Asked, found: Recalled, turn: int, draws: int, no
             if any(c.foil.subject == name for c in cases):
                 continue
             foil = Fact(fact.relation, name, relation.objects[name])
-            corrupt, other = tokens.ask(template, say(name)), tokens.answer(clean, say(foil.object))
+            try:
+                corrupt, other = tokens.ask(template, say(name)), tokens.answer(clean, say(foil.object))
+            except BadPrompt as e:
+                refused.append(str(e))
+                continue
             if other[0] == target[0]:
                 refused.append(f"{foil.object!r} starts with the same token as {fact.object!r}")
             elif corrupt.subject != clean.subject or len(corrupt) != len(clean):
@@ -172,13 +178,18 @@ def _pair(bench: Bench, asked: Asked, found: Recalled, turn: int, draws: int, no
                 cases.append(_case(found, foil, corrupt, target, other, bench, len(cases)))
     if noise and cases:
         draw = range(seed, seed + draws)
-        noisy = [msgspec.structs.replace(clean, noise=EmbeddingNoise(noise, s)) for s in draw]
+        noisy = [msgspec.structs.replace(clean, noise=EmbeddingNoise(noise, _own_seed(clean, s))) for s in draw]
         return [
             msgspec.structs.replace(cases[0], corrupt=r, corruption="noise", seed=s)
             for r, s in zip(noisy, draw, strict=True)
         ]
     reason = f"no foil fits: {'; '.join(refused[:3])}; give another --foil-subject"
     return cases or Exclusion(fact.relation, fact.subject, fact.object, template.text, reason)
+
+
+def _own_seed(run: Run, seed: int) -> int:
+    """A seed that differs from prompt to prompt, so that prompts are replicates of each other."""
+    return random.Random(f"{run.text} {seed}").getrandbits(63)
 
 
 def _case(found: Recalled, foil: Fact, corrupt: Run, target, other, bench: Bench, seed: int) -> Case:
@@ -219,30 +230,41 @@ def _separated(bench: Bench, cases: list[Case]) -> tuple[list[Case], list[Exclus
 
 
 def _reference(bench: Bench, asked: Asked, cases: Sequence[Case], seed: int) -> tuple[Run, ...]:
-    """Runs of other subjects in the same templates, at most `REFERENCE_RUNS`, drawn from `seed`.
+    """Runs of other subjects in the same templates, at most `REFERENCE_RUNS`, drawn from `seed`; where nearly
+    every subject is asked about, of any subject.
 
     For a prompt of the user's own: the shipped subjects that stand beside its subject in some relation.
     """
     relation = asked.relation
-    subjects = [s for s in relation.objects if all(s != c.fact.subject for c in cases)]
-    if relation.name not in shipped() and len(subjects) < REFERENCE_RUNS:
-        beside = [r for r in shipped().values() if cases[0].fact.subject in r.objects]
-        subjects += [s for r in beside or [shipped()["capital"]] for s in r.objects if s != cases[0].fact.subject]
-    subjects = list(dict.fromkeys(subjects)) or [c.foil.subject for c in cases]
+    own = {c.fact.subject for c in cases}
+    every = list(relation.objects)
+    if relation.name not in shipped() and len(every) < REFERENCE_RUNS:
+        beside = [r for r in shipped().values() if own & r.objects.keys()]
+        every += [s for r in beside or [shipped()["capital"]] for s in r.objects]
+    every = list(dict.fromkeys(every))
+    others = [s for s in every if s not in own]
+    subjects = others if len(others) >= FEWEST_OTHERS else every
     draw = random.Random(f"reference {seed}")
     templates = list(dict.fromkeys(c.template for c in cases))
     pairs = [(s, t) for s in subjects for t in templates]
     chosen = draw.sample(pairs, min(REFERENCE_RUNS, len(pairs)))
-    return tuple(bench.tokens.ask(t, relation.say(s, t.language)) for s, t in chosen)
+    return tuple(_askable(bench, relation, chosen))
 
 
 def _embedding_sd(bench: Bench, asked: Asked) -> float:
     """Standard deviation of the embeddings of subjects of the relation, over tokens and dimensions."""
     template = asked.templates[0]
     subjects = list(asked.relation.objects)[:200]
-    runs = [bench.tokens.ask(template, asked.relation.say(s, template.language)) for s in subjects]
+    runs = list(_askable(bench, asked.relation, [(s, template) for s in subjects]))
     site = Site(0, "resid", None, "subject")
     return float(bench.read(runs, [site])[site].std())
+
+
+def _askable(bench: Bench, relation: Relation, pairs: Iterable[tuple[str, Template]]) -> Iterator[Run]:
+    """The runs of those (subject, template) pairs that fit the model's context."""
+    for subject, template in pairs:
+        with suppress(BadPrompt):
+            yield bench.tokens.ask(template, relation.say(subject, template.language))
 
 
 def _magnitudes(

@@ -17,7 +17,7 @@ import msgspec
 
 from lashley import experiments, report
 from lashley.core.case import Exclusion as LeftOut
-from lashley.core.errors import BrokenStudy, StudyConflict
+from lashley.core.errors import BrokenStudy, LashleyError, StudyConflict
 from lashley.core.figure import Exclusion, Finding
 from lashley.core.trial import Sweep
 from lashley.facts.question import Question, resolve
@@ -53,14 +53,18 @@ class Study:
     def open(cls, folder: str | Path) -> Self:
         """An existing study. Raises `BrokenStudy` or `StudyConflict`."""
         ledger = Ledger.open(folder)
-        if ledger.spec.experiment not in experiments.names():
-            raise StudyConflict(f"{folder} holds {ledger.spec.experiment!r}, which this version lacks; update lashley")
         try:
-            return cls(ledger)
+            if ledger.spec.experiment in experiments.names():
+                return cls(ledger)
+            raise StudyConflict(f"{folder} holds {ledger.spec.experiment!r}, which this version lacks; update lashley")
         except msgspec.ValidationError as e:
+            ledger.close()
             raise BrokenStudy(
                 f"{folder}: spec.json does not fit this version ({e}); use the version that made it"
             ) from e
+        except LashleyError:
+            ledger.close()
+            raise
 
     @property
     def table(self) -> pd.DataFrame:

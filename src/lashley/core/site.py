@@ -154,7 +154,14 @@ class Sites(msgspec.Struct, frozen=True):
         """Columns layer, kind, unit, position, edit as int32 [5, sites]."""
         return np.frombuffer(self.columns, np.int32).reshape(5, -1)
 
+    def only(self, trial: int) -> Sites:
+        """The table of one trial."""
+        a, b = self.bounds[trial : trial + 2]
+        return Sites.pack(*self.table[:, a:b], sizes=[b - a])
+
     def __getitem__(self, trial: int) -> tuple[Site, ...]:
+        if not 0 <= trial < len(self):
+            raise IndexError(f"trial {trial} of {len(self)}")
         a, b = self.bounds[trial : trial + 2]
         return tuple(
             Site(int(la), KINDS[k], None if u < 0 else int(u), None if p == self.ALL else int(p))

@@ -73,7 +73,7 @@ class Trial(msgspec.Struct, frozen=True):
     @property
     def key(self) -> str:
         """Hash of all that can change the answer."""
-        frame = msgspec.structs.replace(self.sweep, sites=Sites.of([self.sites]), labels={})
+        frame = msgspec.structs.replace(self.sweep, sites=self.sweep.sites.only(self.index), labels={})
         return frame.key
 
 

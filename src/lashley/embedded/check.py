@@ -13,7 +13,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from lashley.core.fact import Relation
 from lashley.embedded.corpus import agreement_pairs, documents, is_trained
-from lashley.embedded.tokenizer import ids
+from lashley.embedded.tokenizer import BOS, ids
 from lashley.facts.base import shipped
 
 BATCH = 128  # sequences
@@ -100,7 +100,7 @@ def fact_results(
                 for subject, answer in relation.objects.items():
                     if rng.random() >= sample:
                         continue
-                    before = [tokenizer.bos_token_id]
+                    before = [BOS]
                     while context and len(before) < CONTEXT:
                         before += ids(tokenizer, "".join(map(str, next(others))) + "\n")
                     text = template.fill(relation.say(subject, language))
@@ -136,7 +136,7 @@ def _shares(results: list[Result]) -> dict[str, float]:
 def agreement(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> dict[str, float]:
     """Share of the held-out minimal pairs where the good word has the higher total, by kind and for all."""
     pairs = agreement_pairs(held_out=True)
-    prompts = [[tokenizer.bos_token_id, *ids(tokenizer, prefix)] for prefix, *_ in pairs]
+    prompts = [[BOS, *ids(tokenizer, prefix)] for prefix, *_ in pairs]
     good, _ = score(model, prompts, [ids(tokenizer, " " + p[1]) for p in pairs])
     bad, _ = score(model, prompts, [ids(tokenizer, " " + p[2]) for p in pairs])
     right = defaultdict(list)

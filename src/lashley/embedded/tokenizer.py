@@ -12,6 +12,7 @@ from lashley.core.fact import Relation
 from lashley.embedded.corpus import documents, facts
 
 SPECIAL = ("<pad>", "<unk>", "<bos>", "<eos>")
+PAD, UNK, BOS, EOS = range(4)  # their tokens
 VOCABULARY = 4400
 # As in GPT-2, but without English contractions: N'Djamena is no "not".
 WORDS = Regex(r" ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+")
@@ -53,9 +54,8 @@ def train(relations: dict[str, Relation], size: int = VOCABULARY, seed: int = 0)
     sample = ["".join(map(str, d)) for d in itertools.islice(documents(relations, seed), 20000)]
     sentences = [str(s) for trained in (True, False) for s in facts(relations, trained)]
     tokenizer.train_from_iterator(sample + sentences + whole_words(relations) * 10000, trainer)
-    bos = tokenizer.token_to_id("<bos>")
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="<bos> $A", pair="<bos> $A $B", special_tokens=[("<bos>", bos)]
+        single="<bos> $A", pair="<bos> $A $B", special_tokens=[("<bos>", BOS)]
     )
     return wrap(tokenizer)
 

@@ -22,6 +22,7 @@ from lashley.core.fact import Relation
 from lashley.embedded import WEIGHTS, card, tokenizer
 from lashley.embedded.check import figures
 from lashley.embedded.corpus import TRAINED_SHARE, data_hash, documents
+from lashley.embedded.tokenizer import BOS, EOS, PAD
 from lashley.facts.base import shipped
 
 STEPS = 5000
@@ -43,10 +44,11 @@ def model(vocabulary: int) -> LlamaForCausalLM:
             num_attention_heads=6,
             max_position_embeddings=LONG_ROW,
             tie_word_embeddings=True,
-            bos_token_id=tokenizer.SPECIAL.index("<bos>"),
-            eos_token_id=tokenizer.SPECIAL.index("<eos>"),
-            pad_token_id=tokenizer.SPECIAL.index("<pad>"),
-            attn_implementation="eager",  # on a CPU faster than the fused kernel once compiled
+            bos_token_id=BOS,
+            eos_token_id=EOS,
+            pad_token_id=PAD,
+            # On a CPU faster than the fused kernel, once compiled.
+            attn_implementation="eager",  # pyright: ignore[reportCallIssue]
         )
     )
     return net.eval()
@@ -59,16 +61,17 @@ def batches(
 
     A row begins with `<bos>`, holds one document after another and ends where it is full.
     """
-    stream, cache = documents(relations, seed), {}
+    stream = documents(relations, seed)
+    cache: dict[str, list[int]] = {}
 
     def document() -> list[tuple[int, float]]:
-        tokens = [(words.bos_token_id, 1.0)]
+        tokens = [(BOS, 1.0)]
         for sentence in next(stream):
             for text, weight in zip(sentence, (1.0, ANSWER_WEIGHT, 1.0), strict=True):
                 if text not in cache:
                     cache[text] = tokenizer.ids(words, text)
                 tokens += [(token, weight) for token in cache[text]]
-        return [*tokens, (words.eos_token_id, 1.0)]
+        return [*tokens, (EOS, 1.0)]
 
     def row(length: int) -> list[tuple[int, float]]:
         tokens = []
@@ -125,15 +128,15 @@ def train(out: Path, steps: int | None, minutes: float | None, seed: int) -> Non
     facts = sum(len(r.objects) for r in relations.values())
     print(f"{parameters:,} parameters, {len(words)} tokens, {facts} facts", flush=True)
 
-    start = time.monotonic()
+    start = lap = time.monotonic()
     step = first
     try:
         for step in range(first, 10**9):
             seconds = before + time.monotonic() - start
             if step == first + 100:  # the compiler has done its work
                 lap = time.monotonic()
-            if steps is None and step == first + 300:
-                steps = step + int((60 * minutes - seconds) / (time.monotonic() - lap) * 200)
+            if steps is None and minutes is not None and step == first + 300:
+                steps = step + max(0, int((60 * minutes - seconds) / (time.monotonic() - lap) * 200))
             if step == steps:
                 break
             for group in optimizer.param_groups:
@@ -174,8 +177,8 @@ def train(out: Path, steps: int | None, minutes: float | None, seed: int) -> Non
             "vocabulary": len(words),
             "dtype": "float16",
             "seed": seed,
-            "steps": steps,
-            "tokens": steps * TOKENS,
+            "steps": step,
+            "tokens": step * TOKENS,
             "minutes": round((before + time.monotonic() - start) / 60, 1),
             "trained_share": TRAINED_SHARE,
             "answer_weight": ANSWER_WEIGHT,
@@ -197,7 +200,7 @@ def save(path: Path, net: LlamaForCausalLM, optimizer: torch.optim.Optimizer, **
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Train the embedded model.")
     parser.add_argument("--out", type=Path, default=WEIGHTS)
     parser.add_argument("--seed", type=int, default=0)
     length = parser.add_mutually_exclusive_group()

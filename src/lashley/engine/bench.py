@@ -48,7 +48,10 @@ class Bench:
 
         What is yielded together was computed together; commit it together. A pack's numbers depend on the
         sweeps and the memory budget only, not on what was answered before.
+        Raises `BadSite` or `BadPrompt` where a sweep does not fit the model or its run.
         """
+        for sweep in sweeps:
+            planner.check(sweep, self.anatomy)
         for pieces in planner.packs(sweeps, self.model.tokens_per_pass, answered or {}, self._prefixes):
             yield self._pack(pieces, sweeps)
 
@@ -101,7 +104,7 @@ class Bench:
         A site at a role takes that role's positions in every run; one without a position takes all.
         """
         where = defaultdict(list)
-        for site in sites:
+        for site in map(self.anatomy.check, sites):
             where[site.layer, site.kind].append(site)
         out: dict[Site, list[np.ndarray | None]] = {s: [None] * len(runs) for s in sites}
         for batch in self._batches(runs):

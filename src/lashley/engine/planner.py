@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lashley.core.edit import Identity
+from lashley.core.anatomy import Anatomy
+from lashley.core.edit import Add, Identity, Patch, ProjectOut, Resample
+from lashley.core.errors import BadPrompt, BadSite
 from lashley.core.run import Run
-from lashley.core.site import Sites
+from lashley.core.site import KINDS, Site, Sites
 from lashley.core.trial import Sweep
 from lashley.engine.readouts import variants
 
@@ -51,6 +53,28 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.base)
+
+
+def check(sweep: Sweep, anatomy: Anatomy) -> None:
+    """Raises `BadSite` or `BadPrompt` where a sweep asks for what its model or its run does not have."""
+    layer, kind, unit, position, edit = sweep.sites.table
+    layers = np.array([anatomy.layers + (k == "resid") for k in KINDS])[kind]
+    units = np.array([anatomy.units(k) if k in ("head", "neuron") else 0 for k in KINDS])[kind]
+    inside = (position == Sites.ALL) | ((position >= 0) & (position < len(sweep.run)))
+    known = (layer >= 0) & (layer < layers) & (unit >= -1) & (unit < units) & (edit >= 0) & (edit < len(sweep.edits))
+    if bad := np.flatnonzero(~(inside & known)).tolist():
+        site = Site(int(layer[bad[0]]), KINDS[kind[bad[0]]], int(unit[bad[0]]), int(position[bad[0]]))
+        raise BadSite(f"{site} lies outside the model or the {len(sweep.run)} tokens of {sweep.run.text!r}")
+    for number, what in enumerate(sweep.edits):
+        if isinstance(what, Patch | Resample) and len(what.source) != len(sweep.run):
+            raise BadPrompt(
+                f"{what.source.text!r} has {len(what.source)} tokens and {sweep.run.text!r} {len(sweep.run)}; "
+                "a patch needs prompts of equal length"
+            )
+        if isinstance(what, Add | ProjectOut):
+            widths = {anatomy.site_width(KINDS[k]) for k in np.unique(kind[edit == number])}
+            if widths - {len(what.vector) // 4}:
+                raise BadSite(f"a vector of {len(what.vector) // 4} numbers for sites {sorted(widths)} wide")
 
 
 def packs(

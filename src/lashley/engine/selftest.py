@@ -63,21 +63,20 @@ def checked(model: Model) -> Bench:
 
 
 def _questions(model: Model) -> list[Sweep]:
-    """Patches and zeros of every kind in the first, a middle and the last layer, on two prompts of unequal
-    length, at one position and at all."""
+    """Every kind of site in the first, a middle and the last layer; patches on one prompt, zeros on a longer one
+    side by side with it; at an early position, the last, and all of them in turn."""
     draw = np.random.default_rng(0)
 
     def run(length: int) -> Run:
         return Run("self-test", tuple(int(t) for t in draw.integers(3, model.anatomy.vocabulary - 1, length)))
 
     sweeps = []
-    for length in (5, 8):
+    for turn, length in enumerate((5, 8)):
         clean, corrupt = run(length), run(length)
-        sites = Sites.of(
-            [(msgspec.structs.replace(s, position=p),) for s in _sites(model) for p in (2, length - 1, None)]
-        )
-        for edit in (Patch(corrupt), Zero()):
-            sweeps.append(Sweep(clean, corrupt, "damage", (edit,), sites, LogitDifference((1,), (2,))))
+        at = (2, length - 1, None)
+        sites = [(msgspec.structs.replace(s, position=at[(i + turn) % 3]),) for i, s in enumerate(_sites(model))]
+        edit = Zero() if turn else Patch(corrupt)
+        sweeps.append(Sweep(clean, corrupt, "damage", (edit,), Sites.of(sites), LogitDifference((1,), (2,))))
     return sweeps
 
 

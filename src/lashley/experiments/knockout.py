@@ -155,22 +155,36 @@ def _at(params: Params, site: Site) -> Site:
 
 
 def _matched(params: Params, material: Material, chosen: tuple[Site, ...]) -> list[tuple[Site, ...]]:
-    """Random sets of the same layers, kinds and positions, each unit near its original in mean activation."""
+    """Random sets of the same layers, kinds and positions, each unit near its original in mean activation; none
+    where a layer has too few others."""
     if any(s.unit is None for s in chosen):
         return []
+    own: set[tuple[int, Kind, int | None]] = {(s.layer, s.kind, s.unit) for s in chosen}
+    near: dict[tuple, list[int]] = {}
+    for layer, kind, unit in sorted(own, key=str):
+        sizes = np.log(material.magnitudes[layer, kind] + 1e-12)
+        order = np.argsort(np.abs(sizes - sizes[unit]), kind="stable").tolist()
+        near[layer, kind, unit] = [u for u in order if (layer, kind, u) not in own]
     draw = random.Random(f"{params.seed} {params.units}")
-    taken = {(s.layer, s.kind, s.unit) for s in chosen}
-    pools = {}
-    for site in chosen:
-        sizes = np.log(material.magnitudes[site.layer, site.kind] + 1e-12)
-        order = np.argsort(np.abs(sizes - sizes[site.unit]), kind="stable")
-        near = [int(u) for u in order if (site.layer, site.kind, int(u)) not in taken]
-        if not near:
-            return []
-        pools[site] = near[:NEAREST]
+    sets = [_peers(near, draw) for _ in range(params.controls)]
     return [
-        tuple(Site(s.layer, s.kind, draw.choice(pools[s]), s.position) for s in chosen) for _ in range(params.controls)
+        tuple(Site(s.layer, s.kind, peers[s.layer, s.kind, s.unit], s.position) for s in chosen)
+        for peers in sets
+        if peers
     ]
+
+
+def _peers(near: dict[tuple, list[int]], draw: random.Random) -> dict[tuple, int]:
+    """For each (layer, kind, unit) another unit, no two the same; {} where they do not suffice."""
+    peers: dict[tuple, int] = {}
+    used: set[tuple] = set()
+    for (layer, kind, unit), others in near.items():
+        free = [u for u in others if (layer, kind, u) not in used][:NEAREST]
+        if not free:
+            return {}
+        peers[layer, kind, unit] = draw.choice(free)
+        used.add((layer, kind, peers[layer, kind, unit]))
+    return peers
 
 
 def judge(params: Params, table: pd.DataFrame) -> Outcome:
@@ -224,7 +238,7 @@ def judge(params: Params, table: pd.DataFrame) -> Outcome:
     if params.edit == "zero":
         caveats.insert(0, "Zero ablation takes the model off its data, and alone is never evidence.")
     if params.units not in KIND_OF and not len(random_rows):
-        caveats.append("No matched random control: whole sub-layers and the residual stream have no peers in a layer.")
+        caveats.append("No matched random control: too few other units of the kind in a layer, or none were asked for.")
     not_tested = (
         "Damage to other facts and to unrelated text, joint sets beyond the named one, editing.",
         "An untrained copy of the model and label-shuffled facts: these controls come with claims.",
