@@ -21,3 +21,8 @@ def model(name):
 @pytest.fixture
 def oracle(name):
     return oracle_once(name)
+
+
+@pytest.fixture
+def tiny_llama():
+    return open_once("llama, grouped queries")

@@ -37,9 +37,7 @@ class Oracle:
     def places(self) -> list[tuple[int, Kind]]:
         """Every layer and kind, the final residual stream included."""
         n = len(self.blocks)
-        every: list[tuple[int, Kind]] = [
-            (la, k) for la in range(n) for k in ("resid", "head", "attn", "neuron", "mlp")
-        ]
+        every: list[tuple[int, Kind]] = [(la, k) for la in range(n) for k in ("resid", "head", "attn", "neuron", "mlp")]
         return [*every, (n, "resid")]
 
     @contextmanager

@@ -1,11 +1,12 @@
 """Every family x site x edit x readout: the packed path, the plain path and the oracle give the same numbers."""
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 import numpy as np
 import pytest
-from oracle import Edits
+from oracle import Edits, role
 from tiny import WIDTH, open_model, run
 
 from lashley.core.edit import Add, Edit, Identity, Mean, Noise, Patch, ProjectOut, Resample, Zero
@@ -151,6 +152,17 @@ def test_identity_changes_nothing(model):
             for chunk in chunks:
                 unedited = chunk.clean if sweep.effect == "damage" else chunk.corrupt
                 np.testing.assert_allclose(chunk.values, unedited, rtol=0, atol=1e-4)
+
+
+def test_means_and_deviations_are_those_of_the_reference_by_role(model, oracle):
+    found = Bench(model).captures.moments(REFERENCE, KINDS)
+    spots = [(r, p) for r in REFERENCE for p in range(len(r))]
+    for (layer, kind), name in itertools.product(oracle.places(), ("begin", "subject_last", "final", "other")):
+        seen = np.stack([oracle.seen(r)[layer, kind][p].numpy() for r, p in spots if role(r, p) == name])
+        for got, want in ((found.mean, seen.mean(0)), (found.sd, seen.std(0))):
+            np.testing.assert_allclose(
+                got[kind][name][layer], want, rtol=0, atol=1e-4, err_msg=f"{layer} {kind} {name}"
+            )
 
 
 def test_noise_is_the_mean_plus_a_draw_that_its_seed_names(model):

@@ -26,7 +26,9 @@ def test_read_gives_what_hooks_see(model, oracle, at):
     assert list(found) == sites
     for site, got in found.items():
         want = [
-            unit(oracle.seen(r)[site.layer, site.kind], site)[[s.position for s in r.resolve(site)] if at is not None else ...]
+            unit(oracle.seen(r)[site.layer, site.kind], site)[
+                [s.position for s in r.resolve(site)] if at is not None else ...
+            ]
             for r in RUNS
         ]
         np.testing.assert_allclose(got, torch.cat(want), rtol=0, atol=1e-4, err_msg=str(site))
@@ -60,9 +62,7 @@ def test_gradients_are_the_slope_of_what_run_measures(name, kind):
     ((chunk,),) = bench.run([Sweep(run(6), None, "damage", edits, Sites.pack(*table), readout)])
     slope = np.subtract(*chunk.values.reshape(2, -1)) / (2 * step)
     (found,) = bench.grad([run(6)], readout, [kind])
-    along = [
-        float(unit(found[kind][s.layer], s)[at] @ torch.from_numpy(vector).double()) for s in sites
-    ]
+    along = [float(unit(found[kind][s.layer], s)[at] @ torch.from_numpy(vector).double()) for s in sites]
     np.testing.assert_allclose(slope, along, rtol=0, atol=2e-2 * np.abs(along).max())
 
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny import open_model, run
+from tiny import run
 
-from lashley.core.edit import Add
+from lashley.core.edit import Zero
 from lashley.core.errors import BadSite
 from lashley.core.readout import LogitDifference
 from lashley.core.site import KINDS, Site, Sites
@@ -14,6 +14,7 @@ from lashley.core.trial import Sweep
 from lashley.engine import attention
 from lashley.engine.bench import Bench
 from lashley.engine.hooks import hooked, listening
+from lashley.engine.ops import Op
 
 
 def hooks_left(module: torch.nn.Module) -> int:
@@ -54,12 +55,11 @@ def test_a_bad_second_address_does_not_leak_the_first(untouched):
 
 
 @pytest.mark.parametrize("path", ["packed", "plain"])
-def test_a_failing_edit_leaves_no_hook(untouched, path):
-    narrow = Add(b"\0\0\0\0" * 3)  # 3 numbers fit no site
-    sweep = Sweep(
-        run(6), None, "damage", (narrow,), Sites.of([[Site(1, "mlp", None, 2)]]), LogitDifference((5,), (7,))
-    )
-    with pytest.raises(RuntimeError):
+def test_a_failing_edit_leaves_no_hook(untouched, path, monkeypatch):
+    site = Site(1, "mlp", None, 2)
+    sweep = Sweep(run(6), None, "damage", (Zero(),), Sites.of([[site]]), LogitDifference((5,), (7,)))
+    monkeypatch.setattr(Op, "__call__", lambda op, flat, at: boom(flat))
+    with pytest.raises(ZeroDivisionError):
         list(Bench(untouched, path).run([sweep]))
 
 

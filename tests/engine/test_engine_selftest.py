@@ -112,7 +112,9 @@ def test_a_site_before_the_post_norm_is_refused(field, wrong, monkeypatch):
 
 
 def test_an_unknown_family_says_what_to_do():
-    with pytest.raises(UnknownFamily, match=r"'rwkv7' has no adapter .*llama.*; add src/lashley/engine/families/rwkv7.py"):
+    with pytest.raises(
+        UnknownFamily, match=r"'rwkv7' has no adapter .*llama.*; add src/lashley/engine/families/rwkv7.py"
+    ):
         families.family("rwkv7")
 
 

@@ -63,7 +63,7 @@ def test_an_answer_that_changes_the_prompt_is_refused():
     greedy = Tokenizer(models.BPE())
     greedy.train_from_iterator([TEXT] * 9, trainers.BpeTrainer(vocab_size=300, show_progress=False))
     tokens = Tokens(PreTrainedTokenizerFast(tokenizer_object=greedy), context=60)
-    with pytest.raises(BadPrompt, match="'Paris' changes how .* tokens do not join"):
+    with pytest.raises(BadPrompt, match=r"'Paris' changes how .* tokens do not join"):
         tokens.answer(tokens.run("The capital of France is"), "Paris")
 
 

@@ -11,7 +11,9 @@ from lashley.engine.families import known
 
 @pytest.mark.parametrize("family", known())
 def test_every_family_has_a_tiny_model(family):
-    assert family in {t.family for t in TINY.values()}, f"add a tiny model of {family!r} to TINY in tests/engine/tiny.py"
+    assert family in {t.family for t in TINY.values()}, (
+        f"add a tiny model of {family!r} to TINY in tests/engine/tiny.py"
+    )
 
 
 def test_tiny_is_tiny_and_loud(name):
@@ -39,8 +41,8 @@ def test_windows_are_smaller_than_the_prompts_and_mixed():
 def test_sublayers_add_up_to_the_residual_stream(model):
     """`attn` and `mlp` are what is added: entering a layer + attn + mlp = entering the next."""
     last = model.anatomy.layers
-    at = {s: x for s, x in Bench(model).read([run(7)], [Site(la, k) for la in range(last) for k in KINDS[:3]]).items()}
-    at |= Bench(model).read([run(7)], [Site(last, "resid")])
+    sites = [Site(la, k) for la in range(last) for k in KINDS[:3]]
+    at = Bench(model).read([run(7)], [*sites, Site(last, "resid")])
     for la in range(last):
         grown = sum(at[Site(la, k)] for k in ("resid", "attn", "mlp"))
         torch.testing.assert_close(torch.tensor(grown), torch.tensor(at[Site(la + 1, "resid")]), rtol=0, atol=1e-4)

@@ -1,0 +1,223 @@
+"""What the commands do when all is well."""
+
+import json
+import shlex
+import subprocess
+import sys
+import time
+import warnings
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import lashley as package
+from lashley import api, experiments
+from lashley.facts.base import shipped
+from lashley.report import from_json
+
+from .conftest import COMMAND, FRANCE, JAPAN, LOCATE
+
+QUICK = (*LOCATE, *FRANCE, *JAPAN, "--kinds", "resid")
+READERS = {"parquet": pd.read_parquet, "csv": pd.read_csv, "json": partial(pd.read_json, precise_float=True)}
+OWN = {"prompt": LOCATE[1], "subject": "France", "object": "Paris", "foil_subject": "Japan", "foil_object": "Tokyo"}
+LRE = {
+    "name": "Country capital city",
+    "prompt_templates": ["The capital of {} is", "The capital of {} is "],
+    "prompt_templates_zs": [],
+    "properties": {"relation_type": "factual"},
+    "samples": [
+        {"subject": country, "object": shipped()["capital"].objects[country]}
+        for country in ("France", "Japan", "Italy", "Spain", "Egypt", "Peru", "Cuba", "Chile", "Kenya", "Norway")
+    ],
+}
+
+
+@pytest.fixture
+def studied(lashley, here) -> Path:
+    assert lashley(*QUICK, "--study", "study").code == 0
+    return here / "study"
+
+
+# -- quick to start -------------------------------------------------------------------------------------------
+
+LIGHT = {
+    "import lashley": "import lashley",
+    "the help": "import sys; sys.argv = ['lashley', '--help']; from lashley.cli import main; main()",
+    "the help of a command": "import sys; sys.argv[1:] = ['knockout', '--help']; from lashley.cli import main; main()",
+    "the list of facts": "import sys; sys.argv[1:] = ['facts', 'list']; from lashley.cli import main; main()",
+}
+
+
+@pytest.mark.parametrize("code", LIGHT.values(), ids=LIGHT.keys())
+def test_no_torch_and_no_time_is_needed_for(code):
+    check = "import atexit, sys; atexit.register(lambda: 'torch' in sys.modules and print('TORCH'))\n"
+    start = time.perf_counter()
+    made = subprocess.run([sys.executable, "-c", check + code], capture_output=True, text=True, check=True)
+    assert "TORCH" not in made.stdout and not made.stderr
+    assert time.perf_counter() - start < 1.5
+
+
+def test_help_names_every_command_and_its_options(lashley):
+    said = lashley("--help").out
+    for word in (*experiments.names(), "resume", "report", "export", "facts", "models"):
+        assert word in said
+    said = lashley("knockout", "--help").out
+    for word in ("--units", "--edit", "--relation", "--foil-subject", "--model", "--study", "--json"):
+        assert word in said
+
+
+def test_a_bare_command_shows_the_help(lashley):
+    assert lashley() == lashley("--help")
+
+
+# -- asking ---------------------------------------------------------------------------------------------------
+
+
+def test_an_answer_says_what_was_asked_what_was_found_and_where_the_report_is(lashley, here):
+    said = lashley(*QUICK, "--study", "study")
+    assert said.code == 0 and said.err == ""
+    text = " ".join(said.out.split())
+    assert "“The capital of France is Paris”" in text and "study/report.html" in text
+    assert (here / "study" / "report.html").stat().st_size > 10_000
+
+
+def test_without_a_folder_a_study_gets_a_readable_name(lashley, here):
+    assert lashley(*QUICK).code == lashley(*QUICK).code == 0
+    (folder,) = (here / "studies").iterdir()
+    assert folder.name.startswith("locate-prompt-france-embedded-")
+
+
+def test_json_prints_the_page_and_nothing_else(lashley, here):
+    said = lashley(*QUICK, "--study", "study", "--json")
+    assert said.err == "" and said.out.count("\n") == 1
+    page = from_json(said.out)
+    assert page == from_json((here / "study" / "report.json").read_bytes())
+    assert page.command == "lashley " + " ".join(
+        f"'{w}'" if set(w) & set(" {}") else w for w in (*QUICK, "--study", "study", "--json")
+    )
+
+
+@pytest.mark.parametrize("command", ["report", "resume"])
+def test_a_finished_study_is_shown_again(lashley, studied, command):
+    said = lashley(command, "study")
+    assert said.code == 0 and "study/report.html" in said.out
+    assert from_json(lashley(command, "study", "--json").out).finding == package.Study.open(studied).page().finding
+
+
+@pytest.mark.parametrize("format", READERS)
+def test_export(lashley, studied, format):
+    said = lashley("export", "study", "--format", format)
+    assert said.out.strip() == f"study/measurements.{format}"
+    table = READERS[format](said.out.strip())
+    own = package.Study.open(studied).table
+    assert list(table.columns) == list(own.columns) and len(table) == len(own)
+    assert table["value"].to_list() == own["value"].to_list()
+    assert table["site"].to_list() == own["site"].to_list()
+
+
+def test_export_to_a_place_of_ones_own(lashley, studied, here):
+    assert lashley("export", "study", "--format", "csv", "--out", "mine.csv").out == "mine.csv\n"
+    assert len(pd.read_csv(here / "mine.csv")) == len(package.Study.open(studied).table)
+
+
+def test_a_warning_of_ours_is_one_line_and_others_are_not_shown(lashley, monkeypatch):
+    def warned(model, true=api.checked):
+        warnings.warn("the slow path is used", stacklevel=2)
+        warnings.warn("a library's own affair", DeprecationWarning, stacklevel=1)
+        return true(model)
+
+    monkeypatch.setattr(api, "checked", warned)
+    said = lashley(*QUICK, "--study", "study")
+    assert said.code == 0 and said.err == "warning: the slow path is used\n"
+
+
+# -- facts and models -----------------------------------------------------------------------------------------
+
+
+def test_facts_are_listed(lashley):
+    said = lashley("facts", "list").out
+    assert all(name in said for name in shipped())
+    assert "France" in (said := lashley("facts", "list", "capital").out) and "The capital of {} is" in said
+
+
+def test_models_are_listed_with_their_families(lashley):
+    said = lashley("models", "list").out
+    assert all(word in said for word in ("embedded", "gemma3-270m", "llama", "gpt2", "gpt_neox", "gemma3"))
+
+
+def test_facts_are_checked(lashley, here):
+    (here / "lre.json").write_text(json.dumps(LRE))
+    lashley("facts", "import", "lre.json")
+    known = json.loads(lashley("facts", "check", "country_capital_city", "--json").out)
+    assert [k["fact"]["subject"] for k in known] == [s["subject"] for s in LRE["samples"]]
+    assert any(k["known"] for k in known) and all(k["known"] == (2 * k["first"] >= k["prompts"]) for k in known)
+    assert "facts (" in lashley("facts", "check", "country_capital_city").out
+
+
+def test_an_imported_relation_can_be_asked_about(lashley, here):
+    (here / "lre.json").write_text(json.dumps(LRE))
+    said = lashley("facts", "import", "lre.json")
+    assert said.code == 0 and said.err == ""
+    assert "relation country_capital_city: 10 facts, 1 templates" in said.out
+    assert "lashley locate --relation country_capital_city" in said.out
+    assert "country_capital_city" in lashley("facts", "list").out
+    asked = lashley("locate", "--relation", "country_capital_city", "--kinds", "resid", "--study", "study", "--json")
+    page = from_json(asked.out)
+    assert f"{10 - len(page.exclusions)} facts of country_capital_city" in page.question
+    assert page.finding.estimate.low is not None and page.finding.estimate.high is not None
+    table = package.Study.open(here / "study").table
+    assert set(table["subject"]) == {s["subject"] for s in LRE["samples"]}
+
+
+# -- Python -----------------------------------------------------------------------------------------------------
+
+
+def test_the_five_lines_of_the_docstring(here, opened_once):
+    lines = [line.strip() for line in package.__doc__.splitlines() if line.startswith("    ")]
+    space: dict = {}
+    exec("import lashley\n" + "\n".join(lines), space)
+    study = space["study"]
+    assert len(study.table) and study.figures and (study.folder / "report.html").is_file()
+    assert "vegalite" in " ".join(study.figures[0]._repr_mimebundle_())
+    assert "<html" in study._repr_html_() and "locate" in repr(study)
+
+
+WRONG = {
+    "an unknown word": ({"colour": "red"}, "locate has no colour"),
+    "an unknown choice": ({"kinds": ("heads",)}, "'heads'"),
+    "no kinds": ({"kinds": ()}, "kinds is empty"),
+    "a number in words": ({"window": "3"}, "`int`"),
+    "no draws": ({"draws": 0}, "draws 0"),
+}
+
+
+@pytest.mark.parametrize(("words", "match"), WRONG.values(), ids=WRONG.keys())
+def test_words_from_python_are_checked_too(bench, here, words, match):
+    with pytest.raises(package.core.errors.LashleyError, match=match):
+        package.locate(bench, relation="capital", subject="France", **words)
+    assert list(here.iterdir()) == []
+
+
+MADE = {
+    "a relation": (
+        "locate",
+        {"relation": "capital", "subject": "France", "register": "list", "kinds": ("resid", "mlp")},
+    ),
+    "a prompt": ("knockout", OWN | {"units": "heads", "edit": "noise", "seed": 3}),
+    "a seed": ("locate", OWN | {"seed": 2, "kinds": ("resid",)}),
+}
+
+
+@pytest.mark.parametrize(("experiment", "words"), MADE.values(), ids=MADE.keys())
+def test_the_command_of_a_study_made_in_python_makes_it_again(lashley, bench, here, experiment, words):
+    made = package.ask(experiment, bench, **words)
+    assert lashley(*shlex.split(made.ledger.spec.command)[1:]).code == 0
+    assert [p.resolve() for p in (here / "studies").iterdir()] == [made.folder.resolve()], "another study was begun"
+
+
+def test_a_process_of_its_own(here):
+    made = subprocess.run([*COMMAND, *QUICK, "--study", "study", "--json"], capture_output=True, text=True)
+    assert made.returncode == 0 and made.stderr == ""
+    assert from_json(made.stdout).finding.sentence

@@ -1,0 +1,44 @@
+"""The embedded model opened once, and small studies of it made once."""
+
+from functools import cache
+
+import pytest
+
+import lashley
+from lashley import experiments
+from lashley.core.case import Material
+from lashley.facts.question import Question, resolve
+from lashley.recall import prepare
+from lashley.study import Study
+
+SMALL = {"relation": "capital", "subject": "France", "register": "list"}  # two prompts
+
+
+@pytest.fixture(scope="session")
+def bench():
+    return lashley.open_model()
+
+
+@pytest.fixture(scope="session")
+def study(bench, tmp_path_factory):
+    """`study("locate", window=3)`: a small study of France's capital, measured."""
+
+    @cache
+    def made(experiment: str, **words: object) -> Study:
+        folder = tmp_path_factory.mktemp(experiment) / "study"
+        return lashley.ask(experiment, bench, study=folder, **SMALL | words)
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def material(bench) -> Material:
+    """What plans are made from, with the magnitudes of every layer's heads and neurons."""
+    where = [(layer, kind) for layer in range(bench.anatomy.layers) for kind in ("head", "neuron")]
+    return prepare(bench, resolve(Question(**SMALL)), magnitudes=where)
+
+
+@pytest.fixture(params=experiments.names())
+def experiment(request) -> str:
+    """Every experiment there is."""
+    return request.param

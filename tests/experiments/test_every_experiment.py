@@ -1,0 +1,107 @@
+"""What every experiment promises, tested the day its file appears."""
+
+import dataclasses
+import subprocess
+import sys
+import typing
+
+import pandas as pd
+import pytest
+
+from lashley import experiments
+from lashley.core.figure import Finding
+from lashley.core.outcome import Drawing, Outcome
+from lashley.core.trial import Sweep
+from lashley.report import from_json, to_json
+
+NO_TORCH = """
+import sys
+sys.modules["torch"] = sys.modules["transformers"] = None
+from lashley import experiments
+for name in experiments.names():
+    experiments.find(name)
+"""
+
+
+def test_parameters_are_frozen_have_defaults_and_are_documented(experiment):
+    params = experiments.find(experiment).Params
+    assert dataclasses.is_dataclass(params) and params.__dataclass_params__.frozen
+    assert hash(params()) == hash(params())
+    for field in dataclasses.fields(params):
+        assert f"\n    {field.name}\n        " in params.__doc__, f"{field.name} is not documented"
+
+
+def test_its_question_names_the_facts_and_the_model(experiment):
+    asked = experiments.find(experiment).QUESTION.format(facts="FACTS", model="MODEL")
+    assert "FACTS" in asked and "MODEL" in asked and asked.endswith("?")
+
+
+def test_none_needs_torch():
+    subprocess.run([sys.executable, "-W", "error", "-c", NO_TORCH], check=True)
+
+
+def test_planning_is_pure(experiment, material):
+    module = experiments.find(experiment)
+    once, again = (list(module.plan(module.Params(), material)) for _ in range(2))
+    assert once and all(isinstance(sweep, Sweep) and len(sweep) for sweep in once)
+    assert [sweep.key for sweep in once] == [sweep.key for sweep in again]
+    assert len({sweep.key for sweep in once}) == len(once)
+
+
+def test_sites_are_in_the_model_and_in_the_prompt(experiment, material):
+    module = experiments.find(experiment)
+    for sweep in module.plan(module.Params(), material):
+        for trial in sweep.sites:
+            for site in trial:
+                material.anatomy.check(site)
+                assert site.position is None or 0 <= site.position < len(sweep.run)
+
+
+def test_judging_and_drawing_leave_the_table_alone_and_repeat_themselves(experiment, study):
+    made = study(experiment)
+    table = made.table
+    for verb, kind in ((made.experiment.judge, Outcome), (made.experiment.draw, Drawing)):
+        first = verb(made.params, table)
+        assert isinstance(first, kind) and first == verb(made.params, table)
+    pd.testing.assert_frame_equal(table, made.table)
+
+
+def test_the_finding_is_a_sentence_about_the_fact(experiment, study):
+    made = study(experiment)
+    first = made.experiment.judge(made.params, made.table).findings[0]
+    assert isinstance(first, Finding) and first.sentence.endswith(".")
+    assert "capital(France) = Paris" in first.sentence
+    assert first.estimate is not None and first.basis
+
+
+def test_the_identity_control_is_always_there(experiment, study):
+    made = study(experiment)
+    control = next(c for c in made.page().controls if c.name == "identity edit")
+    assert 0 <= control.estimate.value < 1e-3
+
+
+def test_pictures_tell_what_they_show(experiment, study):
+    drawing = study(experiment).experiment.draw(study(experiment).params, study(experiment).table)
+    assert drawing.figures and drawing.tables
+    for figure in drawing.figures:
+        assert "France" in figure.title and figure.caption and figure.alt
+
+
+def test_the_page_survives_json(experiment, study):
+    page = study(experiment).page()
+    assert from_json(to_json(page)) == page
+
+
+@pytest.mark.parametrize("rows", [1, 5, 50])
+def test_what_is_measured_so_far_can_be_judged_and_drawn(experiment, study, rows):
+    made = study(experiment)
+    part = made.table.head(rows)
+    assert made.experiment.judge(made.params, part).findings[0].sentence
+    made.experiment.draw(made.params, part)
+
+
+def test_command_line_types_are_plain(experiment):
+    """Words, numbers, flags and choices among words: what a command line, a form and JSON can all hold."""
+    plain = {str, int, float, bool, tuple}
+    for name, kind in typing.get_type_hints(experiments.find(experiment).Params).items():
+        assert kind in plain or typing.get_origin(kind) in {typing.Literal, tuple}, name

@@ -1,0 +1,219 @@
+"""What the model knows is asked exactly, and every pair of runs is fit to be compared."""
+
+import itertools
+
+import msgspec
+import numpy as np
+import pytest
+
+from lashley.core.errors import BadFact
+from lashley.core.fact import Relation, Template
+from lashley.engine import answers
+from lashley.engine.capture import embedding_noise
+from lashley.facts.question import Asked, Question, find, resolve
+from lashley.recall import NOISE_SDS, REFERENCE_RUNS, prepare, rank, recall
+
+OWN = Question(
+    prompt="The capital of {} is", subject="France", object="Paris", foil_subject="Japan", foil_object="Tokyo"
+)
+
+
+def mistaken(*wrong: str) -> Asked:
+    """Capitals of which some are stated wrongly: those of `wrong` are swapped round."""
+    relation = find("capital")
+    objects = dict(itertools.islice(relation.objects.items(), 20)) | {s: relation.objects[s] for s in wrong}
+    swapped = objects | dict(zip(wrong, [objects[s] for s in (*wrong[1:], *wrong[:1])], strict=True))
+    made = msgspec.structs.replace(relation, objects=swapped, templates=(Template("The capital of {} is"),))
+    foils = {s: tuple(o for o in objects if swapped[o] != swapped[s]) for s in objects}
+    return Asked(made, made.facts(), made.templates, foils)
+
+
+# -- ranks ----------------------------------------------------------------------------------------------------
+
+
+def by_brute_force(bench, run, own: str, candidates: list[str]) -> tuple[int, str]:
+    """Score every candidate in full."""
+    every = list(dict.fromkeys((own, *candidates)))
+    scores = answers.scores(bench, [(run, bench.tokens.answer(run, c)) for c in every])
+    return 1 + int((scores > scores[0]).sum()), every[int(scores.argmax())]
+
+
+def test_ranks_equal_those_of_scoring_every_candidate(bench):
+    """Over true and false objects, of one token and of several, known and unknown subjects."""
+    relation = find("capital")
+    candidates = list(relation.candidates())[:30]
+    template = relation.templates[0]
+    cases = [
+        (bench.tokens.ask(template, subject), own, candidates)
+        for subject in ("France", "Ecuador", "El Salvador", "Atlantis")
+        for own in ("Paris", "Quito", "San Salvador", "Buenos Aires")
+    ]
+    found = rank(bench, cases)
+    assert found == [by_brute_force(bench, *case) for case in cases]
+    assert len({r for r, _ in found}) > 3, "the cases are too easy"
+
+
+def test_recall_asks_every_fact_under_every_template_in_its_language(bench):
+    relation = find("capital")
+    templates = [next(t for t in relation.templates if t.language == la) for la in ("en", "es")]
+    facts = [f for f in relation.facts() if f.subject in ("Spain", "Japan")]
+    found = recall(bench, relation, facts, templates)
+    assert [(r.fact, r.template) for r in found] == list(itertools.product(facts, templates))
+    assert [r.run.text for r in found] == [
+        "The capital of Japan is",
+        "La capital de Japón es",
+        "The capital of Spain is",
+        "La capital de España es",
+    ]
+
+
+# -- what is left out -----------------------------------------------------------------------------------------
+
+
+def test_what_the_model_does_not_know_is_left_out_and_what_it_says_instead_is_recorded(bench):
+    asked = mistaken("France", "Japan", "Italy")
+    material = prepare(bench, asked)
+    gone = {e.subject: e for e in material.exclusions}
+    assert set(gone) >= {"France", "Japan", "Italy"}
+    assert {c.fact.subject for c in material.cases}.isdisjoint(gone)
+    assert gone["France"].object == "Tokyo" and gone["France"].template == ""
+    for word in ("not known to the model", "0 of 1", "'Paris'", "' Paris' ", "%"):
+        assert word in gone["France"].reason
+
+
+def test_every_fact_asked_about_is_a_case_or_an_exclusion(bench):
+    asked = mistaken("France", "Japan", "Italy")
+    material = prepare(bench, asked)
+    assert {c.fact for c in material.cases} | {
+        f for f in asked.facts for e in material.exclusions if (e.subject, e.object) == (f.subject, f.object)
+    } == set(asked.facts)
+
+
+def test_nothing_known_is_an_error_with_the_reason(bench):
+    asked = mistaken("France", "Japan")
+    only = msgspec.structs.replace(asked, facts=tuple(f for f in asked.facts if f.subject in ("France", "Japan")))
+    with pytest.raises(BadFact, match="not known to the model"):
+        prepare(bench, only)
+
+
+def test_a_prompt_that_is_too_long_is_an_exclusion_of_that_fact_only(bench):
+    endless = "France and " * bench.anatomy.context + "France"
+    asked = mistaken()
+    relation = msgspec.structs.replace(asked.relation, objects=asked.relation.objects | {endless: "Paris"})
+    foils = asked.foils | {endless: ("Albania",)}
+    facts = (*relation.facts()[:2], relation.facts()[-1])
+    material = prepare(bench, Asked(relation, facts, relation.templates, foils))
+    assert {c.fact for c in material.cases} == set(facts[:2])
+    assert ["context" in e.reason for e in material.exclusions if e.subject == endless] == [True]
+
+
+# -- pairs ----------------------------------------------------------------------------------------------------
+
+
+def test_pairs_align_and_their_answers_differ_from_the_first_token_on(material):
+    assert material.cases
+    for case in material.cases:
+        assert case.target[0] != case.foil_tokens[0] and case.fact.object != case.foil.object
+        assert len(case.corrupt) == len(case.clean) == len(case.words)
+        assert case.corrupt.subject == case.clean.subject
+        start, stop = case.clean.subject
+        clean, corrupt = case.clean.tokens, case.corrupt.tokens
+        assert clean[:start] == corrupt[:start] and clean[stop:] == corrupt[stop:]
+        assert clean[start:stop] != corrupt[start:stop]
+
+
+def test_the_subject_span_holds_the_subject(bench, material):
+    for case in material.cases:
+        start, stop = case.clean.subject
+        assert "".join(bench.tokens.words(case.clean.tokens[start:stop])).strip() == case.fact.subject
+
+
+def test_clean_and_corrupt_runs_answer_differently(bench, material):
+    for case in material.cases:
+        assert bench.value(case.clean, case.readout) - bench.value(case.corrupt, case.readout) > 1
+
+
+def test_draws_are_different_foils(material):
+    for _, cases in itertools.groupby(material.cases, lambda c: (c.fact, c.template)):
+        foils = [c.foil for c in cases]
+        assert len(foils) == len(set(foils)) == 2
+
+
+def test_preparing_is_repeatable(bench, asked, material):
+    again = prepare(bench, asked, draws=2)
+    assert again.cases == material.cases and again.reference == material.reference
+
+
+# -- noise ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def noisy(bench, asked):
+    return prepare(bench, asked, corruption="noise", draws=3).cases
+
+
+def test_noise_is_three_standard_deviations_of_subject_embeddings(bench, noisy, asked):
+    table = bench.model.module.get_input_embeddings().weight
+    runs = [bench.tokens.ask(asked.templates[0], s) for s in list(asked.relation.objects)[:200]]
+    tokens = [t for run in runs for t in run.tokens[slice(*run.subject)]]
+    expected = NOISE_SDS * float(table[tokens].std(correction=0))
+    assert [c.corrupt.noise.sd for c in noisy] == pytest.approx([expected] * len(noisy), rel=1e-4)
+    drawn = np.concatenate([embedding_noise(c.corrupt, c.corrupt.noise, 500).numpy().ravel() for c in noisy])
+    assert drawn.std() == pytest.approx(expected, rel=0.02) and abs(drawn.mean()) < 0.05 * expected
+
+
+def test_noise_is_on_the_clean_tokens_and_drawn_anew_for_every_prompt_and_draw(noisy):
+    assert all(c.corrupt.tokens == c.clean.tokens and c.corruption == "noise" for c in noisy)
+    assert len({c.corrupt.noise.seed for c in noisy}) == len(noisy)
+    assert {c.seed for c in noisy} == {0, 1, 2}
+
+
+# -- references -----------------------------------------------------------------------------------------------
+
+
+def subjects(material) -> set[str]:
+    texts = [(run.text, *run.tokens[slice(*run.subject)]) for run in material.reference]
+    assert len(texts) == len(set(texts)) <= REFERENCE_RUNS
+    return {run.text for run in material.reference}
+
+
+@pytest.mark.parametrize(
+    "question",
+    [Question(relation="capital", subject="France", register="list"), OWN],
+    ids=["a relation", "a prompt of one's own"],
+)
+def test_references_are_other_subjects_in_the_same_templates(bench, question):
+    material = prepare(bench, resolve(question))
+    texts = subjects(material)
+    assert len(texts) == REFERENCE_RUNS
+    assert not any("France" in text for text in texts)
+    for text in texts:
+        assert any(text.startswith(c.template.text.split("{}")[0]) for c in material.cases)
+
+
+def test_of_several_facts_none_is_its_own_reference(bench, asked, material):
+    own = {f.subject for f in asked.facts}
+    assert not {text for text in subjects(material) if any(f" {s} -" in text for s in own)}
+
+
+def test_where_every_fact_is_asked_about_references_are_not_the_few_unknown_ones(bench):
+    """A mean over two odd subjects would be no mean of the relation."""
+    material = prepare(bench, mistaken("France", "Japan", "Italy"))
+    assert len(subjects(material)) > 8
+
+
+def test_a_small_relation_of_ones_own_borrows_subjects(bench):
+    objects = {"France": "Paris", "Japan": "Tokyo", "Italy": "Rome"}
+    relation = Relation("mine", "test", (Template("The capital of {} is"),), objects)
+    foils = {s: tuple(o for o in objects if o != s) for s in objects}
+    texts = subjects(prepare(bench, Asked(relation, relation.facts(), relation.templates, foils)))
+    assert len(texts) == REFERENCE_RUNS and not any(s in text for s in objects for text in texts)
+
+
+def test_magnitudes_are_mean_absolute_activations(bench, asked):
+    where = [(0, "neuron"), (1, "head")]
+    material = prepare(bench, asked, magnitudes=where)
+    assert set(material.magnitudes) == set(where)
+    for layer, kind in where:
+        sizes = material.magnitudes[layer, kind]
+        assert sizes.shape == (bench.anatomy.units(kind),) and (sizes > 0).all()
