@@ -8,7 +8,7 @@ demo: .venv/installed
 	$(BIN)/lashley locate --relation capital --subject France --study studies/demo
 
 test: .venv/dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 test-real: .venv/real
 	$(BIN)/python -m pytest -m real

@@ -233,10 +233,10 @@ def _command() -> str:
 
 
 def _print(study, json: bool) -> None:
-    from lashley.report import terminal, to_json
+    from lashley.report import terminal, to_json, write
 
-    path = study.write()
     page = study.page()
+    path = write(page, study.folder).html
     if json:
         sys.stdout.buffer.write(to_json(page))
     else:

@@ -217,9 +217,9 @@ def _case(found: Recalled, foil: Fact, corrupt: Run, target, other, bench: Bench
 def _separated(bench: Bench, cases: list[Case]) -> tuple[list[Case], list[Exclusion]]:
     """Cases whose clean and corrupt readouts differ by more than 1 logit; effects are shares of that gap."""
     kept, gone = [], []
-    bench.captures.get([run for case in cases for run in (case.clean, case.corrupt)])
-    for case in cases:
-        gap = bench.value(case.clean, case.readout) - bench.value(case.corrupt, case.readout)
+    clean = bench.values([(case.clean, case.readout) for case in cases])
+    corrupt = bench.values([(case.corrupt, case.readout) for case in cases])
+    for case, gap in zip(cases, np.subtract(clean, corrupt), strict=True):
         if gap > 1.0:
             kept.append(case)
         else:

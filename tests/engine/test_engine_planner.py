@@ -34,7 +34,7 @@ def trials(pack: list[planner.Piece]) -> list[tuple[int, int]]:
 )
 def test_packs_answer_what_is_open_once_and_keep_their_cuts(sizes, tokens, answered):
     sweeps = [sweep(n, seed) for seed, n in enumerate(sizes)]
-    done = {sweeps[i].key: spans for i, spans in answered.items() if i < len(sweeps)}
+    done = [answered.get(i, []) for i in range(len(sweeps))]
     closed = {(i, t) for i, spans in answered.items() for a, b in spans for t in range(a, b)}
     whole = [trials(p) for p in planner.packs(sweeps, tokens)]
     assert [t for pack in whole for t in pack] == [(i, t) for i, n in enumerate(sizes) for t in range(n)]
@@ -52,8 +52,8 @@ def test_a_pack_keeps_its_budget_unless_it_is_a_single_trial(sizes, tokens):
     assert all(total <= tokens or len(pack) == 1 for pack, total in zip(packs, spent, strict=True))
 
 
-def test_a_trial_costs_the_tokens_from_its_first_edited_one_on():
-    assert planner.trial_tokens(sweep(6)).tolist() == [6, 5, 4, 3, 2, 1]
+def test_a_trial_costs_the_tokens_from_its_first_edited_one_on_and_a_quarter_of_those_before():
+    assert planner.trial_tokens(sweep(6)).tolist() == [6, 5, 4, 3, 2 + 1, 1 + 1]
     assert planner.trial_tokens(sweep(6), prefixes=False).tolist() == [6] * 6
     assert planner.trial_tokens(sweep(6, answer=(5, 9, 3))).tolist() == [8 + 6, 7 + 5, 6 + 4, 5 + 3, 4 + 2, 3 + 1]
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lashley.core.readout import LogitDifference, LogProbability, Loss, Readout, name
 from lashley.core.run import Run
-from lashley.core.site import Kind, Site
+from lashley.core.site import KINDS, Kind, Site
 from lashley.core.trial import Chunk, Sweep
 from lashley.engine import planner
 from lashley.engine.capture import Captures, add_embedding_noise
@@ -26,6 +26,8 @@ from lashley.engine.model import Model
 from lashley.engine.ops import Ops
 from lashley.engine.readouts import Variant, score, variants
 from lashley.engine.replay import Replay
+
+UNEDITED = 64  # unedited runs held at once when only their readouts are asked
 
 
 class Bench:
@@ -52,18 +54,22 @@ class Bench:
         """
         for sweep in sweeps:
             planner.check(sweep, self.anatomy)
-        for pieces in planner.packs(sweeps, self.model.tokens_per_pass, answered or {}, self._prefixes):
-            yield self._pack(pieces, sweeps)
+        keys = [sweep.key for sweep in sweeps]
+        done = [answered.get(key, ()) for key in keys] if answered else ()
+        for pieces in planner.packs(sweeps, self.model.tokens_per_pass, done, self._packed):
+            yield self._pack(pieces, sweeps, keys)
 
     @property
-    def _prefixes(self) -> bool:
+    def _packed(self) -> bool:
         return self.path == "packed"
 
-    def _pack(self, pieces: Sequence[planner.Piece], sweeps: Sequence[Sweep]) -> list[Chunk]:
-        rows = planner.rows(pieces, sweeps, self._prefixes)
-        ops = Ops(self.captures, rows, [sweeps[p.sweep] for p in pieces])
+    def _pack(self, pieces: Sequence[planner.Piece], sweeps: Sequence[Sweep], keys: Sequence[str]) -> list[Chunk]:
+        rows = planner.rows(pieces, sweeps, self._packed)
+        chosen = [sweeps[p.sweep] for p in pieces]
+        self.captures.hold(planner.unedited(chosen), {KINDS[k] for k in np.unique(rows.edits[2])})
+        ops = Ops(self.captures, rows, chosen)
         replay = Replay(self.captures, rows, ops)
-        hidden = replay.packed() if self._prefixes else replay.plain()
+        hidden = replay.packed() if self._packed else replay.plain()
         first = replay.first_token(np.diff(replay.bounds))
         chunks = []
         for number, piece in enumerate(pieces):
@@ -81,8 +87,17 @@ class Bench:
             corrupt = None if sweep.corrupt is None else self.value(sweep.corrupt, sweep.readout)
             unedited = corrupt if sweep.run is sweep.corrupt and corrupt is not None else clean
             floor = float(np.abs(values[n:] - unedited).max())
-            chunks.append(Chunk(sweep.key, piece.start, values[:n], clean, corrupt, floor, self.path))  # pyright: ignore[reportArgumentType]
+            chunks.append(Chunk(keys[piece.sweep], piece.start, values[:n], clean, corrupt, floor, self.path))  # pyright: ignore[reportArgumentType]
         return chunks
+
+    def values(self, asked: Sequence[tuple[Run, Readout]]) -> list[float]:
+        """Readouts of unedited runs, a batch at a time."""
+        found = []
+        for i in range(0, len(asked), UNEDITED):
+            batch = asked[i : i + UNEDITED]
+            self.captures.hold(v.run for run, readout in batch for v in variants(readout, run))
+            found += [self.value(run, readout) for run, readout in batch]
+        return found
 
     def value(self, run: Run, readout: Readout) -> float:
         """The readout of an unedited run, from a plain forward pass."""
@@ -157,7 +172,8 @@ class Bench:
                     hidden = self._pass([variant.run], on)
                     self._scalar(hidden[0, list(variant.reads)], readouts[i], variant).backward()
                 for kind in kinds:
-                    g = torch.stack([x.grad[0] for x in caught[kind] if x.grad is not None])[:, : len(run)]
+                    grads = [torch.zeros_like(x) if x.grad is None else x.grad for x in caught[kind]]
+                    g = torch.cat(grads)[:, : len(run)]
                     result[i][kind] = result[i].get(kind, 0.0) + sign * g
         return result
 

@@ -48,11 +48,14 @@ def role_class(run: Run, position: int) -> str:
 
 
 class Captures:
-    """A bounded store of unedited runs, and of the arguments that each decoder layer received."""
+    """Unedited runs at hand, and the arguments that each decoder layer received.
 
-    def __init__(self, model: Model, budget: int = 1 << 30):
+    A pack holds just the runs that it needs, computed together: its numbers do not depend on what was computed
+    before, so a resumed study gets the same ones, and memory stays bounded.
+    """
+
+    def __init__(self, model: Model):
         self.model = model
-        self.budget = budget
         self._bases: dict[Run, Base] = {}
         self._arguments: dict[int, list[Arguments]] = {}
         self._moments: dict[tuple[tuple[Run, ...], tuple[Kind, ...]], Moments] = {}
@@ -62,28 +65,33 @@ class Captures:
         if length not in self._arguments:
             heard: list[Arguments] = []
             with torch.no_grad(), listening(self.model.module, self.model.family, heard):
-                self.model.forward(torch.zeros(1, length, dtype=torch.long, device=self.model.device))
+                self.model.forward(torch.ones(1, length, dtype=torch.long, device=self.model.device))
             self._arguments[length] = heard
         return self._arguments[length]
 
+    def hold(self, runs: Iterable[Run], kinds: Iterable[Kind] = ()) -> None:
+        """Compute these runs with at least `kinds` (resid, keys and values always), and forget all others."""
+        self._bases = self._compute(runs, kinds)
+
     def get(self, runs: Sequence[Run], kinds: Iterable[Kind] = ()) -> list[Base]:
-        """The bases of `runs`, each with at least `kinds` (resid, keys and values always)."""
+        """The bases of `runs`; those that are not held with these kinds are computed, and held too."""
         wanted: set[Kind] = {"resid", *kinds}
-        found = {r: b for r in runs if (b := self._bases.get(r)) is not None and wanted <= b.acts.keys()}
-        missing: dict[int, list[Run]] = defaultdict(list)
+        missing = [r for r in runs if r not in self._bases or not wanted <= self._bases[r].acts.keys()]
+        if missing:
+            self._bases |= self._compute(missing, wanted)
+        return [self._bases[run] for run in runs]
+
+    def _compute(self, runs: Iterable[Run], kinds: Iterable[Kind]) -> dict[Run, Base]:
+        wanted: set[Kind] = {"resid", *kinds}
+        by_length: dict[int, list[Run]] = defaultdict(list)
         for run in dict.fromkeys(runs):
-            if run not in found:
-                missing[len(run)].append(run)
-        for length, group in missing.items():
+            by_length[len(run)].append(run)
+        found: dict[Run, Base] = {}
+        for length, group in by_length.items():
             size = max(1, self.model.tokens_per_pass // length)
             for i in range(0, len(group), size):
                 found |= self._forward(group[i : i + size], sorted(wanted))
-        if missing:
-            self._bases |= found
-            total = sum(b.bytes for b in self._bases.values())
-            while total > self.budget and len(self._bases) > len(found):
-                total -= self._bases.pop(next(iter(self._bases))).bytes
-        return [found[run] for run in runs]
+        return found
 
     @torch.no_grad()
     def _forward(self, runs: list[Run], kinds: list[Kind]) -> dict[Run, Base]:
@@ -119,7 +127,8 @@ class Captures:
         the reference takes those of `other`."""
         kinds = tuple(sorted(set(kinds)))
         if (reference, kinds) not in self._moments:
-            bases = self.get(reference, kinds)
+            found = self._compute(reference, kinds)
+            bases = [found[run] for run in reference]
             mean: dict[Kind, dict[str, Tensor]] = {k: {} for k in kinds}
             sd: dict[Kind, dict[str, Tensor]] = {k: {} for k in kinds}
             where = defaultdict(list)
@@ -137,7 +146,7 @@ class Captures:
 
 
 def _append(store: list[Tensor], x: Tensor) -> None:
-    store.append(x.detach().clone())
+    store.append(x.detach())
 
 
 def add_embedding_noise(x: Tensor, runs: Sequence[Run]) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 
 import torch
 from torch import Tensor
@@ -13,6 +14,8 @@ from lashley.engine import attention
 from lashley.engine.families import Family, family
 from lashley.engine.hooks import blocks_of, final_norm
 from lashley.engine.tokens import Tokens
+
+UNHASHED = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures", "attn_implementation")
 
 
 class Model:
@@ -71,8 +74,10 @@ class Model:
         head = self.module.get_output_embeddings()
         weight = head.weight if tokens is None else head.weight[tokens]
         bias = head.bias if head.bias is None or tokens is None else head.bias[tokens]
-        logits = torch.nn.functional.linear(hidden, weight, bias)
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        full = torch.promote_types(hidden.dtype, torch.float32)
+        if tokens is not None:  # half precision would round the difference of a few logits, and they cost nothing
+            hidden, weight, bias = hidden.to(full), weight.to(full), None if bias is None else bias.to(full)
+        logits = torch.nn.functional.linear(hidden, weight, bias).to(full)
         return logits if self.softcap is None else self.softcap * torch.tanh(logits / self.softcap)
 
 
@@ -102,8 +107,9 @@ def _inputs(projection) -> int:
 
 
 def _hash_weights(module) -> str:
-    """BLAKE2b over all parameters by name. Raises `BadModel` when one is not finite."""
-    digest = hashlib.blake2b(digest_size=16)
+    """BLAKE2b over the configuration and all parameters by name. Raises `BadModel` when one is not finite."""
+    config = {k: v for k, v in module.config.to_diff_dict().items() if k not in UNHASHED}
+    digest = hashlib.blake2b(json.dumps(config, sort_keys=True, default=str).encode(), digest_size=16)
     for name, weight in sorted(module.named_parameters()):
         if not torch.isfinite(weight).all():
             raise BadModel(

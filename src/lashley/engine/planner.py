@@ -6,13 +6,13 @@ and the foil's continuation). Rows of any length, from any prompt, share a pack.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from lashley.core.anatomy import Anatomy
-from lashley.core.edit import Add, Identity, Patch, ProjectOut, Resample
+from lashley.core.edit import Add, Patch, ProjectOut, Resample
 from lashley.core.errors import BadPrompt, BadSite
 from lashley.core.run import Run
 from lashley.core.site import KINDS, Site, Sites
@@ -80,10 +80,11 @@ def check(sweep: Sweep, anatomy: Anatomy) -> None:
 def packs(
     sweeps: Sequence[Sweep],
     tokens: int,
-    answered: Mapping[str, Sequence[tuple[int, int]]] = {},
+    answered: Sequence[Sequence[tuple[int, int]]] = (),
     prefixes: bool = True,
 ) -> Iterator[list[Piece]]:
-    """Cut the sweeps, in order, into packs of about `tokens` tokens, leaving out trials already `answered`.
+    """Cut the sweeps, in order, into packs of about `tokens` tokens, leaving out the trials already answered
+    (for each sweep, half-open ranges).
 
     The cuts do not depend on what is answered, so that a resumed study computes the same packs.
     """
@@ -95,21 +96,21 @@ def packs(
         while start < len(sweep):
             fits = int(np.searchsorted(np.cumsum(cost[start:]), room, side="right"))
             if fits == 0 and pack:
-                yield from _subtract(pack, sweeps, answered)
+                yield from _subtract(pack, answered)
                 pack, room = [], tokens
                 continue
             stop = min(len(sweep), start + max(1, fits))
             pack.append(Piece(number, start, stop))
             room -= int(cost[start:stop].sum())
             start = stop
-    yield from _subtract(pack, sweeps, answered)
+    yield from _subtract(pack, answered)
 
 
-def _subtract(pack: list[Piece], sweeps: Sequence[Sweep], answered) -> Iterator[list[Piece]]:
+def _subtract(pack: list[Piece], answered: Sequence[Sequence[tuple[int, int]]]) -> Iterator[list[Piece]]:
     left: list[Piece] = []
     for piece in pack:
         todo = [piece]
-        for a, b in answered.get(sweeps[piece.sweep].key, ()) if answered else ():
+        for a, b in answered[piece.sweep] if answered else ():
             todo = [
                 replace(p, start=lo, stop=hi)
                 for p in todo
@@ -122,20 +123,33 @@ def _subtract(pack: list[Piece], sweeps: Sequence[Sweep], answered) -> Iterator[
 
 
 def trial_tokens(sweep: Sweep, prefixes: bool = True) -> np.ndarray:
-    """Tokens that each trial computes, all variants together, int64 [trials]."""
-    first = _first(sweep, prefixes)[1]
-    return np.sum([len(v.run) - first for v in variants(sweep.readout, sweep.run)], axis=0)
+    """What each trial costs, in tokens, all variants together, int64 [trials]: those that it computes, and a
+    quarter for each whose keys and values it borrows."""
+    first = _first(sweep, prefixes, 0, len(sweep))[1].astype(np.int64)
+    return np.sum([len(v.run) - first + first // 4 for v in variants(sweep.readout, sweep.run)], axis=0)
 
 
-def _first(sweep: Sweep, prefixes: bool) -> tuple[np.ndarray, np.ndarray]:
-    """First edited layer and first position to compute, of each trial."""
-    layer, _, _, position, _ = sweep.sites.table
-    starts = sweep.sites.bounds[:-1]
+def _first(sweep: Sweep, prefixes: bool, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+    """First edited layer and first position to compute, of trials `start .. stop`."""
+    bounds = sweep.sites.bounds[start : stop + 1]
+    layer, _, _, position, _ = sweep.sites.table[:, bounds[0] : bounds[-1]]
+    starts = bounds[:-1] - bounds[0]
     from_layer = np.minimum.reduceat(layer, starts)
     reads_all = variants(sweep.readout, sweep.run)[0].reads[0] == 0
     if not prefixes or reads_all:
         return from_layer, np.zeros_like(from_layer)
     return from_layer, np.maximum(np.minimum.reduceat(position, starts), 0)
+
+
+def unedited(sweeps: Sequence[Sweep]) -> list[Run]:
+    """Every unedited run that these sweeps start from, compare with, or take values from."""
+    runs: dict[Run, None] = {}
+    for sweep in sweeps:
+        sources = [e.source for e in sweep.edits if isinstance(e, Patch | Resample)]
+        for run in (sweep.clean, sweep.corrupt, *sources):
+            if run is not None:
+                runs |= dict.fromkeys(v.run for v in variants(sweep.readout, run))
+    return list(runs)
 
 
 def rows(pieces: Sequence[Piece], sweeps: Sequence[Sweep], prefixes: bool = True) -> Rows:
@@ -148,7 +162,7 @@ def rows(pieces: Sequence[Piece], sweeps: Sequence[Sweep], prefixes: bool = True
         sweep = sweeps[piece.sweep]
         n = piece.stop - piece.start
         same = np.unique(np.linspace(0, n - 1, IDENTITIES).astype(int))
-        layer, prefix = (x[piece.start : piece.stop] for x in _first(sweep, prefixes))
+        layer, prefix = _first(sweep, prefixes, piece.start, piece.stop)
         trial = np.concatenate([np.arange(n), same])
         identity = np.arange(len(trial)) >= n
         for v, variant in enumerate(variants(sweep.readout, sweep.run)):
@@ -194,8 +208,3 @@ def _edits(sweep: Sweep, trial: np.ndarray, identity: np.ndarray, length: int, f
     step = np.arange(out.shape[1]) - np.repeat(np.cumsum(times) - times, times)
     out[4] = np.where(out[4] == Sites.ALL, step, out[4])
     return out
-
-
-def edit_of(sweep: Sweep, index: int):
-    """The sweep's edit by number; -1 is the identity that measures the noise floor."""
-    return Identity() if index < 0 else sweep.edits[index]

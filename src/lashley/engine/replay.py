@@ -64,7 +64,10 @@ class Replay:
                 if prefix := int(rows.prefix[here.start]):
                     keys, pick = self._bank(here, [b.keys[layer] for b in bases], axis=1, prefix=True)
                     values, _ = self._bank(here, [b.values[layer] for b in bases], axis=1, prefix=True)
-                    span.prefix, span.keys, span.values = prefix, keys[pick], values[pick]
+                    span.prefix = prefix
+                    span.keys, span.values = (
+                        x.expand(len(pick), *x.shape[1:]) if len(x) == 1 else x[pick] for x in (keys, values)
+                    )
                 spans.append(span)
             args, kwargs = self._arguments(layer, there, active)
             with packed(spans), hooked(self.model.module, self.model.family, on):
