@@ -1,6 +1,6 @@
 """Fill the generated blocks of README.md from what commands print; `--check` only compares.
 
-    <!-- generated: NAME --> ... <!-- end -->
+<!-- generated: NAME --> ... <!-- end -->
 """
 
 from __future__ import annotations

@@ -138,17 +138,13 @@ def test_a_ledger_with_a_torn_page(folder):
 
 def test_a_torn_sweep_is_noticed(folder):
     raw = sqlite3.connect(folder / "ledger.sqlite")
-    raw.executescript(
-        "DROP TRIGGER sweeps_no_update; UPDATE sweeps SET spec = substr(spec, 1, length(spec) - 9)"
-    )
+    raw.executescript("DROP TRIGGER sweeps_no_update; UPDATE sweeps SET spec = substr(spec, 1, length(spec) - 9)")
     raw.close()
     with Ledger.open(folder) as ledger:
         refused(lambda: ledger.sweep(KEY), "ledger.sqlite", "damaged")
 
 
-@pytest.mark.parametrize(
-    "damage", [lambda d: d[:-5], lambda d: d[:4], lambda d: b"", lambda d: b"\xff" + d[1:]]
-)
+@pytest.mark.parametrize("damage", [lambda d: d[:-5], lambda d: d[:4], lambda d: b"", lambda d: b"\xff" + d[1:]])
 def test_damaged_arrays(folder, damage):
     path = folder / "arrays" / "means.safetensors"
     path.write_bytes(damage(path.read_bytes()))

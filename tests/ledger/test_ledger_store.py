@@ -75,9 +75,7 @@ def test_what_is_left_to_do_is_the_plan_less_the_answers(ledger):
     ledger.plan([a, b])
     assert ledger.answered() == {a.key: [], b.key: []}
     assert ledger.frame(a.key) is None and np.isnan(ledger.values(a.key)).all()
-    ledger.commit(
-        [make.chunk(a.key, 8, 10), make.chunk(a.key, 0, 3), make.chunk(a.key, 3, 5), make.chunk(b.key, 2, 2)]
-    )
+    ledger.commit([make.chunk(a.key, 8, 10), make.chunk(a.key, 0, 3), make.chunk(a.key, 3, 5), make.chunk(b.key, 2, 2)])
     assert ledger.answered() == {a.key: [(0, 5), (8, 10)], b.key: []}
     assert ledger.progress() == (7, 14)
     ledger.commit([make.chunk(a.key, 5, 8), make.chunk(b.key, 0, 4)])

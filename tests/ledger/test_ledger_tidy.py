@@ -42,16 +42,12 @@ def ledger(tmp_path):
 def full(ledger):
     """Sets of every shape, a sweep half answered, one without a corrupt run, one not begun, exclusions."""
     sets = make.sweep(sites=Sites.of(SETS), effect="restoration")
-    bare = make.sweep(
-        corrupt=None, labels={"register": "", "template": "NA"}, edits=(edit.Mean((make.ITALY,)),)
-    )
+    bare = make.sweep(corrupt=None, labels={"register": "", "template": "NA"}, edits=(edit.Mean((make.ITALY,)),))
     half = make.sweep(10, labels=make.LABELS | {"object": 'a "b",\r\n\tc é', "pair": "null"})
     ledger.plan([sets, bare, half, make.sweep(4, "Italy")])
     values = np.array([0.1 + 0.2, np.inf, -np.inf, np.nan, -0.0, 5e-324, 1e300, 1 / 3, 2.0, -1.0])
     ledger.commit([Chunk(sets.key, 0, values, 2.0, -1.0, 1e-6, "packed")])
-    ledger.commit(
-        [make.chunk(bare.key, 0, 10, corrupt=None), make.chunk(half.key, 7, 9), make.chunk(half.key, 0, 2)]
-    )
+    ledger.commit([make.chunk(bare.key, 0, 10, corrupt=None), make.chunk(half.key, 7, 9), make.chunk(half.key, 0, 2)])
     ledger.exclude([Exclusion("capital", "Chad", "N'Djamena", "", "unknown")])
     ledger.exclude([Exclusion("capital", "Fiji", "Suva", "The capital of {} is", "no foil")])
     return ledger
@@ -99,11 +95,7 @@ def test_a_row_is_what_the_trial_says(full):
                 assert row.role == "all" and pd.isna(row.token)
             else:
                 assert row.role == run.role(single.position)
-                assert (
-                    row.token == make.TOKENS[single.position]
-                    if "tokens" in sweep.labels
-                    else pd.isna(row.token)
-                )
+                assert row.token == make.TOKENS[single.position] if "tokens" in sweep.labels else pd.isna(row.token)
 
 
 def test_of_a_set_the_table_says_what_its_sites_share(full):
@@ -160,9 +152,7 @@ def test_files_in_every_format_are_the_table(full, tmp_path):
     for form in ("parquet", "csv", "json"):
         export(full, tmp_path / f"out.{form}", form)
     parquet = pd.read_parquet(tmp_path / "out.parquet")
-    pd.testing.assert_frame_equal(
-        parquet, frame, check_exact=True, check_dtype=False, check_categorical=False
-    )
+    pd.testing.assert_frame_equal(parquet, frame, check_exact=True, check_dtype=False, check_categorical=False)
     some = frame.columns[frame.notna().any()]
     assert [d.name for d in parquet[some].dtypes] == [d.name for d in frame[some].dtypes]
     records = json.loads((tmp_path / "out.json").read_text())
@@ -232,9 +222,7 @@ def test_two_hundred_thousand_trials_are_cheap(ledger):
 
 
 def test_many_small_sweeps_are_cheap(ledger):
-    sweeps = [
-        msgspec.structs.replace(make.sweep(6), labels=make.LABELS | {"split": str(i)}) for i in range(1000)
-    ]
+    sweeps = [msgspec.structs.replace(make.sweep(6), labels=make.LABELS | {"split": str(i)}) for i in range(1000)]
     ledger.plan(sweeps)
     ledger.commit([make.chunk(s.key, 0, 6) for s in sweeps])
     began = time.perf_counter()

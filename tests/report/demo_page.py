@@ -7,11 +7,11 @@ import sys
 import numpy as np
 import pandas as pd
 
+from lashley.charts import DAMAGE, RESTORATION, bars, curves, heat, ranks
+from lashley.charts import table_of as table
 from lashley.core.figure import Column, Control, Estimate, Exclusion, Figure, Finding, Table
 from lashley.core.site import ROLES
 from lashley.report import Page, terminal, write
-from lashley.charts import DAMAGE, RESTORATION, bars, curves, heat, ranks
-from lashley.charts import table_of as table
 
 FLOOR = 0.002
 LAYERS = 18
@@ -19,9 +19,7 @@ CONTROL = Estimate(0.006, -0.031, 0.048, n=200)
 ABOUT = "12 prompts of capital(France) on 4 templates; 95% bootstrap intervals, clustered by template"
 
 
-def _frame(
-    rng: np.random.Generator, rows: list[dict], truth: np.ndarray, spread: float | np.ndarray
-) -> pd.DataFrame:
+def _frame(rng: np.random.Generator, rows: list[dict], truth: np.ndarray, spread: float | np.ndarray) -> pd.DataFrame:
     """Rows with the mean and an interval of 12 noisy prompts."""
     sd = np.broadcast_to(spread, truth.shape) * rng.uniform(0.5, 1.6, truth.shape)
     effect, half = truth + rng.normal(0, 1, truth.shape) * sd / 3.46, 2.2 * sd / 3.46
@@ -66,11 +64,7 @@ def heads(layers: int = 6, each: int = 8, seed: int = 1) -> pd.DataFrame:
 def neurons(layers: int = LAYERS, each: int = 2048, seed: int = 2) -> pd.DataFrame:
     """Damage of every MLP neuron: 36,864."""
     rng = np.random.default_rng(seed)
-    rows = [
-        {"kind": "neuron", "layer": la, "site": f"L{la}.mlp.n{n}"}
-        for la in range(layers)
-        for n in range(each)
-    ]
+    rows = [{"kind": "neuron", "layer": la, "site": f"L{la}.mlp.n{n}"} for la in range(layers) for n in range(each)]
     truth = np.clip(rng.standard_t(1.6, len(rows)) * 0.0008, -0.06, 0.14)
     return _frame(rng, rows, truth, 0.001 + 0.1 * np.abs(truth))
 
@@ -150,9 +144,7 @@ def page() -> Page:
             "4 templates, intervals clustered by template; matched random sites restore 0.01 [−0.03, 0.05].",
         ),
         also=(
-            Finding(
-                "From layer 11 on, the answer is read at the final token.", basis="From L10.4 [9.9, 10.8]."
-            ),
+            Finding("From layer 11 on, the answer is read at the final token.", basis="From L10.4 [9.9, 10.8]."),
             Finding("Half of the answer is lost when 280 neurons go together, in the best set found."),
         ),
         figures=figures(),
@@ -171,13 +163,9 @@ def page() -> Page:
             Exclusion("template 'Paris is to France as {} is to'", "answer and foil differ in token length"),
         ),
         controls=(
-            Control(
-                "identity edit", Estimate(FLOOR, unit="share", n=324), "The noise floor: less is nothing."
-            ),
+            Control("identity edit", Estimate(FLOOR, unit="share", n=324), "The noise floor: less is nothing."),
             Control("matched random sites", CONTROL, "Same layer and kind, matched activation norm."),
-            Control(
-                "untrained copy", Estimate(0.0003, -0.004, 0.005, n=12), "Nothing learnt, nothing found."
-            ),
+            Control("untrained copy", Estimate(0.0003, -0.004, 0.005, n=12), "Nothing learnt, nothing found."),
         ),
         environment={
             "model": "google/gemma-3-270m (sha256 3fd1…9c02)",

@@ -14,12 +14,12 @@ import pandas as pd
 import pytest
 import vl_convert
 
+from lashley.charts import DAMAGE, bars, curves, heat, ranks
+from lashley.charts.theme import colour, scale
 from lashley.core.errors import BrokenStudy
 from lashley.core.figure import Column, Control, Estimate, Exclusion, Figure, Finding, Table
 from lashley.report import Page, from_json, html, terminal, to_json, vega, write
-from lashley.charts import DAMAGE, bars, curves, heat, ranks
 from lashley.report.page import SCHEMA
-from lashley.charts.theme import colour, scale
 
 HOSTILE = """</script><script>alert("1")</script><img src=x onerror='alert(1)'>&{{ 7 * 7 }}"""
 
@@ -81,9 +81,7 @@ def test_the_policy_names_the_scripts_that_are_there(shown):
 
 
 def _hostile() -> Page:
-    frame = pd.DataFrame(
-        {"site": [HOSTILE, "L1"], "layer": [0, 1], "role": [HOSTILE, "final"], "kind": HOSTILE}
-    )
+    frame = pd.DataFrame({"site": [HOSTILE, "L1"], "layer": [0, 1], "role": [HOSTILE, "final"], "kind": HOSTILE})
     frame = frame.assign(effect=[0.5, -0.2], low=[0.4, -0.3], high=[0.6, 0.1], n=3)
     draw = {"title": HOSTILE, "measure": HOSTILE, "about": HOSTILE}
     return Page(
@@ -103,9 +101,7 @@ def _hostile() -> Page:
 
 def test_names_are_words_never_markup(shown):
     nasty = html.render(_hostile())
-    assert "alert(" in nasty and "49" not in re.sub(
-        r"<script.*?</script>|base64,[^\"]*", "", nasty, flags=re.S
-    )
+    assert "alert(" in nasty and "49" not in re.sub(r"<script.*?</script>|base64,[^\"]*", "", nasty, flags=re.S)
     own = nasty.replace(vega.script(), "")
     assert "<script>alert" not in own and "<img src=x" not in own
     assert own.count("</script>") == own.count("<script") == 4 + 2
@@ -214,6 +210,4 @@ def test_the_room_needs_no_torch():
 
 def test_every_file_is_short():
     room = Path(html.__file__).parent
-    assert all(
-        len(f.read_text().splitlines()) < 300 for f in room.rglob("*.*") if f.suffix in (".py", ".j2", ".css")
-    )
+    assert all(len(f.read_text().splitlines()) < 300 for f in room.rglob("*.*") if f.suffix in (".py", ".j2", ".css"))

@@ -29,9 +29,7 @@ def test_a_nominal_95_percent_interval_covers_93_to_97_with_clusters_of_unequal_
     rng, reps = np.random.default_rng(7 * k), 8_000
     labels = np.repeat(np.arange(k), np.resize(SIZES, k))
     x = icc**0.5 * draw(rng, (reps, k))[:, labels] + (1 - icc) ** 0.5 * draw(rng, (reps, len(labels)))
-    frame = pd.DataFrame(
-        {"x": x.ravel(), "rep": np.repeat(np.arange(reps), len(labels)), "c": np.tile(labels, reps)}
-    )
+    frame = pd.DataFrame({"x": x.ravel(), "rep": np.repeat(np.arange(reps), len(labels)), "c": np.tile(labels, reps)})
     got = stats.intervals(frame, "rep", "x", "c")
     assert (got.clusters == k).all() and len(got) == reps
     assert 0.93 <= ((got.low <= 0) & (got.high >= 0)).mean() <= 0.97
@@ -150,9 +148,7 @@ def test_permutation_agrees_with_scipy_and_is_never_zero():
             (a, b), lambda u, v, axis: u.mean(axis) - v.mean(axis), alternative=side, n_resamples=np.inf
         ).pvalue
         # scipy doubles the smaller tail; here |difference| is compared
-        assert stats.permutation(a, b, side) == pytest.approx(
-            want, abs=0.02 if side == "two-sided" else 1e-12
-        )
+        assert stats.permutation(a, b, side) == pytest.approx(want, abs=0.02 if side == "two-sided" else 1e-12)
     assert stats.permutation(np.full(30, 9.0), np.zeros(30)) == 1 / 10_000
     assert stats.permutation([1.0], [1.0, 1.0, 1.0]) == 1
     with pytest.raises(ValueError, match="side"):

@@ -7,6 +7,7 @@ import pytest
 import lashley
 from lashley.study import Study
 
+ASK = {"relation": "capital", "subject": "France", "register": "list", "draws": 2}  # two prompts, two foils
 OWN = {
     "prompt": "The capital of {} is",
     "subject": "France",
@@ -22,7 +23,7 @@ def bench():
 
 
 @pytest.fixture(scope="session")
-def small(tmp_path_factory):
+def small():
     """A model whose memory holds a few trials at a time, so that a small study is many packs."""
     return lashley.open_model(memory="1MiB")
 
@@ -30,7 +31,7 @@ def small(tmp_path_factory):
 @pytest.fixture(scope="session")
 def whole(small, tmp_path_factory) -> Study:
     """A study that nobody disturbed."""
-    return lashley.locate(small, **OWN, study=tmp_path_factory.mktemp("whole") / "study")
+    return lashley.locate(small, **ASK, study=tmp_path_factory.mktemp("whole") / "study")
 
 
 @pytest.fixture

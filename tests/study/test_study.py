@@ -21,12 +21,19 @@ from lashley.ledger import Ledger
 from lashley.report import from_json, to_json
 from lashley.study import Study
 
-from .conftest import OWN
+from .conftest import ASK, OWN
 
 NO_TORCH = """
 import sys
-sys.modules["torch"] = sys.modules["transformers"] = None
-sys.argv[0] = "lashley"
+
+
+class NotInstalled:
+    def find_spec(self, name, *_):
+        if name.split(".")[0] in ("torch", "transformers"):
+            raise ModuleNotFoundError(name)
+
+
+sys.meta_path.insert(0, NotInstalled())
 from lashley.cli import main
 main()
 """
@@ -64,8 +71,8 @@ def but_for_its_time(page):
 
 
 def test_a_study_is_measured_once(small, whole):
-    packs = len({c.start for key in whole.ledger.planned() for c in whole.ledger.chunks(key)})
-    assert whole.complete and packs > 3, "too few packs for what follows"
+    packs = len(list(small.run(list(whole.ledger.sweeps()))))
+    assert whole.complete and packs > 4, "too few packs for what follows"
     assert not whole.table.duplicated(["sweep", "trial"]).any()
     assert len(whole.table) == sum(whole.ledger.progress()) / 2
 
@@ -74,9 +81,9 @@ def test_a_study_is_measured_once(small, whole):
 def test_an_interruption_loses_the_pack_in_flight_and_going_on_does_the_rest(small, whole, folder, pack):
     stopped, again = Counting(small, pack), Counting(small)
     with pytest.raises(KeyboardInterrupt, match="lashley resume"):
-        lashley.locate(stopped, **OWN, study=folder)
+        lashley.locate(stopped, **ASK, study=folder)
     kept = Study.open(folder).ledger.progress()[0]
-    lashley.locate(again, **OWN, study=folder)
+    lashley.locate(again, **ASK, study=folder)
     same(Study.open(folder), whole)
     assert max((stopped.answered + again.answered).values()) <= 2
     twice = [trial for trial, times in (stopped.answered + again.answered).items() if times == 2]
@@ -91,8 +98,8 @@ def test_an_interruption_between_packs_loses_nothing(small, whole, folder):
 
     stopped, again = Counting(small), Counting(small)
     with pytest.raises(KeyboardInterrupt):
-        lashley.locate(stopped, **OWN, study=folder, progress=stop)
-    lashley.locate(again, **OWN, study=folder)
+        lashley.locate(stopped, **ASK, study=folder, progress=stop)
+    lashley.locate(again, **ASK, study=folder)
     same(Study.open(folder), whole)
     assert set((stopped.answered + again.answered).values()) == {1}
 
@@ -106,7 +113,7 @@ def test_a_study_left_before_it_was_planned_is_planned_by_the_next(small, whole,
 
 def test_asked_again_nothing_is_computed(small, whole):
     again = Counting(small)
-    study = lashley.locate(again, **OWN, study=whole.folder)
+    study = lashley.locate(again, **ASK, study=whole.folder)
     assert not again.answered
     same(study, whole)
 
@@ -117,13 +124,13 @@ def test_a_complete_study_is_resumed_without_a_model(whole, monkeypatch):
 
 
 def test_memory_changes_no_number(bench, whole, folder):
-    other = lashley.locate(bench, **OWN, study=folder).table
+    other = lashley.locate(bench, **ASK, study=folder).table
     pd.testing.assert_series_equal(other["value"], whole.table["value"], rtol=0, atol=1e-4)
 
 
 def test_progress_counts_up_to_the_whole(small, whole, folder):
     said: list[tuple[str, int, int]] = []
-    lashley.locate(small, **OWN, study=folder, progress=lambda *words: said.append(words))
+    lashley.locate(small, **ASK, study=folder, progress=lambda *words: said.append(words))
     for what in ("asking what the model knows", "measuring"):
         counts = [(done, total) for name, done, total in said if name == what]
         assert counts == sorted(counts) and counts[-1][0] == counts[-1][1] > 0
@@ -133,7 +140,7 @@ def test_progress_counts_up_to_the_whole(small, whole, folder):
 
 OTHERS = {
     "other parameters": ({"window": 3}, "params.window = 1, now 3"),
-    "another question": ({"object": "Lutetia"}, "question.object = 'Paris', now 'Lutetia'"),
+    "another question": ({"subject": "Japan"}, "question.subject = 'France', now 'Japan'"),
     "another seed": ({"seed": 1}, "question.seed = 0, now 1"),
 }
 
@@ -141,12 +148,12 @@ OTHERS = {
 @pytest.mark.parametrize(("words", "match"), OTHERS.values(), ids=OTHERS.keys())
 def test_another_question_is_refused(small, whole, words, match):
     with pytest.raises(StudyConflict, match=match):
-        lashley.locate(small, **OWN | words, study=whole.folder)
+        lashley.locate(small, **ASK | words, study=whole.folder)
 
 
 def test_another_experiment_is_refused(small, whole):
     with pytest.raises(StudyConflict, match="experiment = 'locate', now 'knockout'"):
-        lashley.knockout(small, **OWN, study=whole.folder)
+        lashley.knockout(small, **ASK, study=whole.folder)
 
 
 @pytest.fixture
@@ -162,11 +169,11 @@ def changed(tmp_path) -> Path:
 
 def test_another_model_is_refused(small, whole, changed, folder):
     other = lashley.open_model(str(changed))
-    with pytest.raises(StudyConflict, match="model.weights"):
-        lashley.locate(other, **OWN, study=whole.folder)
+    with pytest.raises(StudyConflict, match="weights"):
+        lashley.locate(other, **ASK, study=whole.folder)
     stopped = Counting(other, fail_in_pack=0)
     with pytest.raises(KeyboardInterrupt):
-        lashley.locate(stopped, **OWN, study=folder)
+        lashley.locate(stopped, **ASK, study=folder)
     shutil.rmtree(changed)
     shutil.copytree(WEIGHTS, changed)
     with pytest.raises(StudyConflict, match="other weights"):
@@ -176,7 +183,7 @@ def test_another_model_is_refused(small, whole, changed, folder):
 def test_the_same_model_at_another_place_is_the_same(whole, tmp_path):
     shutil.copytree(WEIGHTS, tmp_path / "elsewhere")
     moved = Counting(lashley.open_model(str(tmp_path / "elsewhere")))
-    same(lashley.locate(moved, **OWN, study=whole.folder), whole)
+    same(lashley.locate(moved, **ASK, study=whole.folder), whole)
     assert not moved.answered
 
 
@@ -218,7 +225,7 @@ def test_the_report_is_made_from_the_ledger_alone(whole):
 
 def test_a_partial_study_says_so(small, folder):
     with pytest.raises(KeyboardInterrupt):
-        lashley.locate(Counting(small, 3), **OWN, study=folder)
+        lashley.locate(Counting(small, 3), **ASK, study=folder)
     page = Study.open(folder).page()
     (incomplete,) = [c for c in page.caveats if "Incomplete" in c]
     answered, planned = Study.open(folder).ledger.progress()
@@ -257,9 +264,9 @@ def test_a_disk_that_fails_is_one_line_and_the_study_goes_on_afterwards(small, w
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", fail)
         with pytest.raises(BrokenStudy, match=FAULTS[fault]) as caught:
-            lashley.locate(small, **OWN, study=folder)
+            lashley.locate(small, **ASK, study=folder)
         assert "\n" not in str(caught.value)
-    study = lashley.locate(small, **OWN, study=folder)
+    study = lashley.locate(small, **ASK, study=folder)
     same(study, whole)
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", fail)
@@ -282,7 +289,7 @@ def test_a_disk_that_fills_up_in_the_midst_keeps_what_was_committed(small, whole
     with monkeypatch.context() as patch:
         patch.setattr(Ledger, "commit", full)
         with pytest.raises(BrokenStudy, match="full"):
-            lashley.locate(small, **OWN, study=folder)
+            lashley.locate(small, **ASK, study=folder)
     kept = Study.open(folder).ledger.progress()[0]
     assert kept == sum(len(c.values) for chunks in packs[:2] for c in chunks) > 0
-    same(lashley.locate(small, **OWN, study=folder), whole)
+    same(lashley.locate(small, **ASK, study=folder), whole)

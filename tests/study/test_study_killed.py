@@ -1,5 +1,6 @@
 """kill -9 and Ctrl-C at random moments of a sweep, in processes of their own."""
 
+import contextlib
 import multiprocessing
 import os
 import random
@@ -29,8 +30,8 @@ def command(argv: list[str]) -> None:
     from lashley.cli import main
 
     sys.argv = ["lashley", *argv]
-    sys.stdout = Path(os.devnull).open("w")
-    main()
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+        main()
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +93,7 @@ def until(folder: Path, share: float, alive: Callable[[], bool]) -> int:
 def equal(folder: Path, undisturbed: pd.DataFrame) -> None:
     table = Study.open(folder).table
     assert not table.duplicated(["sweep", "trial"]).any()
-    pd.testing.assert_frame_equal(table, undisturbed, rtol=0, atol=1e-6)
+    pd.testing.assert_frame_equal(table, undisturbed, check_exact=True)
 
 
 def test_killed_at_ten_random_moments_then_resumed_equals_undisturbed(tmp_path, begin, finish, undisturbed):
