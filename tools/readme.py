@@ -38,7 +38,8 @@ def filled(text: str) -> str:
     for name, make in BLOCKS.items():
         block = re.compile(rf"(<!-- generated: {name} -->\n).*?(\n<!-- end -->)", re.DOTALL)
         assert block.search(text), f"README.md has no block {name!r}"
-        text = block.sub(lambda m, made=make(): m[1] + made + m[2], text)
+        made = make()
+        text = block.sub(lambda m, made=made: m[1] + made + m[2], text)
     return text
 
 

@@ -44,7 +44,7 @@ def command(bench, *argv: object) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["lashley", *map(str, argv)])
         patch.setattr(lashley.api, "open_model", lambda *_, **__: bench)
-        with pytest.raises(SystemExit, match="^0$"):
+        with pytest.raises(SystemExit, match=r"^0$"):
             main()
 
 
