@@ -36,10 +36,10 @@ BLOCKS = {"embedded model": card}
 def filled(text: str) -> str:
     """The text with every generated block made anew."""
     for name, make in BLOCKS.items():
-        block = re.compile(rf"(<!-- generated: {name} -->\n).*?(\n<!-- end -->)", re.DOTALL)
+        block = re.compile(rf"(<!-- generated: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
         assert block.search(text), f"README.md has no block {name!r}"
         made = make()
-        text = block.sub(lambda m, made=made: m[1] + made + m[2], text)
+        text = block.sub(lambda m, made=made: m[1] + made + "\n" + m[2], text)
     return text
 
 
