@@ -17,7 +17,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from lashley import experiments
 from lashley.core.errors import LashleyError
-from lashley.facts.question import Question, find, resolve
 
 app = App(
     name="lashley",
@@ -103,6 +102,8 @@ def _experiment(name: str) -> None:
     module = experiments.find(name)
 
     def command(prompt=None, /, *, params=None, asking=None, running=None) -> None:
+        from lashley.facts.question import Question, resolve
+
         asking, running = asking or Asking(), running or Running()
         words = dataclasses.asdict(asking)
         words |= {"seed": words.pop("question_seed"), "prompt": prompt}
@@ -190,6 +191,8 @@ def facts_import(file: Path, /) -> None:
 @facts_app.command(name="check")
 def facts_check(relation: str, /, *, running: Running | None = None, language: str = "en") -> None:
     """Which facts of RELATION the model knows."""
+    from lashley.facts.question import find
+
     find(relation)
 
     from lashley import api

@@ -26,7 +26,7 @@ class Said(NamedTuple):
     err: str
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def opened_once():
     """A model is opened once for all tests that ask for it with the same words."""
     with pytest.MonkeyPatch.context() as patch:
@@ -60,6 +60,6 @@ def lashley(monkeypatch, capsys):
     return command
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def bench(opened_once):
     return api.open_model()

@@ -119,7 +119,7 @@ def test_a_prompt_longer_than_the_context(lashley, here, bench):
 # -- answers and foils that do not fit, found in the model's own vocabulary -------------------------------------
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def spelt(bench):
     """Capitals with the tokens of their country and of themselves."""
     template = Template("The capital of {} is")
@@ -221,7 +221,7 @@ def test_files_that_are_no_model(lashley, here, name, words):
 # -- studies ----------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def made(opened_once, tmp_path_factory) -> Path:
     """A finished study of a prompt."""
     import lashley

@@ -152,15 +152,15 @@ RELATION = {
     "samples": [
         {"subject": subject, "object": answer}
         for subject, answer in {
-            "France": "Paris",
-            "Japan": "Tokyo",
+            "France": "Tokyo",  # no model knows what is not so
+            "Japan": "Paris",
+            "Greece": "Athens",
             "Italy": "Rome",
             "Spain": "Madrid",
             "Germany": "Berlin",
             "Russia": "Moscow",
             "Egypt": "Cairo",
             "China": "Beijing",
-            "Peru": "Quito",  # no model knows what is not so
         }.items()
     ],
 }
@@ -174,11 +174,11 @@ def test_an_imported_relation_has_intervals_and_says_what_the_model_does_not_kno
     command(bench, *asked, "--study", tmp_path / "study")
     study = Study.open(tmp_path / "study")
     gone = {e.subject: e.reason for e in study.ledger.exclusions() if not e.template}
-    assert "not known to the model" in gone["Peru"] and "Quito" not in gone["Peru"].split("answers")[1]
+    assert "not known to the model" in gone["France"] and "it answers 'Paris'" in gone["France"]
     kept = study.table[~study.table["excluded"]]
     assert set(kept["subject"]).isdisjoint(gone)
     assert set(kept["subject"]) | set(gone) == {s["subject"] for s in RELATION["samples"]}
     page = study.page()
     assert kept["subject"].nunique() >= 6, gone
     assert page.finding.estimate.low < page.finding.estimate.value < page.finding.estimate.high
-    assert any("Peru" in e.what for e in page.exclusions)
+    assert any("France" in e.what for e in page.exclusions)
