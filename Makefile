@@ -11,7 +11,7 @@ test: .venv/dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 test-real: .venv/real
-	$(BIN)/python -m pytest -m real
+	$(BIN)/python -m pytest -m real --timeout 900
 
 check: .venv/dev
 	$(BIN)/ruff check .
