@@ -25,10 +25,21 @@ RESUME = ("resume", "--memory", "1MiB")
 KILLS = 10
 
 
-def command(argv: list[str]) -> None:
-    """The command line, without its output."""
-    from lashley.cli import main
+PAUSE = 0.03  # seconds after each commit, so that no machine is too fast to be interrupted
 
+
+def command(argv: list[str]) -> None:
+    """The command line at a walking pace, without its output."""
+    from lashley.cli import main
+    from lashley.ledger import Ledger
+
+    commit = Ledger.commit
+
+    def paced(*args) -> None:
+        commit(*args)
+        time.sleep(PAUSE)
+
+    Ledger.commit = paced
     sys.argv = ["lashley", *argv]
     with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
         main()
@@ -116,7 +127,7 @@ def test_killed_at_ten_random_moments_then_resumed_equals_undisturbed(tmp_path, 
 def test_ctrl_c_says_how_to_go_on_and_keeps_what_is_measured(tmp_path, finish, undisturbed):
     folder = tmp_path / "study"
     process = subprocess.Popen(
-        [sys.executable, "-c", "from lashley.cli import main; main()", *SWEEP, str(folder)],
+        [sys.executable, __file__, *SWEEP, str(folder)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -131,3 +142,7 @@ def test_ctrl_c_says_how_to_go_on_and_keeps_what_is_measured(tmp_path, finish, u
     assert seen <= kept < planned
     finish(*RESUME, folder)
     equal(folder, undisturbed)
+
+
+if __name__ == "__main__":
+    command(sys.argv[1:])
