@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 import torch
-from tiny import HEADS, TINY, build
+from tiny import EVERY, HEADS, build
 from torch import Tensor
 from torch.nn.functional import cross_entropy, pad
 
@@ -29,7 +29,7 @@ class Oracle:
     """One tiny model. `edits` are (site, edit) with positions resolved: an index, or None for all."""
 
     def __init__(self, name: str, dtype: torch.dtype = torch.float32):
-        self.tiny = TINY[name]
+        self.tiny = EVERY[name]
         self.module = build(name, "eager", dtype)
         self.blocks = list(self.module.get_submodule(self.tiny.layers).children())
         self._seen: dict[tuple[Run, Tokens], dict[tuple[int, Kind], Tensor]] = {}
@@ -37,7 +37,8 @@ class Oracle:
     def places(self) -> list[tuple[int, Kind]]:
         """Every layer and kind, the final residual stream included."""
         n = len(self.blocks)
-        every: list[tuple[int, Kind]] = [(la, k) for la in range(n) for k in ("resid", "head", "attn", "neuron", "mlp")]
+        kinds: list[Kind] = ["resid", "head", "attn", *(["neuron"] if self.tiny.neuron else []), "mlp"]
+        every: list[tuple[int, Kind]] = [(la, k) for la in range(n) for k in kinds]
         return [*every, (n, "resid")]
 
     @contextmanager
@@ -50,9 +51,9 @@ class Oracle:
                 block = self.blocks[layer]
                 module = block if kind == "resid" else block.get_submodule(getattr(self.tiny, kind))
             if kind in ("attn", "mlp"):
-                hook = module.register_forward_hook(lambda m, args, out, f=change: f(out))
+                hook = module.register_forward_hook(lambda m, args, out, f=change: batched(f, out))
             else:
-                hook = module.register_forward_pre_hook(lambda m, args, f=change: (f(args[0]), *args[1:]))
+                hook = module.register_forward_pre_hook(lambda m, args, f=change: (batched(f, args[0]), *args[1:]))
             handles.append(hook)
         try:
             yield
@@ -104,6 +105,29 @@ class Oracle:
 
             changes[place] = change
         return self.forward(run, more, changes).double()
+
+    @torch.no_grad()
+    def blocked(self, run: Run, more: Tokens, sites: Sequence[Site], keys: Sequence[int]) -> Tensor:
+        """Logits under attention knockout: -inf added to the eager attention's own mask, float64."""
+        handles = []
+        for site in sites:
+
+            def mask(module, args, kwargs, site=site):
+                old = kwargs["attention_mask"]
+                new = old.expand(-1, HEADS, -1, -1).clone()
+                heads = slice(None) if site.unit is None else site.unit
+                queries = slice(None) if site.position is None else site.position
+                for key in keys:
+                    new[:, heads, queries, key] = torch.finfo(new.dtype).min
+                return args, {**kwargs, "attention_mask": new}
+
+            attention = self.blocks[site.layer].get_submodule(self.tiny.head.rpartition(".")[0])
+            handles.append(attention.register_forward_pre_hook(mask, with_kwargs=True))
+        try:
+            return self.forward(run, more, {}).double()
+        finally:
+            for handle in handles:
+                handle.remove()
 
     def _written(self, site: Site, edit: Edit, run: Run, more: Tokens) -> Change:
         """What `edit` makes of the site's activation [tokens, site width]."""
@@ -177,6 +201,11 @@ def unit(x: Tensor, site: Site) -> Tensor:
     if site.kind == "head":
         return x.unflatten(-1, (HEADS, -1))[:, site.unit]
     return x if site.unit is None else x[:, site.unit, None]
+
+
+def batched(change: Change, x: Tensor) -> Tensor:
+    """`change` on an activation that may have lost its batch of one (OPT's MLP)."""
+    return change(x) if x.ndim == 3 else change(x[None])[0]
 
 
 def floats(data: bytes) -> Tensor:

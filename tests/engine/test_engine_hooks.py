@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny import run
+from tiny import TINY, run
 
 from lashley.core.edit import Zero
 from lashley.core.errors import BadSite
@@ -15,6 +15,11 @@ from lashley.engine import attention
 from lashley.engine.bench import Bench
 from lashley.engine.hooks import hooked, listening
 from lashley.engine.ops import Op
+
+
+@pytest.fixture(params=[*TINY, "opt", "mixtral"])  # those two are hooked in ways of their own
+def name(request) -> str:
+    return request.param
 
 
 def hooks_left(module: torch.nn.Module) -> int:
@@ -35,15 +40,17 @@ def untouched(model):
 
 
 def test_hooks_last_as_long_as_the_with(untouched):
-    every = {(la, k): lambda x: None for la in range(untouched.anatomy.layers) for k in KINDS}
-    with hooked(untouched.module, untouched.family, every), listening(untouched.module, untouched.family, []):
-        assert hooks_left(untouched.module) == len(every) + untouched.anatomy.layers
+    layers, family = range(untouched.anatomy.layers), untouched.family
+    every = {(la, k): lambda x: None for la in layers for k in untouched.anatomy.kinds}
+    with hooked(untouched.module, family, every), listening(untouched.module, family, []):
+        assert hooks_left(untouched.module) == len(every) + len(layers) * (3 if family.flat_mlp else 1)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_exception_inside_leaves_no_hook(untouched, kind):
     ids = torch.tensor([run(5).tokens])
-    with pytest.raises(ZeroDivisionError), hooked(untouched.module, untouched.family, {(1, kind): boom}):
+    error = ZeroDivisionError if kind in untouched.anatomy.kinds else BadSite
+    with pytest.raises(error), hooked(untouched.module, untouched.family, {(1, kind): boom}):
         untouched.forward(ids)
 
 
@@ -56,7 +63,7 @@ def test_a_bad_second_address_does_not_leak_the_first(untouched):
 
 @pytest.mark.parametrize("path", ["packed", "plain"])
 def test_a_failing_edit_leaves_no_hook(untouched, path, monkeypatch):
-    site = Site(1, "mlp", None, 2)
+    site = Site(0, "attn", None, 2)
     sweep = Sweep(run(6), None, "damage", (Zero(),), Sites.of([[site]]), LogitDifference((5,), (7,)))
     monkeypatch.setattr(Op, "__call__", lambda op, flat, at: boom(flat))
     with pytest.raises(ZeroDivisionError):
@@ -73,6 +80,6 @@ def test_an_exception_inside_an_unedited_pass_leaves_no_hook(untouched, monkeypa
     monkeypatch.setattr(untouched.module, "forward", boom)
     monkeypatch.setattr(untouched.blocks[-1], "forward", lambda *args, **kwargs: boom(args))
     with pytest.raises(ZeroDivisionError):
-        bench.captures.get([run(6)], KINDS)
+        bench.captures.get([run(6)], untouched.anatomy.kinds)
     with pytest.raises(ZeroDivisionError):
         bench.captures.arguments(6)

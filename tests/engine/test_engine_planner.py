@@ -54,7 +54,7 @@ def test_a_pack_keeps_its_budget_unless_it_is_a_single_trial(sizes, tokens):
 
 def test_a_trial_costs_the_tokens_from_its_first_edited_one_on_and_a_quarter_of_those_before():
     assert planner.trial_tokens(sweep(6)).tolist() == [6, 5, 4, 3, 2 + 1, 1 + 1]
-    assert planner.trial_tokens(sweep(6), prefixes=False).tolist() == [6] * 6
+    assert planner.trial_tokens(sweep(6), "whole").tolist() == [6] * 6
     assert planner.trial_tokens(sweep(6, answer=(5, 9, 3))).tolist() == [14, 12, 10, 8, 6 + 2, 4 + 2]
 
 

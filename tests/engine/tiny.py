@@ -32,7 +32,7 @@ class Tiny:
     norm: str
     head: str
     attn: str
-    neuron: str
+    neuron: str | None
     mlp: str
 
     @property
@@ -61,6 +61,7 @@ LLAMA = {
     "neuron": "mlp.down_proj",
     "mlp": "mlp.down_proj",
 }
+POST_NORM = LLAMA | {"attn": "post_attention_layernorm", "mlp": "post_feedforward_layernorm"}
 NEOX = {
     "layers": "gpt_neox.layers",
     "norm": "gpt_neox.final_layer_norm",
@@ -100,14 +101,109 @@ TINY = {
             layer_types=["sliding_attention", "full_attention", "sliding_attention"],
             final_logit_softcapping=5.0,
         ),
-        **LLAMA | {"attn": "post_attention_layernorm", "mlp": "post_feedforward_layernorm"},
+        **POST_NORM,
     ),
 }
 
 
-def build(name: str, attention: str = "sdpa", dtype: torch.dtype = torch.float32):
-    """The module of a tiny model; the same weights every time."""
-    config = deepcopy(TINY[name].config)
+WINDOW = ["full_attention", "sliding_attention", "full_attention"]  # the layers' types
+MORE = {  # held to the contract, not to every test of the engine
+    "mistral, window": Tiny(_config("MistralConfig", num_key_value_heads=2, sliding_window=4), **LLAMA),
+    "mixtral": Tiny(
+        _config("MixtralConfig", layers=2, num_key_value_heads=2, num_local_experts=4, num_experts_per_tok=2),
+        **LLAMA | {"neuron": None, "mlp": "mlp"},
+    ),
+    "qwen2, some windows": Tiny(
+        _config("Qwen2Config", num_key_value_heads=2, use_sliding_window=True, sliding_window=4, layer_types=WINDOW),
+        **LLAMA,
+    ),
+    "qwen3, wide heads and some windows": Tiny(
+        _config(
+            "Qwen3Config",
+            num_key_value_heads=2,
+            head_dim=8,
+            use_sliding_window=True,
+            sliding_window=4,
+            layer_types=WINDOW,
+            attention_bias=True,
+        ),
+        **LLAMA,
+    ),
+    "gemma2, windows and soft caps": Tiny(
+        _config(
+            "Gemma2Config",
+            num_key_value_heads=2,
+            head_dim=8,
+            query_pre_attn_scalar=8,
+            sliding_window=4,
+            attn_logit_softcapping=2.0,
+            final_logit_softcapping=5.0,
+        ),
+        **POST_NORM,
+    ),
+    "phi3, window and partial rotary": Tiny(
+        _config(
+            "Phi3Config",
+            num_key_value_heads=2,
+            sliding_window=4,
+            rope_parameters={"rope_type": "default", "rope_theta": 10_000.0, "partial_rotary_factor": 0.5},
+        ),
+        **LLAMA,
+    ),
+    "phi3, other rotary tables past 6 tokens": Tiny(
+        _config(
+            "Phi3Config",
+            layers=2,
+            original_max_position_embeddings=6,
+            rope_parameters={
+                "rope_type": "longrope",
+                "rope_theta": 10_000.0,
+                "original_max_position_embeddings": 6,
+                "short_factor": [1.0, 1.5],
+                "long_factor": [3.0, 5.0],
+            },
+        ),
+        **LLAMA,
+    ),
+    "olmo2": Tiny(_config("Olmo2Config", num_key_value_heads=2), **POST_NORM),
+    "opt": Tiny(
+        _config("OPTConfig", ffn_dim=NEURONS),
+        layers="model.decoder.layers",
+        norm="model.decoder.final_layer_norm",
+        head="self_attn.out_proj",
+        attn="self_attn.out_proj",
+        neuron="fc2",
+        mlp="fc2",
+    ),
+    "gptj, not packed": Tiny(
+        _config(
+            "GPTJConfig",
+            vocab_size=VOCABULARY,
+            n_embd=WIDTH,
+            n_inner=NEURONS,
+            n_layer=3,
+            n_head=HEADS,
+            n_positions=CONTEXT,
+            rotary_dim=2,
+        ),
+        layers="transformer.h",
+        norm="transformer.ln_f",
+        head="attn.out_proj",
+        attn="attn.out_proj",
+        neuron="mlp.fc_out",
+        mlp="mlp.fc_out",
+    ),
+}
+EVERY = TINY | MORE
+
+
+def build(name: str, attention: str | None = None, dtype: torch.dtype = torch.float32):
+    """The module of a tiny model, with transformers' choice of attention or another; the same weights every time."""
+    return built(deepcopy(EVERY[name].config), attention, dtype)
+
+
+def built(config: PreTrainedConfig, attention: str | None = None, dtype: torch.dtype = torch.float32):
+    """The module of a configuration, with the weights of the tiny models."""
     torch.manual_seed(0)
     module = AutoModelForCausalLM.from_config(config, attn_implementation=attention).to(dtype)
     generator = torch.Generator().manual_seed(1)

@@ -9,7 +9,8 @@ from lashley.core.site import KINDS, Kind, Site, Sites
 
 
 class Anatomy(msgspec.Struct, frozen=True):
-    """Counts of a decoder-only model. `width` is that of the residual stream, `vocabulary` in tokens."""
+    """Counts of a decoder-only model. `width` is that of the residual stream, `vocabulary` in tokens; `neurons` is 0
+    where the MLP has no single output projection."""
 
     family: str
     layers: int
@@ -19,6 +20,11 @@ class Anatomy(msgspec.Struct, frozen=True):
     width: int
     vocabulary: int
     context: int
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """The kinds of site that the model has."""
+        return tuple(k for k in KINDS if self.units(k))
 
     def units(self, kind: Kind) -> int:
         """How many units of a kind one layer has (1 for whole sub-layers)."""
@@ -33,6 +39,7 @@ class Anatomy(msgspec.Struct, frozen=True):
         last = self.layers if site.kind == "resid" else self.layers - 1
         if site.layer > last:
             raise BadSite(f"site {site}: the model has layers L0 to L{last} for {site.kind}; choose one of them")
+        self._has(site.kind)
         if site.unit is not None and site.unit >= self.units(site.kind):
             raise BadSite(
                 f"site {site}: layer {site.layer} has {self.units(site.kind)} {site.kind}s, "
@@ -41,8 +48,15 @@ class Anatomy(msgspec.Struct, frozen=True):
         return site
 
     def every(self, kind: Kind) -> Sites:
-        """Every unit of a kind, in all layers, at all positions; one trial each."""
+        """Every unit of a kind, in all layers, at all positions; one trial each. Raises `BadSite`."""
+        self._has(kind)
         n = self.units(kind)
         layer = [la for la in range(self.layers) for _ in range(n)]
         unit = list(range(n)) * self.layers if kind in ("head", "neuron") else -1
         return Sites.pack(layer, KINDS.index(kind), unit)
+
+    def _has(self, kind: Kind) -> None:
+        if kind not in self.kinds:
+            raise BadSite(
+                f"{self.family} has no {kind} sites: its MLP has no single output projection; choose mlp or attn.h3"
+            )

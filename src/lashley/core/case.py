@@ -10,6 +10,7 @@ from lashley.core.fact import Fact, Template
 from lashley.core.readout import LogitDifference
 from lashley.core.run import Run
 from lashley.core.site import Kind
+from lashley.core.trial import Sweep
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -81,10 +82,21 @@ class Known(msgspec.Struct, frozen=True):
 
 class Material(msgspec.Struct, frozen=True):
     """All that a plan is made from. `reference` are runs of other facts of the relation, for means and noise;
-    `magnitudes[layer, kind]` the mean absolute activation of each unit over them, where a plan asked for it."""
+    `magnitudes[layer, kind]` the mean absolute activation of each unit over them, where a plan asked for it.
+    `gaps` are the clean less the corrupt readout of each case; `estimates` what the trials of a screen's sweeps
+    would change in their readouts, to first order, [trials] a sweep."""
 
     anatomy: Anatomy
     cases: tuple[Case, ...]
     exclusions: tuple[Exclusion, ...]
     reference: tuple[Run, ...]
     magnitudes: dict[tuple[int, Kind], np.ndarray] = {}
+    gaps: tuple[float, ...] = ()
+    estimates: tuple[np.ndarray, ...] = ()
+
+
+class Estimated(msgspec.Struct, frozen=True):
+    """A planned sweep, with what a screen estimated that each of its trials changes in the readout, [trials]."""
+
+    sweep: Sweep
+    estimates: np.ndarray

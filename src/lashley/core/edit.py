@@ -53,7 +53,14 @@ class ProjectOut(msgspec.Struct, frozen=True, tag="project_out"):
     vector: bytes
 
 
-Edit = Identity | Zero | Mean | Noise | Patch | Resample | Add | ProjectOut
+class Block(msgspec.Struct, frozen=True, tag="block"):
+    """Attention knockout: at an attention site, attention logits from its positions to `keys` become -inf (Geva et
+    al. 2304.14767). A position left with nothing to attend to gets nothing."""
+
+    keys: tuple[int, ...]
+
+
+Edit = Identity | Zero | Mean | Noise | Patch | Resample | Add | ProjectOut | Block
 
 
 def name(edit: Edit) -> str:

@@ -7,39 +7,47 @@ bench.grad(runs, readout, sites)   -> gradients of the readout
 
 from __future__ import annotations
 
+import warnings
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lashley.core.readout import LogitDifference, LogProbability, Loss, Readout, name
+from lashley.core.edit import Block
+from lashley.core.errors import BadSite
+from lashley.core.readout import Readout
 from lashley.core.run import Run
-from lashley.core.site import KINDS, Kind, Site
+from lashley.core.site import Kind, Site
 from lashley.core.trial import Chunk, Sweep
 from lashley.engine import planner
-from lashley.engine.capture import Captures, add_embedding_noise
-from lashley.engine.hooks import OnSite, hooked
+from lashley.engine.allocator import keep_freed
+from lashley.engine.capture import Captures
+from lashley.engine.gradients import gradients
 from lashley.engine.model import Model
-from lashley.engine.ops import Ops
-from lashley.engine.readouts import Variant, score, variants
+from lashley.engine.ops import Ops, kinds_of
+from lashley.engine.passes import Place, batches, part, watch
+from lashley.engine.readouts import score, variants
 from lashley.engine.replay import Replay
+from lashley.engine.stream import Store, stream
 
 UNEDITED = 64  # unedited runs held at once when only their readouts are asked
 
 
 class Bench:
-    """A model on the bench. `path` is `packed`, or `plain` where packing failed its self-test."""
+    """A model on the bench. `path` is `packed`, or `plain` where that is not possible or failed its self-test."""
 
     def __init__(self, model: Model, path: str = "packed"):
         self.model = model
         self.anatomy = model.anatomy
         self.tokens = model.tokens
-        self.path = path
+        self.path = path if model.family.packed else "plain"
         self.captures = Captures(model)
         self.checked = "not self-tested"
+        if model.device.type == "cpu":
+            keep_freed(model.memory)
 
     # -- run --------------------------------------------------------------------------------------------------
 
@@ -54,23 +62,50 @@ class Bench:
         """
         for sweep in sweeps:
             planner.check(sweep, self.anatomy)
+            if not self.model.family.packed and any(isinstance(edit, Block) for edit in sweep.edits):
+                raise BadSite(f"{self.anatomy.family}'s attention cannot be reached, so none of it can be blocked")
         keys = [sweep.key for sweep in sweeps]
         done = [answered.get(key, ()) for key in keys] if answered else ()
-        for pieces in planner.packs(sweeps, self.model.tokens_per_pass, done, self._packed):
-            yield self._pack(pieces, sweeps, keys)
+        model = self.model
+        routes: list[planner.Route] = [self.route(sweep) for sweep in sweeps]
+        for pieces in planner.packs(sweeps, model.tokens_per_pass, done, routes, model.base_tokens):
+            yield self._pack(pieces, sweeps, keys, routes)
 
-    @property
-    def _packed(self) -> bool:
-        return self.path == "packed"
+    def route(self, sweep: Sweep) -> planner.Route:
+        """The way that `run` goes with this sweep."""
+        if self.path == "plain":
+            return "plain"
+        return planner.route(sweep, self.model.layer_flops, self.model.tokens_per_pass)
 
-    def _pack(self, pieces: Sequence[planner.Piece], sweeps: Sequence[Sweep], keys: Sequence[str]) -> list[Chunk]:
-        rows = planner.rows(pieces, sweeps, self._packed)
+    def _pack(
+        self,
+        pieces: Sequence[planner.Piece],
+        sweeps: Sequence[Sweep],
+        keys: Sequence[str],
+        routes: Sequence[planner.Route],
+    ) -> list[Chunk]:
+        try:
+            return self._answer(pieces, sweeps, keys, routes)
+        except (RuntimeError, MemoryError) as e:
+            halves = planner.halves(pieces)
+            if len(halves) < 2 or not _out_of_memory(e):
+                raise
+        warnings.warn(f"out of memory at {sum(map(len, pieces)):,} trials at once: halving them", stacklevel=2)
+        return [chunk for half in halves for chunk in self._pack(half, sweeps, keys, routes)]
+
+    @torch.no_grad()
+    def _answer(
+        self,
+        pieces: Sequence[planner.Piece],
+        sweeps: Sequence[Sweep],
+        keys: Sequence[str],
+        routes: Sequence[planner.Route],
+    ) -> list[Chunk]:
+        rows = planner.rows(pieces, sweeps, routes)
         chosen = [sweeps[p.sweep] for p in pieces]
-        self.captures.hold(planner.unedited(chosen), {KINDS[k] for k in np.unique(rows.edits[2])})
-        ops = Ops(self.captures, rows, chosen)
-        replay = Replay(self.captures, rows, ops)
-        hidden = replay.packed() if self._packed else replay.plain()
-        first = replay.first_token(np.diff(replay.bounds))
+        self.captures.hold(planner.unedited(chosen), kinds_of(chosen))
+        replay = Replay(self.captures, rows, Ops(self.captures, rows, chosen))
+        hidden = replay.plain() if self.path == "plain" else replay.packed()
         chunks = []
         for number, piece in enumerate(pieces):
             sweep = sweeps[piece.sweep]
@@ -78,8 +113,8 @@ class Bench:
             for v, variant in enumerate(variants(sweep.readout, sweep.run)):
                 mine = np.flatnonzero((rows.piece == number) & (rows.variant == v))
                 mine = mine[np.lexsort((rows.trial[mine], rows.identity[mine]))]
-                at = (first[mine] - rows.prefix[mine])[:, None] + np.array(variant.reads)
-                reads.append(hidden[torch.from_numpy(at).to(hidden.device)])  # [trials + identities, reads, width]
+                at = torch.from_numpy(replay.outputs(mine, len(variant.reads))).to(hidden.device)
+                reads.append(hidden[at])  # [trials + identities, reads, width]
             values = score(self.model, sweep.readout, sweep.run, reads, self._final(sweep.run, sweep.readout)[0])
             values = values.cpu().numpy()
             n = piece.stop - piece.start
@@ -121,22 +156,29 @@ class Bench:
         where = defaultdict(list)
         for site in map(self.anatomy.check, sites):
             where[site.layer, site.kind].append(site)
-        out: dict[Site, list[np.ndarray | None]] = {s: [None] * len(runs) for s in sites}
-        for batch in self._batches(runs):
+        out: dict[Site, list[np.ndarray]] = {s: [np.empty(0)] * len(runs) for s in sites}
+        for batch in batches([len(r) for r in runs], self.model.tokens_per_pass):
 
-            def keep(x: Tensor, wanted: list[Site], batch=batch) -> None:
-                for site in wanted:
-                    y = (
-                        x
-                        if site.unit is None
-                        else x.unflatten(-1, (self.anatomy.units(site.kind), -1))[..., site.unit, :]
-                    )
+            def keep(place: Place, x: Tensor, batch=batch) -> None:
+                for site in where[place]:
+                    y = part(self.model, x, site).float().cpu().numpy()
                     for b, i in enumerate(batch):
                         at = [s.position for s in runs[i].resolve(site)]
-                        out[site][i] = (y[b] if at == [None] else y[b, at]).float().cpu().numpy()
+                        out[site][i] = y[b] if at == [None] else y[b, at]
 
-            self._pass([runs[i] for i in batch], {k: partial(keep, wanted=v) for k, v in where.items()})
-        return {s: np.concatenate([p for p in parts if p is not None]) for s, parts in out.items()}
+            watch(self.model, [runs[i] for i in batch], list(where), keep)
+        return {s: np.concatenate(parts) for s, parts in out.items()}
+
+    def stream(
+        self,
+        runs: Iterable[Run],
+        sites: Sequence[Site],
+        folder: str | Path,
+        store: Store = "float32",
+        progress: Callable[[int], None] = lambda runs: None,
+    ) -> dict[Site, np.ndarray]:
+        """`read` for any number of runs, into .npy files in a new folder, returned as memory maps; see `stream`."""
+        return stream(self.model, runs, sites, Path(folder), store, progress)
 
     # -- grad -------------------------------------------------------------------------------------------------
 
@@ -148,74 +190,19 @@ class Bench:
         Per run and kind, [layers, tokens, width] (resid: entering each layer, and the final norm last).
         """
         readouts = list(readout) if isinstance(readout, Sequence) else [readout] * len(runs)
-        result: list[dict[Kind, Tensor]] = [{} for _ in runs]
-        for i, run in enumerate(runs):
-            for variant, sign in zip(variants(readouts[i], run), (1.0, -1.0), strict=False):
-                watched: set[Kind] = {"resid", *kinds}
-                caught: dict[Kind, list[Tensor]] = {k: [] for k in watched}
-
-                def watch(x: Tensor, kind: Kind, caught=caught) -> Tensor | None:
-                    if x.requires_grad:
-                        x.retain_grad()
-                        caught[kind].append(x)
-                        return None
-                    x = x.detach().requires_grad_()
-                    caught[kind].append(x)
-                    return x
-
-                on: dict[tuple[int, Kind], OnSite] = {
-                    (la, k): partial(watch, kind=k)
-                    for k in watched
-                    for la in range(self.anatomy.layers + (k == "resid"))
-                }
-                with torch.enable_grad():
-                    hidden = self._pass([variant.run], on)
-                    self._scalar(hidden[0, list(variant.reads)], readouts[i], variant).backward()
-                for kind in kinds:
-                    grads = [torch.zeros_like(x) if x.grad is None else x.grad for x in caught[kind]]
-                    g = torch.cat(grads)[:, : len(run)]
-                    result[i][kind] = result[i].get(kind, 0.0) + sign * g
-        return result
-
-    def _scalar(self, hidden: Tensor, readout: Readout, variant: Variant) -> Tensor:
-        """One variant's share of the readout, differentiable: hidden [reads, width] after the final norm."""
-        logits = self.model.logits(hidden)
-        match readout:
-            case LogitDifference(target, foil) if not variant.scored:
-                return logits[0, target[0]] - logits[0, foil[0]]
-            case LogitDifference() | LogProbability() | Loss():
-                tokens = torch.tensor(variant.scored, device=logits.device)
-                total = logits.log_softmax(-1).gather(-1, tokens[:, None]).sum()
-                return -total / len(tokens) if isinstance(readout, Loss) else total
-        raise TypeError(f"{name(readout)} has no gradient here; use the logit difference, log-probability or loss")
+        return gradients(self.model, list(zip(runs, readouts, strict=True)), kinds)
 
     # -- passes -----------------------------------------------------------------------------------------------
 
     def hidden(self, runs: Sequence[Run]) -> Iterator[tuple[list[int], Tensor]]:
         """Batches of run numbers with their hidden states entering the final norm, [runs, tokens, width]."""
         last = self.anatomy.layers
-        for batch in self._batches(runs):
+        for batch in batches([len(r) for r in runs], self.model.tokens_per_pass):
             caught: list[Tensor] = []
-            self._pass([runs[i] for i in batch], {(last, "resid"): caught.append})
+            watch(self.model, [runs[i] for i in batch], [(last, "resid")], lambda _, x, to=caught: to.append(x))
             yield batch, caught[0]
 
-    def _batches(self, runs: Sequence[Run]) -> Iterator[list[int]]:
-        """Numbers of runs of equal length, as many as fit a pass."""
-        by_length = defaultdict(list)
-        for i, run in enumerate(runs):
-            by_length[len(run)].append(i)
-        for length, numbers in by_length.items():
-            size = max(1, self.model.tokens_per_pass // length)
-            yield from (numbers[i : i + size] for i in range(0, len(numbers), size))
 
-    def _pass(self, runs: Sequence[Run], on: dict[tuple[int, Kind], OnSite]) -> Tensor:
-        """One plain forward pass of runs of equal length, embedding noise included."""
-        first = on.get((0, "resid"))
-
-        def enter(x: Tensor) -> Tensor:
-            x = add_embedding_noise(x, runs)
-            new = first(x) if first else None
-            return x if new is None else new
-
-        with hooked(self.model.module, self.model.family, {**on, (0, "resid"): enter}):
-            return self.model.forward(torch.tensor([r.tokens for r in runs], device=self.model.device))
+def _out_of_memory(e: BaseException) -> bool:
+    """A card's allocator has a type of its own for it; the processor's says so in words."""
+    return isinstance(e, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(e)

@@ -57,6 +57,7 @@ class Captures:
     def __init__(self, model: Model):
         self.model = model
         self._bases: dict[Run, Base] = {}
+        self._held: tuple = ()
         self._arguments: dict[int, list[Arguments]] = {}
         self._moments: dict[tuple[tuple[Run, ...], tuple[Kind, ...]], Moments] = {}
 
@@ -70,8 +71,12 @@ class Captures:
         return self._arguments[length]
 
     def hold(self, runs: Iterable[Run], kinds: Iterable[Kind] = ()) -> None:
-        """Compute these runs with at least `kinds` (resid, keys and values always), and forget all others."""
-        self._bases = self._compute(runs, kinds)
+        """Compute these runs with at least `kinds` (resid, keys and values always), and forget all others. What the
+        last call computed together is not computed again."""
+        wanted = (tuple(dict.fromkeys(runs)), frozenset(kinds))
+        if wanted != self._held:
+            self._bases = {}
+            self._bases, self._held = self._compute(*wanted), wanted
 
     def get(self, runs: Sequence[Run], kinds: Iterable[Kind] = ()) -> list[Base]:
         """The bases of `runs`; those that are not held with these kinds are computed, and held too."""
@@ -112,7 +117,9 @@ class Captures:
         ids = torch.tensor([r.tokens for r in runs], device=self.model.device)
         with hooked(self.model.module, self.model.family, on), recording(store):
             self.model.forward(ids)
-        stacked: dict[Kind, Tensor] = {k: torch.stack(v, 1) for k, v in acts.items()}  # [runs, layers, tokens, width]
+        stacked: dict[Kind, Tensor] = {
+            k: torch.stack([x.to(self.model.device) for x in v], 1) for k, v in acts.items()
+        }  # [runs, layers, tokens, width]
         return {
             run: Base(
                 dict(zip(stacked, (v[i] for v in stacked.values()), strict=True)),

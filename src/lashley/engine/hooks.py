@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from lashley.core.errors import BadSite
 from lashley.core.site import Kind
 from lashley.engine.families import Family
 
@@ -51,14 +52,39 @@ def hooked(model: nn.Module, family: Family, on: Mapping[tuple[int, Kind], OnSit
             if kind == "resid":
                 module = blocks[layer] if layer < len(blocks) else final_norm(model, family)
                 handle = module.register_forward_pre_hook(_first_input(fn), with_kwargs=True)
-            elif kind in ("attn", "mlp"):
-                module = blocks[layer].get_submodule(family.attn if kind == "attn" else family.mlp)
-                handle = module.register_forward_hook(_output(fn))
             else:
-                module = blocks[layer].get_submodule(family.heads if kind == "head" else family.neurons)
-                handle = module.register_forward_pre_hook(_first_input(fn), with_kwargs=True)
+                path = {"attn": family.attn, "mlp": family.mlp, "head": family.heads, "neuron": family.neurons}[kind]
+                if path is None:
+                    raise BadSite(f"L{layer} has no {kind} sites: its MLP has no single output projection; choose mlp")
+                module = blocks[layer].get_submodule(path)
+                if family.flat_mlp and kind in ("mlp", "neuron"):
+                    fn = stack.enter_context(_by_row(blocks[layer], fn))
+                if kind in ("attn", "mlp"):
+                    handle = module.register_forward_hook(_output(fn))
+                else:
+                    handle = module.register_forward_pre_hook(_first_input(fn), with_kwargs=True)
             stack.callback(handle.remove)
         yield
+
+
+@contextmanager
+def _by_row(block: nn.Module, fn: OnSite) -> Iterator[OnSite]:
+    """`fn`, which takes [batch, tokens, width], for a module inside `block` that sees [batch * tokens, width]."""
+    shape = []
+
+    def note(module, args, kwargs):
+        shape[:] = (args[0] if args else kwargs["hidden_states"]).shape[:-1]
+
+    def on_rows(x: Tensor) -> Tensor:
+        rows = x.unflatten(0, shape)
+        new = fn(rows)  # `rows` itself goes on, so that a gradient can be had of it
+        return (rows if new is None else new).flatten(0, 1)
+
+    handle = block.register_forward_pre_hook(note, with_kwargs=True)
+    try:
+        yield on_rows
+    finally:
+        handle.remove()
 
 
 def _first_input(fn: OnSite):

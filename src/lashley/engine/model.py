@@ -6,7 +6,7 @@ import hashlib
 import json
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lashley.core.anatomy import Anatomy
 from lashley.core.errors import BadModel
@@ -15,13 +15,15 @@ from lashley.engine.families import Family, family
 from lashley.engine.hooks import blocks_of, final_norm
 from lashley.engine.tokens import Tokens
 
+MOST = {"cpu": 2048}  # tokens a pass: on a processor more would leave its caches
 UNHASHED = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures", "attn_implementation")
 
 
 class Model:
     """A `PreTrainedModel` with its tokenizer, frozen and in evaluation mode.
 
-    `memory` is the working budget in bytes for activations in flight.
+    `memory` is the working budget in bytes for activations in flight. `devices` are those of the layers and, last, of
+    the final norm.
     """
 
     def __init__(self, module, tokenizer, name: str, memory: int = 1 << 29):
@@ -36,6 +38,10 @@ class Model:
             self.anatomy = _anatomy(module, self.family, config)
         except AttributeError as e:
             raise BadModel(f"{name}: the adapter for {config.model_type!r} does not fit this model ({e})") from e
+        self.devices = [next(block.parameters()).device for block in self.blocks]
+        self.devices.append(
+            next(final_norm(module, self.family).parameters(), module.get_output_embeddings().weight).device
+        )
         self.tokens = Tokens(tokenizer, self.anatomy.context)
         self.softcap: float | None = getattr(config, "final_logit_softcapping", None)
         self.memory = memory
@@ -54,12 +60,46 @@ class Model:
     def bytes_per_token(self) -> int:
         """Rough peak of one token's activations inside one layer."""
         a = self.anatomy
-        return self.dtype.itemsize * (8 * a.width + 5 * a.heads * a.head_width + 4 * a.neurons)
+        return self.dtype.itemsize * (8 * a.width + 5 * a.heads * a.head_width + 4 * self.inner)
+
+    @property
+    def inner(self) -> int:
+        """Numbers a token inside one MLP: its neurons, or those of the experts that it is routed to."""
+        config = self.module.config
+        return self.anatomy.neurons or config.intermediate_size * getattr(config, "num_experts_per_tok", 1)
 
     @property
     def tokens_per_pass(self) -> int:
-        """How many tokens fit the memory budget; beyond 8,192 matrix products gain nothing."""
-        return max(256, min(8192, self.memory // self.bytes_per_token))
+        """How many tokens fit the memory budget; more than `MOST` gain nothing."""
+        return max(256, min(MOST.get(self.device.type, 65536), self.memory // self.bytes_per_token))
+
+    @property
+    def base_tokens(self) -> int:
+        """Tokens of unedited runs, with all their activations, that fit as much memory again."""
+        a = self.anatomy
+        each = self.dtype.itemsize * a.layers * (3 * a.width + 3 * a.heads * a.head_width + self.inner)
+        return max(256, self.memory // each)
+
+    @property
+    def layer_flops(self) -> int:
+        """Floating-point operations of one token in one layer's matrix products, attention scores aside."""
+        experts = 3 * self.inner * self.anatomy.width if not self.anatomy.neurons else 0
+        return 2 * (experts + sum(p.numel() for p in self.blocks[0].parameters() if p.ndim == 2))
+
+    def mlp_projection(self, layer: int) -> nn.Module:
+        """The MLP's output projection."""
+        assert self.family.neurons is not None
+        return self.blocks[layer].get_submodule(self.family.neurons)
+
+    def neuron_outputs(self, layer: int) -> Tensor:
+        """What each neuron writes, per unit of its activation, [neurons, width]."""
+        projection = self.mlp_projection(layer)
+        weight: Tensor = projection.weight  # pyright: ignore[reportAssignmentType]
+        return weight if hasattr(projection, "nf") else weight.T
+
+    def post_mlp(self, layer: int) -> nn.Module | None:
+        """The norm between the MLP's output projection and the residual stream, where there is one."""
+        return None if self.family.mlp == self.family.neurons else self.blocks[layer].get_submodule(self.family.mlp)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Token ids [batch, tokens] -> hidden states after the final norm [batch, tokens, width]. No unembedding."""
@@ -67,13 +107,14 @@ class Model:
 
     def norm(self, hidden: Tensor) -> Tensor:
         """The final norm, on [.., width]."""
-        return final_norm(self.module, self.family)(hidden)
+        return final_norm(self.module, self.family)(hidden.to(self.devices[-1]))
 
     def logits(self, hidden: Tensor, tokens: Tensor | None = None) -> Tensor:
         """Unembed [.., width] -> [.., vocabulary], float32 or more, or only the rows of `tokens`."""
         head = self.module.get_output_embeddings()
         weight = head.weight if tokens is None else head.weight[tokens]
         bias = head.bias if head.bias is None or tokens is None else head.bias[tokens]
+        hidden = hidden.to(weight.device)
         full = torch.promote_types(hidden.dtype, torch.float32)
         if tokens is not None:  # half precision would round the difference of a few logits, and they cost nothing
             hidden, weight, bias = hidden.to(full), weight.to(full), None if bias is None else bias.to(full)
@@ -82,21 +123,43 @@ class Model:
 
 
 def _anatomy(module, fam: Family, config) -> Anatomy:
-    blocks = blocks_of(module, fam)
+    """Raises `BadModel` or `AttributeError` where a layer, or what follows them, is not as the adapter says."""
+    for flag, needed in fam.needs.items():
+        if bool(getattr(config, flag, False)) != needed:
+            raise BadModel(
+                f"{config.model_type} with {flag}={not needed} is not supported: the sites are those of models with "
+                f"{flag}={needed}; choose another checkpoint"
+            )
+    if fam.neurons is None and module.dtype == torch.float64:
+        raise BadModel(f"torch multiplies the experts of {config.model_type} in float32 at most; choose another dtype")
+    blocks, heads = blocks_of(module, fam), config.num_attention_heads
+    shapes = set()
     for block in blocks:
-        for path in (fam.heads, fam.attn, fam.neurons, fam.mlp):
+        for path in (fam.attn, fam.mlp):
             block.get_submodule(path)
+        neurons = 0 if fam.neurons is None else _inputs(block.get_submodule(fam.neurons))
+        shapes.add((_inputs(block.get_submodule(fam.heads)), neurons))
     module.get_submodule(fam.norm)
-    heads = config.num_attention_heads
-    width_in = _inputs(blocks[0].get_submodule(fam.heads))
+    if len(shapes) != 1 or min(shapes)[0] % heads:
+        raise BadModel(
+            f"this {config.model_type} model has layers with {sorted(shapes)} inputs to {fam.heads} and {fam.neurons}; "
+            f"only layers that are alike, with inputs for {heads} heads, are supported; choose another checkpoint"
+        )
+    vocabulary, width = module.get_output_embeddings().weight.shape
+    if width != config.hidden_size:
+        raise BadModel(
+            f"this {config.model_type} model unembeds {width} numbers from a residual stream of {config.hidden_size}; "
+            "only models with nothing between the final norm and the unembedding are supported; choose another"
+        )
+    ((inputs, neurons),) = shapes
     return Anatomy(
         family=config.model_type,
         layers=len(blocks),
         heads=heads,
-        head_width=width_in // heads,
-        neurons=_inputs(blocks[0].get_submodule(fam.neurons)),
-        width=config.hidden_size,
-        vocabulary=module.get_output_embeddings().weight.shape[0],
+        head_width=inputs // heads,
+        neurons=neurons,
+        width=width,
+        vocabulary=vocabulary,
         context=config.max_position_embeddings,
     )
 

@@ -2,40 +2,90 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lashley.core.edit import Add, Edit, Identity, Mean, Noise, Patch, ProjectOut, Resample, Zero
+from lashley.core.edit import Add, Block, Edit, Identity, Mean, Noise, Patch, ProjectOut, Resample, Zero
 from lashley.core.run import Run
 from lashley.core.site import KINDS, Kind
 from lashley.core.trial import Sweep
-from lashley.engine.capture import Captures, role_class
+from lashley.engine.attention import Blocked
+from lashley.engine.capture import Captures
+from lashley.engine.hooks import OnSite
 from lashley.engine.planner import Rows
 from lashley.engine.readouts import extend
+from lashley.engine.written import field
+
+Where = tuple[int, Kind]
 
 
+@dataclass(frozen=True)
 class Op:
     """Replace, add to, or project a vector out of activations, at some tokens and units.
 
-    `heads` is how many units the site's width splits into (0: none); `unit` one index a token, or None.
+    `heads` is how many units the site's width splits into (0: none); `unit` one index an edit, or None.
     """
 
-    def __init__(self, heads: int, unit: Tensor | None, value: Tensor | float, mode: str = "set"):
-        self.heads, self.unit, self.value, self.mode = heads, unit, value, mode
+    heads: int
+    unit: Tensor | None
+    value: Tensor | float
+    mode: str = "set"
 
     def __call__(self, flat: Tensor, at: Tensor) -> None:
         """Change flat [tokens, width] in place at the tokens `at` [edits]."""
         x = flat.unflatten(-1, (self.heads, -1)) if self.heads else flat
         where = (at,) if self.unit is None else (at, self.unit)
+        x[where] = self.value if self.mode == "set" else self.new(x[where])
+
+    def new(self, old: Tensor) -> Tensor:
+        """What becomes of `old` [edits, site width], or [edits] at neurons."""
         if self.mode == "set":
-            x[where] = self.value
-            return
-        old = x[where] if x[where].ndim == 2 else x[where][:, None]  # [edits, site width]
-        new = old + self.value if self.mode == "add" else old - (old @ self.value)[:, None] * self.value
-        x[where] = new.view_as(x[where])
+            return torch.as_tensor(self.value, dtype=old.dtype, device=old.device).expand_as(old)
+        x = old if old.ndim == 2 else old[:, None]
+        new = x + self.value if self.mode == "add" else x - (x @ self.value)[:, None] * self.value
+        return new.view_as(old)
+
+    def only(self, keep: Tensor) -> Op:
+        """The op of some of its edits."""
+        each = self.mode == "set" and isinstance(self.value, Tensor)
+        unit = None if self.unit is None else self.unit[keep]
+        return replace(self, unit=unit, value=self.value[keep] if each else self.value)  # pyright: ignore[reportIndexIssue]
+
+    def to(self, device: torch.device) -> Op:
+        unit = None if self.unit is None else self.unit.to(device)
+        return replace(self, unit=unit, value=self.value.to(device) if isinstance(self.value, Tensor) else self.value)
+
+
+@dataclass(frozen=True)
+class Placed:
+    """One op, and of each of its edits the row and the position; all rows have the same base run."""
+
+    row: np.ndarray
+    position: np.ndarray
+    base: int
+    op: Op
+
+
+@dataclass(frozen=True)
+class View:
+    """The tokens of a pack that one call sees: of each row that is `there`, positions `start .. stop`, the first at
+    token `first`; all [rows]."""
+
+    there: np.ndarray
+    first: np.ndarray
+    start: np.ndarray
+    stop: np.ndarray
+
+    def find(self, row: np.ndarray, position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which of these places are seen, and their tokens."""
+        seen = np.flatnonzero(self.there[row] & (self.start[row] <= position) & (position < self.stop[row]))
+        return seen, self.first[row[seen]] + position[seen] - self.start[row[seen]]
 
 
 class Ops:
@@ -44,8 +94,10 @@ class Ops:
     def __init__(self, captures: Captures, rows: Rows, sweeps: list[Sweep]):
         """`sweeps[p]` is the sweep of piece number p."""
         self.captures, self.model = captures, captures.model
-        self.kinds = {KINDS[k] for k in np.unique(rows.edits[2])}
-        self._found: dict[tuple[int, Kind], list[tuple[np.ndarray, np.ndarray, Op]]] = {}
+        self.kinds = kinds_of(sweeps)
+        self.bases = captures.get(rows.runs, self.kinds)
+        self._placed: defaultdict[Where, list[Placed]] = defaultdict(list)
+        self._blocked: defaultdict[int, list[np.ndarray]] = defaultdict(list)
         row, layer, kind, unit, position, edit = rows.edits
         piece = rows.piece[row]
         keys = np.stack([layer, kind, piece, edit, rows.base[row]])
@@ -55,28 +107,82 @@ class Ops:
             i = at[0]
             sweep, run = sweeps[piece[i]], rows.runs[rows.base[row[i]]]
             what: Edit = Identity() if edit[i] < 0 else sweep.edits[edit[i]]
+            if isinstance(what, Block):
+                n = len(what.keys)
+                self._blocked[int(layer[i])].append(
+                    np.stack([np.repeat(x[at], n) for x in (row, unit, position)] + [np.tile(what.keys, len(at))])
+                )
+                continue
             where = (int(layer[i]), KINDS[kind[i]])
             units = self._tensor(unit[at]) if unit[i] >= 0 else None
             op = self._op(what, run, len(sweep.run), *where, self._tensor(position[at]), units)
-            self._found.setdefault(where, []).append((row[at], position[at] - rows.prefix[row[at]], op))
+            self._placed[where].append(
+                Placed(row[at], position[at], int(rows.base[i_row]) if (i_row := row[i]) >= 0 else 0, op)
+            )
 
-    def on(self, layer: int, first_token: np.ndarray, chosen: np.ndarray | None = None):
-        """Functions for `hooked` on one layer's sites; `first_token` [rows] is where each row begins, and
-        `chosen` [rows] leaves out the rows that are not there."""
-        on = {}
+    def on(self, layer: int, view: View) -> dict[Where, OnSite]:
+        """Functions for `hooked` on one layer's sites, as far as `view` sees them."""
+        on: dict[Where, OnSite] = {}
         for kind in KINDS:
-            placed = []
-            for row, token, op in self._found.get((layer, kind), ()):
-                if chosen is not None and not chosen[row].all():
-                    keep = np.flatnonzero(chosen[row])
-                    row, token, op = row[keep], token[keep], _subset(op, self._tensor(keep))
-                placed.append((self._tensor(first_token[row] + token), op))
-            if placed:
-                on[layer, kind] = partial(_apply, placed)
+            if found := list(self._seen(layer, kind, view, self.model.devices[layer])):
+                on[layer, kind] = partial(_apply, found)
         return on
 
-    def _tensor(self, x: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(x)).to(self.model.device)
+    def _seen(self, layer: int, kind: Kind, view: View, device: torch.device) -> Iterator[tuple[Placed, Tensor, Op]]:
+        for placed in self._placed.get((layer, kind), ()):
+            seen, token = view.find(placed.row, placed.position)
+            if len(seen):
+                op = placed.op if len(seen) == len(placed.row) else placed.op.only(self._tensor(seen))
+                some = replace(placed, row=placed.row[seen], position=placed.position[seen])
+                yield some, self._tensor(token, device), op.to(device)
+
+    def enter(self, layer: int, hidden: Tensor, view: View) -> None:
+        """Let the edits of `layer`'s MLP act on the residual stream leaving it, [tokens, width], in place: the MLP's
+        output changes, a neuron's being a rank-one change of its projection, and nothing below it does."""
+        device = hidden.device
+        neurons, outputs = (list(self._seen(layer, kind, view, device)) for kind in ("neuron", "mlp"))
+        change = torch.zeros_like(hidden) if neurons else None
+        for placed, at, op in neurons:
+            assert op.unit is not None and change is not None
+            old = self._base(placed.base, "neuron", layer, device)[self._tensor(placed.position, device), op.unit]
+            change.index_add_(0, at, (op.new(old) - old)[:, None] * self.model.neuron_outputs(layer)[op.unit])
+        if change is not None and (norm := self.model.post_mlp(layer)) is not None:
+            for base in {placed.base for placed, _, _ in neurons}:
+                mine = [(placed, at) for placed, at, _ in neurons if placed.base == base]
+                token, first = np.unique(torch.cat([at for _, at in mine]).cpu().numpy(), return_index=True)
+                token = self._tensor(token, device)
+                position = self._tensor(np.concatenate([placed.position for placed, _ in mine])[first], device)
+                before = self.model.mlp_projection(layer)(self._base(base, "neuron", layer, device))[position]
+                change[token] = norm(before + change[token]) - self._base(base, "mlp", layer, device)[position]
+        for placed, at, op in outputs:
+            before = self._base(placed.base, "mlp", layer, device)[self._tensor(placed.position, device)]
+            if change is not None:
+                before = before + change[at]
+            hidden[at] += op.new(before) - before
+        if change is not None:
+            hidden += change
+
+    def _base(self, base: int, kind: Kind, layer: int, device: torch.device) -> Tensor:
+        """The unedited activation, [tokens, width]."""
+        return self.bases[base].acts[kind][layer].to(device)
+
+    def blocked(self, layer: int, rows: slice, start: int = 0) -> list[Blocked]:
+        """The attention knockouts of some consecutive rows, of queries at position `start` and later."""
+        found = []
+        for entries in self._blocked.get(layer, ()):
+            inside = (entries[0] >= rows.start) & (entries[0] < rows.stop) & (entries[2] >= start)
+            row, head, query, key = entries[:, inside]
+            if len(row):
+                found.append(Blocked(*map(self._tensor, (row - rows.start, head, query, key))))
+        return found
+
+    @property
+    def blocks(self) -> list[int]:
+        """Layers with attention knockouts."""
+        return sorted(self._blocked)
+
+    def _tensor(self, x: np.ndarray, device: torch.device | None = None) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(x)).to(device or self.model.device)
 
     def _op(self, edit: Edit, run: Run, bare: int, layer: int, kind: Kind, pos: Tensor, unit: Tensor | None) -> Op:
         """`run` is the base with its continuation, `bare` the length without."""
@@ -89,40 +195,33 @@ class Ops:
             case ProjectOut(vector):
                 v = self._vector(vector)
                 return Op(heads, unit, v / v.norm(), "project")
-            case Mean(reference) | Noise(reference):
-                acts = self._field(edit, reference, run, bare, layer, kind)
+            case Mean() | Noise():
+                acts = field(self.captures, self.kinds, edit, run, bare, layer, kind)
             case Identity():
                 acts = self.captures.get([run], self.kinds)[0].acts[kind][layer]
             case Patch(source) | Resample(source):
                 source = extend(source, run.tokens[bare:])
                 acts = self.captures.get([source], self.kinds)[0].acts[kind][layer]
+            case Block():
+                raise AssertionError("attention knockouts have no value")
         if heads:
             acts = acts.unflatten(-1, (heads, -1))
         return Op(heads, unit, acts[pos] if unit is None else acts[pos, unit])
-
-    def _field(self, edit: Mean | Noise, reference, run: Run, bare: int, layer: int, kind: Kind) -> Tensor:
-        """What a mean or noise knockout writes at every position, [tokens, width]."""
-        moments = self.captures.moments(reference, self.kinds)
-        names = [role_class(run, p) if p < bare - 1 else "final" for p in range(len(run))]
-        field = torch.stack([moments.mean[kind][n][layer] for n in names])
-        if isinstance(edit, Noise):
-            seed = (edit.seed * 1_000_003 + layer) * len(KINDS) + KINDS.index(kind)
-            draw = torch.randn(bare, field.shape[-1], generator=torch.Generator().manual_seed(seed)).to(field)
-            field[:bare] += draw * torch.stack([moments.sd[kind][n][layer] for n in names[:bare]])
-        return field
 
     def _vector(self, data: bytes) -> Tensor:
         return torch.frombuffer(bytearray(data), dtype=torch.float32).to(self.model.device, self.model.dtype)
 
 
-def _apply(placed: list[tuple[Tensor, Op]], x: Tensor) -> Tensor:
+def kinds_of(sweeps: list[Sweep]) -> set[Kind]:
+    """The kinds of activation that the edits of these sweeps need: a neuron's, its MLP's output too."""
+    kinds: set[Kind] = {KINDS[k] for sweep in sweeps for k in np.unique(sweep.sites.table[1])}
+    if "neuron" in kinds:
+        kinds.add("mlp")
+    return kinds
+
+
+def _apply(found: list[tuple[Placed, Tensor, Op]], x: Tensor) -> Tensor:
     flat = x.flatten(0, -2)
-    for at, op in placed:
+    for _, at, op in found:
         op(flat, at)
     return flat.view(x.shape)
-
-
-def _subset(op: Op, keep: Tensor) -> Op:
-    per_edit = op.mode == "set" and isinstance(op.value, Tensor)
-    unit = None if op.unit is None else op.unit[keep]
-    return Op(op.heads, unit, op.value[keep] if per_edit else op.value, op.mode)  # pyright: ignore[reportIndexIssue]

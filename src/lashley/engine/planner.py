@@ -2,24 +2,34 @@
 
 A row is one pass: a trial under one variant of its readout (an answer of several tokens needs the target's
 and the foil's continuation). Rows of any length, from any prompt, share a pack.
+
+A sweep goes one of three routes:
+plain    full forward passes under hooks
+whole    packed: from the first edited layer on, at every position
+suffix   packed: from the first edited layer and position on, over the base run's keys and values
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
 from lashley.core.anatomy import Anatomy
-from lashley.core.edit import Add, Patch, ProjectOut, Resample
+from lashley.core.edit import Add, Block, Patch, ProjectOut, Resample
 from lashley.core.errors import BadPrompt, BadSite
 from lashley.core.run import Run
 from lashley.core.site import KINDS, Site, Sites
 from lashley.core.trial import Sweep
 from lashley.engine.readouts import variants
 
-IDENTITIES = 3  # identity edits a piece, at its first, middle and last trial's sites
+Route = Literal["plain", "whole", "suffix"]
+
+IDENTITIES = 3  # identity edits at the first, middle and last trial of a sweep's first piece; later pieces get one
+GROUP = 6e6  # floating-point operations that cost as much time as one more group of rows in one layer
+AFTER_ATTENTION = tuple(KINDS.index(k) for k in ("mlp", "neuron"))
 
 
 @dataclass(frozen=True)
@@ -30,13 +40,18 @@ class Piece:
     start: int
     stop: int
 
+    def __len__(self) -> int:
+        return self.stop - self.start
+
 
 @dataclass
 class Rows:
-    """Columns over the rows of a pack, sorted by (length, prefix, layer); `runs` are the distinct base runs.
+    """Columns over the rows of a pack, sorted by (length, prefix, read, layer); `runs` are the distinct base runs.
 
-    layer: first edited layer. prefix: first computed position. piece, variant, trial: what is asked
-    (trial counts from the piece's start). identity: write back what is there.
+    layer: the first to be computed; one above the first edited layer where only its MLP is edited, for that needs
+    no layer call. prefix: first computed position. read: first position whose output is read; in the last layer the
+    others give keys and values only. piece, variant, trial: what is asked (trial counts from the piece's start).
+    identity: write back what is there.
     Of every single edit: row, layer, kind, unit, position, edit, as int64 [6, edits] in `edits`.
     """
 
@@ -44,6 +59,7 @@ class Rows:
     base: np.ndarray
     length: np.ndarray
     prefix: np.ndarray
+    read: np.ndarray
     layer: np.ndarray
     piece: np.ndarray
     variant: np.ndarray
@@ -58,6 +74,8 @@ class Rows:
 def check(sweep: Sweep, anatomy: Anatomy) -> None:
     """Raises `BadSite` or `BadPrompt` where a sweep asks for what its model or its run does not have."""
     layer, kind, unit, position, edit = sweep.sites.table
+    for k in np.unique(kind):
+        anatomy.check(Site(0, KINDS[k]))
     layers = np.array([anatomy.layers + (k == "resid") for k in KINDS])[kind]
     units = np.array([anatomy.units(k) if k in ("head", "neuron") else 0 for k in KINDS])[kind]
     inside = (position == Sites.ALL) | ((position >= 0) & (position < len(sweep.run)))
@@ -65,45 +83,81 @@ def check(sweep: Sweep, anatomy: Anatomy) -> None:
     if bad := np.flatnonzero(~(inside & known)).tolist():
         site = Site(int(layer[bad[0]]), KINDS[kind[bad[0]]], int(unit[bad[0]]), int(position[bad[0]]))
         raise BadSite(f"{site} lies outside the model or the {len(sweep.run)} tokens of {sweep.run.text!r}")
+    _once(sweep)
     for number, what in enumerate(sweep.edits):
         if isinstance(what, Patch | Resample) and len(what.source) != len(sweep.run):
             raise BadPrompt(
                 f"{what.source.text!r} has {len(what.source)} tokens and {sweep.run.text!r} {len(sweep.run)}; "
                 "a patch needs prompts of equal length"
             )
+        if isinstance(what, Block):
+            if bad := {KINDS[k] for k in np.unique(kind[edit == number])} - {"attn", "head"}:
+                raise BadSite(f"attention is blocked at attn and head sites, not at {', '.join(sorted(bad))}")
+            if not all(0 <= key < len(sweep.run) for key in what.keys):
+                raise BadSite(f"blocked keys {what.keys} lie outside the {len(sweep.run)} tokens of {sweep.run.text!r}")
         if isinstance(what, Add | ProjectOut):
             widths = {anatomy.site_width(KINDS[k]) for k in np.unique(kind[edit == number])}
             if widths - {len(what.vector) // 4}:
                 raise BadSite(f"a vector of {len(what.vector) // 4} numbers for sites {sorted(widths)} wide")
 
 
+def _once(sweep: Sweep) -> None:
+    """Raises `BadSite` where a trial edits one site twice: the answer would depend on the order."""
+    trial = np.repeat(np.arange(len(sweep)), np.diff(sweep.sites.bounds))
+    columns = np.stack([trial, *sweep.sites.table[:4]])
+    columns = columns[:, np.lexsort(columns[::-1])]
+    same = (columns[:4, 1:] == columns[:4, :-1]).all(0)
+    clash = same & ((columns[4, 1:] == columns[4, :-1]) | (columns[4, :-1] == Sites.ALL))
+    if len(twice := np.flatnonzero(clash)):
+        _, layer, kind, unit, _ = columns[:, twice[0]].tolist()
+        site = Site(layer, KINDS[kind], None if unit < 0 else unit)
+        raise BadSite(f"one trial edits {site} twice at the same position; name each site once")
+
+
 def packs(
     sweeps: Sequence[Sweep],
     tokens: int,
     answered: Sequence[Sequence[tuple[int, int]]] = (),
-    prefixes: bool = True,
+    routes: Sequence[Route] = (),
+    base_tokens: int | None = None,
 ) -> Iterator[list[Piece]]:
     """Cut the sweeps, in order, into packs of about `tokens` tokens, leaving out the trials already answered
-    (for each sweep, half-open ranges).
+    (for each sweep, half-open ranges). The unedited runs that a pack starts from have `base_tokens` at most.
 
     The cuts do not depend on what is answered, so that a resumed study computes the same packs.
     """
     pack: list[Piece] = []
-    room = tokens
+    room, space = tokens, base_tokens
     for number, sweep in enumerate(sweeps):
-        cost = trial_tokens(sweep, prefixes)
+        cost = np.cumsum(trial_tokens(sweep, routes[number] if routes else "suffix"))
+        bases = sum(len(run) for run in unedited([sweep]))
         start = 0
         while start < len(sweep):
-            fits = int(np.searchsorted(np.cumsum(cost[start:]), room, side="right"))
-            if fits == 0 and pack:
+            before = int(cost[start - 1]) if start else 0
+            fits = int(np.searchsorted(cost, before + room, side="right")) - start
+            if pack and (fits <= 0 or (space is not None and pack[-1].sweep != number and space < bases)):
                 yield from _subtract(pack, answered)
-                pack, room = [], tokens
+                pack, room, space = [], tokens, base_tokens
                 continue
             stop = min(len(sweep), start + max(1, fits))
             pack.append(Piece(number, start, stop))
-            room -= int(cost[start:stop].sum())
+            room -= int(cost[stop - 1]) - before
+            space = None if space is None else space - bases
             start = stop
     yield from _subtract(pack, answered)
+
+
+def halves(pieces: Sequence[Piece]) -> list[list[Piece]]:
+    """The same trials in two packs of half the size; one pack where there is a single trial."""
+    middle = (sum(map(len, pieces)) + 1) // 2
+    parts: list[list[Piece]] = [[], []]
+    at = 0
+    for p in pieces:
+        cut = p.start + min(max(middle - at, 0), len(p))
+        parts[0] += [replace(p, stop=cut)] if cut > p.start else []
+        parts[1] += [replace(p, start=cut)] if cut < p.stop else []
+        at += len(p)
+    return [part for part in parts if part]
 
 
 def _subtract(pack: list[Piece], answered: Sequence[Sequence[tuple[int, int]]]) -> Iterator[list[Piece]]:
@@ -122,21 +176,34 @@ def _subtract(pack: list[Piece], answered: Sequence[Sequence[tuple[int, int]]]) 
         yield left
 
 
-def trial_tokens(sweep: Sweep, prefixes: bool = True) -> np.ndarray:
+def route(sweep: Sweep, layer_flops: float, tokens: int) -> Route:
+    """The cheaper of the two packed routes. Leaving out the positions before the first edited one saves their share of
+    every matrix product (`layer_flops` a token and layer), and splits attention into one group a prefix, in each
+    pack of `tokens`."""
+    prefix = _first(sweep, "suffix", 0, len(sweep))[1].astype(np.int64)
+    saved, packs_ = prefix.sum() * layer_flops, 1 + trial_tokens(sweep).sum() // tokens
+    return "suffix" if saved > (len(np.unique(prefix)) - 1) * packs_ * GROUP else "whole"
+
+
+def trial_tokens(sweep: Sweep, route: Route = "suffix") -> np.ndarray:
     """What each trial costs, in tokens, all variants together, int64 [trials]: those that it computes, and a
     quarter for each whose keys and values it borrows."""
-    first = _first(sweep, prefixes, 0, len(sweep))[1].astype(np.int64)
+    first = _first(sweep, route, 0, len(sweep))[1].astype(np.int64)
     return np.sum([len(v.run) - first + first // 4 for v in variants(sweep.readout, sweep.run)], axis=0)
 
 
-def _first(sweep: Sweep, prefixes: bool, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-    """First edited layer and first position to compute, of trials `start .. stop`."""
+def _first(sweep: Sweep, route: Route, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+    """First layer and first position to compute, of trials `start .. stop`."""
     bounds = sweep.sites.bounds[start : stop + 1]
-    layer, _, _, position, _ = sweep.sites.table[:, bounds[0] : bounds[-1]]
+    layer, kind, _, position, _ = sweep.sites.table[:, bounds[0] : bounds[-1]]
     starts = bounds[:-1] - bounds[0]
-    from_layer = np.minimum.reduceat(layer, starts)
+    lowest = np.minimum.reduceat(layer, starts)
+    if route == "plain":
+        return lowest, np.zeros_like(lowest)
+    above = (layer > np.repeat(lowest, np.diff(bounds))) | np.isin(kind, AFTER_ATTENTION)
+    from_layer = lowest + np.logical_and.reduceat(above, starts)
     reads_all = variants(sweep.readout, sweep.run)[0].reads[0] == 0
-    if not prefixes or reads_all:
+    if route == "whole" or reads_all:
         return from_layer, np.zeros_like(from_layer)
     return from_layer, np.maximum(np.minimum.reduceat(position, starts), 0)
 
@@ -152,8 +219,8 @@ def unedited(sweeps: Sequence[Sweep]) -> list[Run]:
     return list(runs)
 
 
-def rows(pieces: Sequence[Piece], sweeps: Sequence[Sweep], prefixes: bool = True) -> Rows:
-    """Lay out the rows of one pack."""
+def rows(pieces: Sequence[Piece], sweeps: Sequence[Sweep], routes: Sequence[Route] = ()) -> Rows:
+    """Lay out the rows of one pack; `routes[s]` is the way of sweep number s (default: suffix)."""
     runs: dict[Run, int] = {}
     columns: list[np.ndarray] = []
     edits: list[np.ndarray] = []
@@ -161,21 +228,19 @@ def rows(pieces: Sequence[Piece], sweeps: Sequence[Sweep], prefixes: bool = True
     for number, piece in enumerate(pieces):
         sweep = sweeps[piece.sweep]
         n = piece.stop - piece.start
-        same = np.unique(np.linspace(0, n - 1, IDENTITIES).astype(int))
-        layer, prefix = _first(sweep, prefixes, piece.start, piece.stop)
+        same = np.unique(np.linspace(0, n - 1, 1 if piece.start else IDENTITIES).astype(int))
+        way = routes[piece.sweep] if routes else "suffix"
+        layer, prefix = _first(sweep, way, piece.start, piece.stop)
         trial = np.concatenate([np.arange(n), same])
         identity = np.arange(len(trial)) >= n
         for v, variant in enumerate(variants(sweep.readout, sweep.run)):
             base = runs.setdefault(variant.run, len(runs))
-            columns.append(
-                np.stack(
-                    np.broadcast_arrays(base, len(variant.run), prefix[trial], layer[trial], number, v, trial, identity)
-                )
-            )
+            shape = len(variant.run), prefix[trial], variant.reads[0], layer[trial]
+            columns.append(np.stack(np.broadcast_arrays(base, *shape, number, v, trial, identity)))
             edits.append(_edits(sweep, piece.start + trial, identity, len(variant.run), count))
             count += len(trial)
-    base, length, prefix, layer, piece_, variant_, trial, identity = np.concatenate(columns, 1)
-    order = np.lexsort((layer, prefix, length))
+    base, length, prefix, read, layer, piece_, variant_, trial, identity = np.concatenate(columns, 1)
+    order = np.lexsort((layer, read, prefix, length))
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
     flat = np.concatenate(edits, 1)
@@ -185,6 +250,7 @@ def rows(pieces: Sequence[Piece], sweeps: Sequence[Sweep], prefixes: bool = True
         base=base[order],
         length=length[order],
         prefix=prefix[order],
+        read=read[order],
         layer=layer[order],
         piece=piece_[order],
         variant=variant_[order],

@@ -1,147 +1,206 @@
 """Run one pack, by either of two paths that must agree.
 
-`packed`: walk the layers once; each row joins at its first edited layer with its base run's residual stream, and
-computes only the positions from its first edited one on, over its base run's keys and values.
+`packed`: walk the layers once; each row joins at its first layer with its base run's residual stream, and computes
+only the positions from its first edited one on, over its base run's keys and values.
 `plain`: a full forward pass of every row under hooks, in batches of equal length. The reference, and the fallback.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lashley.engine.attention import Span, packed
+from lashley.core.site import Kind
+from lashley.engine.attention import Enough, Span, blocking, packed
 from lashley.engine.capture import Captures, add_embedding_noise
-from lashley.engine.hooks import hooked
-from lashley.engine.ops import Ops
+from lashley.engine.hooks import OnSite, hooked
+from lashley.engine.ops import Ops, View
 from lashley.engine.planner import Rows
 
 
 class Replay:
-    """Rows ordered by group; a group shares length and prefix, so its rows are one rectangle of tokens."""
+    """Rows ordered by group; a group shares length, prefix and read, so its rows are one rectangle of tokens."""
 
     def __init__(self, captures: Captures, rows: Rows, ops: Ops):
         self.captures, self.model, self.rows, self.ops = captures, captures.model, rows, ops
-        shapes = np.stack([rows.length, rows.prefix])
+        shapes = np.stack([rows.length, rows.prefix, rows.read])
         _, self.group = np.unique(shapes, axis=1, return_inverse=True)
         self.bounds = np.searchsorted(self.group, np.arange(self.group.max() + 2))  # rows of group g
-        self.size = (rows.length - rows.prefix)[self.bounds[:-1]]  # tokens a row, per group
         self.rank = np.arange(len(rows)) - self.bounds[self.group]
-
-    def first_token(self, active: np.ndarray) -> np.ndarray:
-        """Index of each row's first token when group g holds `active[g]` rows, int64 [rows]."""
-        starts = np.cumsum(active * self.size) - active * self.size
-        return starts[self.group] + self.rank * self.size[self.group]
+        self.length, self.prefix, self.read = (x[self.bounds[:-1]] for x in shapes)  # a group each
 
     @torch.no_grad()
     def packed(self) -> Tensor:
-        """Hidden states of all rows entering the final norm, [tokens, width]."""
-        rows, last = self.rows, len(self.model.blocks)
-        bases = self.captures.get(rows.runs, self.ops.kinds)
-        groups = range(len(self.size))
-        parts: list[Tensor] = [torch.empty(0)] * len(groups)
-        active = np.zeros(len(groups), np.int64)
-        for layer in range(int(rows.layer.min()), last + 1):
-            now = np.array([np.searchsorted(rows.layer[self._of(g)], layer, "right") for g in groups])
-            for g in np.flatnonzero(now > active):
-                here = slice(self.bounds[g] + active[g], self.bounds[g] + now[g])
-                bank, pick = self._bank(here, [b.acts["resid"][layer] for b in bases], axis=0, prefix=False)
-                new = bank[pick].flatten(0, 1)
-                parts[g] = torch.cat([parts[g], new]) if active[g] else new
+        """Hidden states entering the final norm at the positions from `read` on, [tokens, width]; see `outputs`."""
+        last = len(self.model.blocks)
+        active = np.zeros(len(self.length), np.int64)  # rows of each group that have joined
+        hidden = torch.empty(0)
+        for layer in range(int(self.rows.layer.min()), last + 1):
+            start = self.prefix if layer < last else self.read
+            now = np.bincount(self.group[self.rows.layer <= layer], minlength=len(active))
+            hidden = self._join(hidden, layer, active, now, start)
             active = now
-            there = [g for g in groups if active[g]]
-            hidden = torch.cat([parts[g] for g in there])
-            on = self.ops.on(layer, self.first_token(active), active[self.group] > self.rank)
+            view = self._view(active, start, self.length)
+            on = self.ops.on(layer, view)
             if layer == last:
                 return on[last, "resid"](hidden) if on else hidden
-            spans = []
-            for g in there:
-                here = slice(self.bounds[g], self.bounds[g] + active[g])
-                span = Span(int(self.first_token(active)[here.start]), int(active[g]), int(self.size[g]))
-                if prefix := int(rows.prefix[here.start]):
-                    keys, pick = self._bank(here, [b.keys[layer] for b in bases], axis=1, prefix=True)
-                    values, _ = self._bank(here, [b.values[layer] for b in bases], axis=1, prefix=True)
-                    span.prefix = prefix
-                    span.keys, span.values = (
-                        x.expand(len(pick), *x.shape[1:]) if len(x) == 1 else x[pick] for x in (keys, values)
-                    )
-                spans.append(span)
-            args, kwargs = self._arguments(layer, there, active)
-            with packed(spans), hooked(self.model.module, self.model.family, on):
-                out = self.model.blocks[layer](hidden[None], *args, **kwargs)
-            hidden = (out[0] if isinstance(out, tuple) else out)[0]
-            for g, part in zip(there, hidden.split([s.rows * s.size for s in spans]), strict=True):
-                parts[g] = part
+            if layer == last - 1 and (self.read > self.prefix)[active > 0].any():
+                hidden = self._last_layer(hidden, layer, active)
+            else:
+                spans = [self._span(g, layer, active, view, self.prefix[g]) for g in np.flatnonzero(active)]
+                hidden = self._call(layer, hidden, active, start, self.length, spans, on)
         raise AssertionError("the last layer returns")
 
-    def _of(self, g: int) -> slice:
-        return slice(self.bounds[g], self.bounds[g + 1])
+    def outputs(self, rows: np.ndarray, count: int) -> np.ndarray:
+        """Where in the hidden states the first `count` positions read of these rows are, int64 [rows, count]."""
+        first = self._view(np.diff(self.bounds), self.read, self.length).first
+        return first[rows][:, None] + np.arange(count)
 
-    def _bank(self, here: slice, acts: list[Tensor], axis: int, prefix: bool) -> tuple[Tensor, Tensor]:
-        """The distinct base activations of some rows of one group, before or from their prefix on along the
-        token axis, stacked; and which of them each row takes."""
-        cut = int(self.rows.prefix[here.start])
-        bases, pick = np.unique(self.rows.base[here], return_inverse=True)
-        part = slice(0, cut) if prefix else slice(cut, None)
-        bank = torch.stack([acts[b][(slice(None),) * axis + (part,)] for b in bases])
-        return bank, torch.from_numpy(pick).to(bank.device)
+    def _view(self, active: np.ndarray, start: np.ndarray, stop: np.ndarray) -> View:
+        """Positions `start .. stop` (a group each) of the first `active` rows of every group, end to end."""
+        size = stop - start
+        first = np.cumsum(active * size) - active * size
+        g = self.group
+        return View(self.rank < active[g], first[g] + self.rank * size[g], start[g], stop[g])
 
-    def _arguments(self, layer: int, there: list[int], active: np.ndarray):
+    def _join(self, hidden: Tensor, layer: int, active: np.ndarray, now: np.ndarray, start: np.ndarray) -> Tensor:
+        """The residual stream entering `layer`, with the rows that begin there put behind those of their group."""
+        if (now == active).all():
+            return hidden
+        device = self.model.devices[layer]
+        old = iter(hidden.to(device).split([int(n) for n in (active * (self.length - start))[active > 0]]))
+        parts = []
+        for g in np.flatnonzero(now):
+            if active[g]:
+                parts.append(next(old))
+            if now[g] > active[g]:
+                here = slice(self.bounds[g] + active[g], self.bounds[g] + now[g])
+                bases, pick = np.unique(self.rows.base[here], return_inverse=True)
+                bank = [self.ops.bases[b].acts["resid"][layer][start[g] :] for b in bases]
+                rows = (
+                    bank[0].expand(len(pick), -1, -1) if len(bank) == 1 else torch.stack(bank)[torch.from_numpy(pick)]
+                )
+                parts.append(rows.flatten(0, 1).to(device))
+        joined = torch.cat(parts)
+        if layer:
+            view = self._view(now, start, self.length)
+            new = view.there & (self.rank >= active[self.group])
+            self.ops.enter(layer - 1, joined, View(new, view.first, view.start, view.stop))
+        return joined
+
+    def _call(
+        self,
+        layer: int,
+        hidden: Tensor,
+        active: np.ndarray,
+        start: np.ndarray,
+        stop: np.ndarray,
+        spans: Sequence[Span],
+        on: Mapping[tuple[int, Kind], OnSite],
+    ) -> Tensor:
+        """The model's own decoder layer on positions `start .. stop` of the active rows. Without spans it goes as far
+        as keys and values and raises `Enough`."""
+        args, kwargs = self._arguments(layer, active, start, stop)
+        with packed(spans), hooked(self.model.module, self.model.family, on):
+            out = self.model.blocks[layer](hidden[None], *args, **kwargs)
+        return (out[0] if isinstance(out, tuple) else out)[0]
+
+    def _last_layer(self, hidden: Tensor, layer: int, active: np.ndarray) -> Tensor:
+        """As `_call`, for the positions read only: the others give their keys and values, and no more."""
+        groups = np.flatnonzero(active)
+        parts = hidden.split([int(n) for n in (active * (self.length - self.prefix))[groups]])
+        parts = {g: p.unflatten(0, (int(active[g]), -1)) for g, p in zip(groups, parts, strict=True)}
+        cut = self.read - self.prefix
+        some = np.where(cut > 0, active, 0)
+        unread = np.flatnonzero(some)
+        on = self.ops.on(layer, self._view(some, self.prefix, self.read))
+        entering = {where: fn for where, fn in on.items() if where[1] == "resid"}
+        first = torch.cat([parts[g][:, : cut[g]].flatten(0, 1) for g in unread])
+        try:
+            self._call(layer, first, some, self.prefix, self.read, (), entering)
+            raise AssertionError("a layer without attention")
+        except Enough as enough:
+            keys, values = enough.keys[0], enough.values[0]
+        sizes = [int(some[g] * cut[g]) for g in unread]
+        before = {}
+        for g, k, v in zip(unread, keys.split(sizes, 1), values.split(sizes, 1), strict=True):
+            before[g] = tuple(x.unflatten(1, (int(some[g]), -1)).transpose(0, 1) for x in (k, v))
+        view = self._view(active, self.read, self.length)
+        spans = [self._span(g, layer, active, view, self.read[g], before.get(g)) for g in groups]
+        rest = torch.cat([parts[g][:, cut[g] :].flatten(0, 1) for g in groups])
+        return self._call(layer, rest, active, self.read, self.length, spans, self.ops.on(layer, view))
+
+    def _span(self, g, layer: int, active: np.ndarray, view: View, start, own=None) -> Span:
+        """Group g's rows in one call, computed from position `start` on."""
+        here = slice(int(self.bounds[g]), int(self.bounds[g] + active[g]))
+        span = Span(int(view.first[here.start]), int(active[g]), int(self.length[g] - start), int(start), own=own)
+        span.blocked = self.ops.blocked(layer, here, int(start))
+        if borrowed := int(self.prefix[g]):
+            bases, pick = np.unique(self.rows.base[here], return_inverse=True)
+            span.keys = [self.ops.bases[b].keys[layer][:, :borrowed] for b in bases]
+            span.values = [self.ops.bases[b].values[layer][:, :borrowed] for b in bases]
+            span.pick = torch.from_numpy(pick).to(span.keys[0].device) if len(bases) > 1 else None
+        return span
+
+    def _arguments(self, layer: int, active: np.ndarray, start: np.ndarray, stop: np.ndarray):
         """The layer's captured arguments, gathered by each token's own position."""
         taken = []
-        for g in there:
-            length, prefix = (int(x[self.bounds[g]]) for x in (self.rows.length, self.rows.prefix))
+        for g in np.flatnonzero(active):
+            length = int(self.length[g])
             args, kwargs = self.captures.arguments(length)[layer]
-            take = partial(_take, prefix=prefix, length=length, rows=int(active[g]))
+            take = partial(_take, part=slice(int(start[g]), int(stop[g])), length=length, rows=int(active[g]))
             taken.append((tuple(map(take, args)), {k: take(v) for k, v in kwargs.items()}))
-        args = tuple(_join(x) for x in zip(*(a for a, _ in taken), strict=True))
-        return args, {k: _join(tuple(kwargs[k] for _, kwargs in taken)) for k in taken[0][1]}
+        args = tuple(_together(x) for x in zip(*(a for a, _ in taken), strict=True))
+        return args, {k: _together(tuple(kwargs[k] for _, kwargs in taken)) for k in taken[0][1]}
 
     @torch.no_grad()
     def plain(self) -> Tensor:
-        """The same by full forward passes; rows must have been planned without prefixes."""
-        rows, last = self.rows, len(self.model.blocks)
-        out = []
-        for g in range(len(self.size)):
-            here = self._of(g)
-            first = self.rank * self.size[g]
+        """The same by full forward passes; rows must have been planned for the plain route."""
+        last = len(self.model.blocks)
+        out: list[Tensor] = []
+        for g, (here, stop) in enumerate(zip(self.bounds[:-1], self.bounds[1:], strict=True)):
+            rows = np.arange(len(self.length)) == g
+            active = np.where(rows, np.diff(self.bounds), 0)
+            view = self._view(active, np.zeros_like(self.length), self.length)
             on = {}
             for layer in range(last + 1):
-                on |= self.ops.on(layer, first, self.group == g)
-            runs = [rows.runs[b] for b in rows.base[here]]
+                on |= self.ops.on(layer, view)
+            runs = [self.rows.runs[b] for b in self.rows.base[here:stop]]
             edit_first, edit_last = on.get((0, "resid")), on.get((last, "resid"))
 
             def enter(x: Tensor, runs=runs, then=edit_first) -> Tensor:
                 x = add_embedding_noise(x, runs)
                 return then(x) if then else x
 
-            def leave(x: Tensor, then=edit_last) -> Tensor:
+            def leave(x: Tensor, then=edit_last, read=int(self.read[g])) -> Tensor:
                 x = then(x) if then else x
-                out.append(x.flatten(0, 1))
+                out.append(x[:, read:].flatten(0, 1))
                 return x
 
             on[0, "resid"], on[last, "resid"] = enter, leave
-            with hooked(self.model.module, self.model.family, on):
+            blocks = {la: self.ops.blocked(la, slice(int(here), int(stop))) for la in self.ops.blocks}
+            with hooked(self.model.module, self.model.family, on), blocking(blocks):
                 self.model.forward(torch.tensor([r.tokens for r in runs], device=self.model.device))
         return torch.cat(out)
 
 
-def _take(x, *, prefix: int, length: int, rows: int):
+def _take(x, *, part: slice, length: int, rows: int):
     """A captured argument for `rows` packed rows: tensors along tokens are cut and repeated, masks dropped."""
     if isinstance(x, tuple):
-        return tuple(_take(y, prefix=prefix, length=length, rows=rows) for y in x)
+        return tuple(_take(y, part=part, length=length, rows=rows) for y in x)
     if not isinstance(x, Tensor) or x.ndim < 2:
         return x
     if x.ndim >= 4 or x.shape[1] != length:
         return None
-    part = x[0, prefix:]
-    return part.expand(rows, *part.shape).flatten(0, 1)[None]
+    cut = x[0, part]
+    return cut.expand(rows, *cut.shape).flatten(0, 1)[None]
 
 
-def _join(xs: tuple):
+def _together(xs: tuple):
     if isinstance(xs[0], tuple):
-        return tuple(_join(x) for x in zip(*xs, strict=True))
+        return tuple(_together(x) for x in zip(*xs, strict=True))
     return torch.cat(xs, 1) if isinstance(xs[0], Tensor) and xs[0].ndim >= 2 else xs[0]

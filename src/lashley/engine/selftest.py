@@ -12,10 +12,12 @@ from lashley.core.edit import Patch, Zero
 from lashley.core.errors import BadModel
 from lashley.core.readout import LogitDifference
 from lashley.core.run import Run
-from lashley.core.site import KINDS, Site, Sites
+from lashley.core.site import Site, Sites
 from lashley.core.trial import Sweep
 from lashley.engine.bench import Bench
+from lashley.engine.capture import Base
 from lashley.engine.model import Model
+from lashley.engine.planner import Route
 
 TOLERANCE = {
     torch.float64: 1e-9,
@@ -23,6 +25,7 @@ TOLERANCE = {
     torch.bfloat16: 0.5,
     torch.float16: 0.1,
 }  # logits / spread
+PACKED: tuple[Route, ...] = ("suffix", "whole")
 
 
 def checked(model: Model) -> Bench:
@@ -44,22 +47,40 @@ def checked(model: Model) -> Bench:
             f"{model.name}: the sites attn and mlp are not what is added to the residual stream; "
             f"the adapter for {model.anatomy.family!r} does not fit this model"
         )
+    if not witness["misplaced"] <= 1:
+        raise BadModel(
+            f"{model.name}: the sites of heads and neurons are not what attn and mlp are made from; "
+            f"the adapter for {model.anatomy.family!r} does not fit this model"
+        )
+    if not model.family.packed:
+        plain.checked = f"plain: {model.anatomy.family} has no fast path"
+        return plain
     slow = _answers(plain, sweeps)
     try:
-        fast = _answers(bench, sweeps) if model.family.packed else np.full_like(slow, np.inf)
-        worst = float(np.abs(fast - slow).max())
+        fast = [_answers(_By(model, route), sweeps) for route in PACKED]
+        worst = float(np.abs(np.stack(fast) - slow).max())
     except Exception as e:  # whatever a model unlike the others can raise
         worst = float("inf")
         warnings.warn(f"{model.name}: the fast path failed ({e})", stacklevel=2)
     if not worst <= limit:
-        if model.family.packed:
-            warnings.warn(
-                f"{model.name}: the fast path differs from plain passes by {worst:.2g} logits; the slow path is used",
-                stacklevel=2,
-            )
+        warnings.warn(
+            f"{model.name}: the fast path differs from plain passes by {worst:.2g} logits; the slow path is used",
+            stacklevel=2,
+        )
         bench = plain
     bench.checked = f"{bench.path}: largest difference {worst:.2g} logits over {len(slow)} edits"
     return bench
+
+
+class _By(Bench):
+    """A bench that goes one way with every sweep, whatever it costs."""
+
+    def __init__(self, model: Model, way: Route):
+        super().__init__(model)
+        self._way: Route = way
+
+    def route(self, sweep: Sweep) -> Route:
+        return self._way
 
 
 def _questions(model: Model) -> list[Sweep]:
@@ -83,7 +104,7 @@ def _questions(model: Model) -> list[Sweep]:
 def _sites(model: Model) -> list[Site]:
     a = model.anatomy
     layers = sorted({0, a.layers // 2, a.layers - 1})
-    return [Site(la, k, a.units(k) - 1 if k in ("head", "neuron") else None) for la in layers for k in KINDS]
+    return [Site(la, k, a.units(k) - 1 if k in ("head", "neuron") else None) for la in layers for k in a.kinds]
 
 
 def _answers(bench: Bench, sweeps: list[Sweep]) -> np.ndarray:
@@ -92,16 +113,39 @@ def _answers(bench: Bench, sweeps: list[Sweep]) -> np.ndarray:
 
 @torch.no_grad()
 def _witness(model: Model, run: Run) -> dict[str, float]:
-    """The model's own logits against those from its hidden states by our unembedding; and what of the residual
-    stream's growth `attn` and `mlp` do not explain, in units of the rounding that is expected."""
+    """The model's own logits against those from its hidden states by our unembedding; what of the residual stream's
+    growth `attn` and `mlp` do not explain, and of these the heads and neurons, in units of the rounding that is
+    expected."""
     ids = torch.tensor([run.tokens], device=model.device)
     ours = model.logits(model.forward(ids))
     own = model.module(input_ids=ids, use_cache=False).logits.to(ours.dtype)
-    acts = Bench(model).captures.get([run], ("attn", "mlp"))[0].acts
-    left = acts["resid"][1:] - acts["resid"][:-1] - acts["attn"] - acts["mlp"]
-    rounding = 16 * torch.finfo(model.dtype).eps * acts["resid"].abs().max()
+    base = Bench(model).captures.get([run], model.anatomy.kinds)[0]
+    resid, rounding = base.acts["resid"], 16 * torch.finfo(model.dtype).eps
+    left = resid[1:] - resid[:-1] - base.acts["attn"] - base.acts["mlp"]
     return {
         "difference": float((own - ours).abs().max()),
         "spread": max(float(own.std()), 1e-6),
-        "unexplained": float(left.abs().max() / rounding),
+        "unexplained": float(left.abs().max() / resid.abs().max()) / rounding,
+        "misplaced": _misplaced(model, base) / rounding,
     }
+
+
+def _misplaced(model: Model, base: Base) -> float:
+    """Largest relative difference of what follows from the head and neuron activations to what was seen: through
+    the output projection, and the norm after it if there is one, they are `attn` and `mlp`; and as the first token
+    sees itself alone, its heads are its values."""
+    fam, acts = model.family, base.acts
+    sides = [(acts["head"], fam.heads, acts["attn"], fam.attn)]
+    if fam.neurons is not None:
+        sides.append((acts["neuron"], fam.neurons, acts["mlp"], fam.mlp))
+    pairs = []
+    try:
+        for inputs, projection, outputs, last in sides:
+            for block, x, seen in zip(model.blocks, inputs, outputs, strict=True):
+                x = block.get_submodule(projection)(x)
+                pairs.append((x if last == projection else block.get_submodule(last)(x), seen))
+        for heads, values in zip(acts["head"], base.values, strict=False):  # none where attention is not ours
+            pairs.append((heads[0], values[:, 0].repeat_interleave(model.anatomy.heads // len(values), 0).flatten()))
+        return max(float((x - seen).abs().max() / seen.abs().max().clamp(min=1e-6)) for x, seen in pairs)
+    except RuntimeError:  # shapes that do not follow
+        return float("inf")

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from lashley.core.errors import UnknownFamily
 
@@ -16,18 +17,24 @@ from lashley.core.errors import UnknownFamily
 class Family:
     """Dotted module paths; those of sub-layers start at one decoder layer.
 
-    `heads` and `neurons` name the output projections of attention and MLP: what enters them is the site.
-    `attn` and `mlp` name the modules whose output is added to the residual stream.
+    `heads` and `neurons` name the output projections of attention and MLP: what enters them is the site. `neurons`
+    is None where there is no single one.
+    `attn` and `mlp` name the modules whose output is added to the residual stream: those projections, or the norms
+    that their output goes through.
     `packed` says whether attention goes through transformers' `AttentionInterface`.
+    `flat_mlp` says that the MLP receives [batch * tokens, width].
+    `needs` are flags that the configuration must have for all this to hold.
     """
 
     layers: str = "model.layers"
     norm: str = "model.norm"
     heads: str = "self_attn.o_proj"
     attn: str = "self_attn.o_proj"
-    neurons: str = "mlp.down_proj"
+    neurons: str | None = "mlp.down_proj"
     mlp: str = "mlp.down_proj"
     packed: bool = True
+    flat_mlp: bool = False
+    needs: Mapping[str, bool] = field(default_factory=dict)
 
 
 def known() -> list[str]:

@@ -2,4 +2,8 @@
 
 from lashley.engine.families import Family
 
-FAMILY = Family(attn="post_attention_layernorm", mlp="post_feedforward_layernorm")
+FAMILY = Family(
+    attn="post_attention_layernorm",
+    mlp="post_feedforward_layernorm",
+    needs={"use_bidirectional_attention": False},
+)
