@@ -60,19 +60,22 @@ class Bench:
         sweeps and the memory budget only, not on what was answered before.
         Raises `BadSite` or `BadPrompt` where a sweep does not fit the model or its run.
         """
+        model, routes = self.model, self.routes(sweeps)
+        keys = [sweep.key for sweep in sweeps]
+        done = [answered.get(key, ()) for key in keys] if answered else ()
+        for pieces in planner.packs(sweeps, model.tokens_per_pass, done, routes, model.base_tokens):
+            yield self._pack(pieces, sweeps, keys, routes)
+
+    def routes(self, sweeps: Sequence[Sweep]) -> list[planner.Route]:
+        """The way that `run` goes with each sweep. Raises `BadSite` or `BadPrompt`."""
         for sweep in sweeps:
             planner.check(sweep, self.anatomy)
             if not self.model.family.packed and any(isinstance(edit, Block) for edit in sweep.edits):
                 raise BadSite(f"{self.anatomy.family}'s attention cannot be reached, so none of it can be blocked")
-        keys = [sweep.key for sweep in sweeps]
-        done = [answered.get(key, ()) for key in keys] if answered else ()
-        model = self.model
-        routes: list[planner.Route] = [self.route(sweep) for sweep in sweeps]
-        for pieces in planner.packs(sweeps, model.tokens_per_pass, done, routes, model.base_tokens):
-            yield self._pack(pieces, sweeps, keys, routes)
+        return [self.route(sweep) for sweep in sweeps]
 
     def route(self, sweep: Sweep) -> planner.Route:
-        """The way that `run` goes with this sweep."""
+        """The cheapest exact way for one sweep."""
         if self.path == "plain":
             return "plain"
         return planner.route(sweep, self.model.layer_flops, self.model.tokens_per_pass)

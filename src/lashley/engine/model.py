@@ -74,11 +74,22 @@ class Model:
         return max(256, min(MOST.get(self.device.type, 65536), self.memory // self.bytes_per_token))
 
     @property
-    def base_tokens(self) -> int:
-        """Tokens of unedited runs, with all their activations, that fit as much memory again."""
+    def bytes_per_base(self) -> int:
+        """Rough bytes of one token of an unedited run: activations of every kind, keys and values, in all layers."""
         a = self.anatomy
-        each = self.dtype.itemsize * a.layers * (3 * a.width + 3 * a.heads * a.head_width + self.inner)
-        return max(256, self.memory // each)
+        return self.dtype.itemsize * a.layers * (3 * a.width + 3 * a.heads * a.head_width + self.inner)
+
+    @property
+    def base_tokens(self) -> int:
+        """Tokens of unedited runs that fit as much memory again."""
+        return max(256, self.memory // self.bytes_per_base)
+
+    @property
+    def attention_flops(self) -> int:
+        """Floating-point operations of one token's query, key and value in one layer."""
+        a, config = self.anatomy, self.module.config
+        kv = getattr(config, "num_key_value_heads", None) or a.heads
+        return 2 * a.width * a.head_width * (a.heads + 2 * kv)
 
     @property
     def layer_flops(self) -> int:

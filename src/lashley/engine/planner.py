@@ -81,7 +81,8 @@ def check(sweep: Sweep, anatomy: Anatomy) -> None:
     inside = (position == Sites.ALL) | ((position >= 0) & (position < len(sweep.run)))
     known = (layer >= 0) & (layer < layers) & (unit >= -1) & (unit < units) & (edit >= 0) & (edit < len(sweep.edits))
     if bad := np.flatnonzero(~(inside & known)).tolist():
-        site = Site(int(layer[bad[0]]), KINDS[kind[bad[0]]], int(unit[bad[0]]), int(position[bad[0]]))
+        la, k, u, at, _ = sweep.sites.table[:, bad[0]].tolist()
+        site = Site(la, KINDS[k], None if u == -1 else u, None if at == Sites.ALL else at)
         raise BadSite(f"{site} lies outside the model or the {len(sweep.run)} tokens of {sweep.run.text!r}")
     _once(sweep)
     for number, what in enumerate(sweep.edits):
