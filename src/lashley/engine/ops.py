@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -17,7 +17,6 @@ from lashley.core.site import KINDS, Kind
 from lashley.core.trial import Sweep
 from lashley.engine.attention import Blocked
 from lashley.engine.capture import Captures
-from lashley.engine.hooks import OnSite
 from lashley.engine.planner import Rows
 from lashley.engine.readouts import extend
 from lashley.engine.written import field
@@ -120,9 +119,9 @@ class Ops:
                 Placed(row[at], position[at], int(rows.base[i_row]) if (i_row := row[i]) >= 0 else 0, op)
             )
 
-    def on(self, layer: int, view: View) -> dict[Where, OnSite]:
+    def on(self, layer: int, view: View) -> dict[Where, Callable[[Tensor], Tensor]]:
         """Functions for `hooked` on one layer's sites, as far as `view` sees them."""
-        on: dict[Where, OnSite] = {}
+        on: dict[Where, Callable[[Tensor], Tensor]] = {}
         for kind in KINDS:
             if found := list(self._seen(layer, kind, view, self.model.devices[layer])):
                 on[layer, kind] = partial(_apply, found)
