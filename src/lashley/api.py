@@ -10,19 +10,24 @@ study.figures[0]                 # shows itself in a notebook
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from lashley import experiments
 from lashley.core.case import Known
 from lashley.core.errors import BadPrompt, LashleyError, StudyConflict
+from lashley.core.run import Run
+from lashley.core.site import Site, parse_sites
 from lashley.embedded.check import figures
 from lashley.engine.bench import Bench
 from lashley.engine.checkpoints import EMBEDDED, load
 from lashley.engine.selftest import checked
+from lashley.engine.stream import Store
 from lashley.facts.base import shipped
 from lashley.facts.question import Question, resolve
 from lashley.recall import recall
@@ -143,6 +148,45 @@ def check(bench: Bench, progress: Progress = silent) -> dict[str, Any]:
         facts = known(bench, name, progress=lambda w, d, t, name=name: progress(f"{name}: {w}", d, t))
         shares[name] = sum(k.known for k in facts) / len(facts)
     return {"relations": shares}
+
+
+def read(
+    bench: Bench,
+    texts: str | Path,
+    sites: str,
+    out: str | Path,
+    store: Store = "float32",
+    progress: Progress = silent,
+) -> dict[Site, np.ndarray]:
+    """Activations at `sites` (`L3.mlp+L5.attn.h1`) of every line of a text file, into .npy files in the folder
+    `out`; see `Bench.stream`. Blank lines are left out; runs are numbered from 0 without them.
+
+    Raises `BadSite`, `BadPrompt` with the line, and `LashleyError`; nothing is left behind then.
+    """
+    wanted = tuple(bench.anatomy.check(site) for site in parse_sites(sites))
+    total = 0
+    for run in _lines(bench, texts):  # a slip in the last line is told before anything is computed
+        total += 1
+        for site in wanted:
+            run.resolve(site)
+    runs = _lines(bench, texts)
+    return bench.stream(runs, wanted, out, store, lambda done: progress("reading", done, total))
+
+
+def _lines(bench: Bench, texts: str | Path) -> Iterator[Run]:
+    """The lines of a text file as runs."""
+    number = 0
+    try:
+        with Path(texts).open(encoding="utf-8") as file:
+            for line in file:
+                number += 1
+                if line.strip():
+                    yield bench.tokens.run(line.rstrip("\r\n"))
+    except BadPrompt as e:
+        raise BadPrompt(f"{texts}, line {number}: {e}") from e
+    except (OSError, UnicodeDecodeError) as e:
+        why = e.strerror if isinstance(e, OSError) else "it is not UTF-8"
+        raise LashleyError(f"{texts} cannot be read ({why}); give a text file, one text a line") from e
 
 
 def size(text: str | int) -> int:

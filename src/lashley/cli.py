@@ -165,6 +165,41 @@ def export(study: Path, /, *, format: Literal["parquet", "csv", "json"] = "parqu
     print(path)
 
 
+@app.command
+def read(
+    texts: Path,
+    /,
+    *,
+    sites: str,
+    out: Path,
+    store: Literal["float32", "float16"] = "float32",
+    running: Running | None = None,
+) -> None:
+    """Write the activations at some sites for every line of TEXTS, as .npy files.
+
+    Parameters
+    ----------
+    sites
+        What is read: "L3.mlp+L5.attn.h1", at every position, or @final.
+    out
+        A new folder for a file a site, and an index of runs and positions.
+    store
+        The numbers that are kept.
+    """
+    from lashley.core.site import parse_sites
+
+    parse_sites(sites)  # a slip is told before a model is opened
+
+    from lashley import api
+
+    running = running or Running()
+    with _progress(running.json) as progress:
+        bench = api.open_model(running.model, device=running.device, dtype=running.dtype, memory=running.memory)
+        found = api.read(bench, texts, sites, out, store, progress)
+    for site, array in found.items():
+        print(f"{out / f'{site}.npy'}: {len(array):,} positions, {array.shape[1]} numbers each")
+
+
 @facts_app.command(name="list")
 def facts_list(relation: str | None = None, /) -> None:
     """The relations, or the facts of RELATION."""

@@ -19,8 +19,10 @@ from lashley.core.errors import BadFact, BadPrompt
 from lashley.core.fact import Fact, Relation, Template
 from lashley.core.run import EmbeddingNoise, Run
 from lashley.core.site import Kind, Site
+from lashley.core.trial import Sweep
 from lashley.embedded.corpus import is_trained
 from lashley.engine import answers
+from lashley.engine.attribution import estimates
 from lashley.engine.bench import Bench
 from lashley.facts.base import shipped
 from lashley.facts.question import Asked
@@ -87,11 +89,13 @@ def prepare(
     draws: int = 1,
     seed: int = 0,
     magnitudes: Sequence[tuple[int, Kind]] = (),
+    screen: Callable[[Material], Iterable[Sweep]] | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Material:
     """Pairs of runs for the facts that the model knows.
 
     `draws` is the number of corruptions of each prompt: other foils ("replace") or noise seeds ("noise").
+    `screen` says of which sweeps the effects are estimated, given all but these estimates.
     Raises `BadFact` when no fact is left, with the reasons.
     """
     if corruption not in ("replace", "noise"):
@@ -110,15 +114,16 @@ def prepare(
             else:
                 cases += made
     progress(len(asked.facts), len(asked.facts))
-    cases, flat = _separated(bench, cases)
+    cases, gaps, flat = _separated(bench, cases)
     exclusions += flat
     if not cases:
         reasons = "; ".join(dict.fromkeys(e.reason for e in exclusions))
         raise BadFact(f"nothing is left to ask: {reasons[:400]}")
     reference = _reference(bench, asked, cases, seed)
-    return Material(
-        bench.anatomy, tuple(cases), tuple(exclusions), reference, _magnitudes(bench, reference, magnitudes)
-    )
+    sizes = _magnitudes(bench, reference, magnitudes)
+    material = Material(bench.anatomy, tuple(cases), tuple(exclusions), reference, sizes, tuple(gaps))
+    found = tuple(estimates(bench, screen(material))) if screen else ()
+    return msgspec.structs.replace(material, estimates=found)
 
 
 def _known(bench: Bench, asked: Asked, fact: Fact) -> tuple[list[Recalled], list[Exclusion]]:
@@ -214,19 +219,21 @@ def _case(found: Recalled, foil: Fact, corrupt: Run, target, other, bench: Bench
     )
 
 
-def _separated(bench: Bench, cases: list[Case]) -> tuple[list[Case], list[Exclusion]]:
-    """Cases whose clean and corrupt readouts differ by more than 1 logit; effects are shares of that gap."""
-    kept, gone = [], []
+def _separated(bench: Bench, cases: list[Case]) -> tuple[list[Case], list[float], list[Exclusion]]:
+    """Cases whose clean and corrupt readouts differ by more than 1 logit, and by how much; effects are shares of
+    that gap."""
+    kept, gaps, gone = [], [], []
     clean = bench.values([(case.clean, case.readout) for case in cases])
     corrupt = bench.values([(case.corrupt, case.readout) for case in cases])
     for case, gap in zip(cases, np.subtract(clean, corrupt), strict=True):
         if gap > 1.0:
             kept.append(case)
+            gaps.append(float(gap))
         else:
             reason = f"clean and corrupt run differ by only {gap:.2f} logits (foil {case.foil.object!r})"
             f = case.fact
             gone.append(Exclusion(f.relation, f.subject, f.object, case.template.text, reason))
-    return kept, gone
+    return kept, gaps, gone
 
 
 def _reference(bench: Bench, asked: Asked, cases: Sequence[Case], seed: int) -> tuple[Run, ...]:

@@ -9,6 +9,7 @@ import re
 import shlex
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import msgspec
 
 from lashley import experiments, report
+from lashley.core.case import Estimated
 from lashley.core.case import Exclusion as LeftOut
 from lashley.core.errors import BrokenStudy, LashleyError, StudyConflict
 from lashley.core.figure import Exclusion, Finding
@@ -87,16 +89,15 @@ class Study:
         export(self.ledger, path, format)  # pyright: ignore[reportArgumentType]
 
     def plan(self, planned: Planned) -> None:
-        """Record what is to be measured. Doing so twice changes nothing."""
-        self.ledger.plan(planned.sweeps)
+        """Record what is to be measured; the sweeps come last, and at once. Doing so twice changes nothing."""
         self.ledger.exclude(planned.exclusions)
         self.ledger.note("self-test", planned.checked)
-        self.ledger.note("planned", True)
+        self.ledger.plan(planned.sweeps)
 
     def run(self, bench: Bench, progress: Progress = silent) -> Self:
         """Do what is missing, committing pack by pack; an interruption loses at most the pack in flight."""
         try:
-            if not self.ledger.notes().get("planned"):
+            if not len(self.ledger):
                 self.plan(_planned(self.ledger.spec.experiment, self.params, self.question, bench, progress))
             sweeps = list(self.ledger.sweeps())
             done, total = self.ledger.progress()
@@ -207,7 +208,7 @@ def begin(
 class Planned(NamedTuple):
     """What an experiment wants to know, what was left out, and how the model's self-test went."""
 
-    sweeps: list[Sweep]
+    sweeps: list[Sweep | Estimated]
     exclusions: tuple[LeftOut, ...]
     checked: str
 
@@ -217,6 +218,7 @@ def _planned(experiment: str, params: Any, question: Question, bench: Bench, pro
     from lashley.recall import prepare  # the one door to torch
 
     module = experiments.find(experiment)
+    screen = getattr(module, "screen", None)
     material = prepare(
         bench,
         resolve(question),
@@ -224,6 +226,7 @@ def _planned(experiment: str, params: Any, question: Question, bench: Bench, pro
         draws=params.draws,
         seed=question.seed,
         magnitudes=module.magnitudes(params, bench.anatomy),
+        screen=partial(screen, params) if screen else None,
         progress=lambda done, total: progress("asking what the model knows", done, total),
     )
     return Planned(list(module.plan(params, material)), material.exclusions, bench.checked)

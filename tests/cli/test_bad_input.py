@@ -88,12 +88,20 @@ WORDS = {
     "no window": ((*PROMPT, "--window", "0"), ["window 0"]),
     "a window in words": ((*PROMPT, "--window", "two"), ["--window", "two"]),
     "fewer than no controls": ((*HEAD, "L1.attn.h0", "--controls", "-1"), ["controls -1"]),
+    "a screen of named units": ((*HEAD, "L1.attn.h0", "--screen", "3"), ["a screen chooses among all", "'L1.attn.h0'"]),
+    "fewer than nothing to screen": ((*HEAD, "heads", "--screen", "-1"), ["screen -1"]),
     "unknown edit": ((*HEAD, "heads", "--edit", "burn"), ["burn", "resample"]),
     "unknown kind": ((*PROMPT, "--kinds", "heads"), ["heads", "resid"]),
     "unknown corruption": ((*PROMPT, "--corruption", "fire"), ["fire", "replace"]),
     # models
     "unknown model": ((*PROMPT, "--model", "embeded"), ["no model 'embeded'", "did you mean 'embedded'"]),
     "no such folder": ((*PROMPT, "--model", "./absent"), ["no model './absent'"]),
+    # reading
+    "sites of a reading": (("read", "x", "--sites", "L1.mpl", "--out", "o"), ["'L1.mpl' does not parse"]),
+    "no sites to read": (("read", "x", "--out", "o"), ["--sites"]),
+    "a layer to read": (("read", "x", "--sites", "L99.mlp", "--out", "o"), ["site L99.mlp", "layers L0 to L"]),
+    "no texts": (("read", "absent", "--sites", "L1.mlp", "--out", "o"), ["absent cannot be read", "a text file"]),
+    "a folder for texts": (("read", ".", "--sites", "L1.mlp", "--out", "o"), [". cannot be read", "a text file"]),
     # files
     "no such file": (("facts", "import", "absent.json"), ["absent.json does not exist"]),
     "unknown relation to list": (("facts", "list", "capitl"), ["did you mean 'capital'"]),
@@ -114,6 +122,25 @@ def test_a_prompt_longer_than_the_context(lashley, here, bench):
     prompt = "word " * bench.anatomy.context + "{} is"
     refused(lashley("locate", prompt, *FRANCE, *JAPAN), f"context is {bench.anatomy.context}", "shorten the prompt")
     assert written(here) == {}
+
+
+def test_a_text_that_cannot_be_read_is_named_before_anything_is_written(lashley, here, bench):
+    ask = ("read", "texts.txt", "--sites", "L1.mlp", "--out", "out")
+    long = "word " * bench.anatomy.context
+    for texts, words in {
+        f"Lima\n\n{long}\n": ["texts.txt, line 3", "shorten the prompt"],
+        "\n \n": ["no texts to read"],
+    }.items():
+        (here / "texts.txt").write_text(texts)
+        refused(lashley(*ask), *words)
+    (here / "texts.txt").write_bytes(b"Lima\n\xff\xfe\n")
+    refused(lashley(*ask), "not UTF-8")
+    (here / "texts.txt").write_text("Lima\n")
+    refused(lashley(*ask[:3], "L1.mlp@subject", *ask[4:]), "no position in the role 'subject'")
+    (here / "out").mkdir()
+    (here / "out" / "mine").touch()
+    refused(lashley(*ask), "not empty", "another folder")
+    assert set(written(here)) == {"texts.txt", "out/mine"}
 
 
 # -- answers and foils that do not fit, found in the model's own vocabulary -------------------------------------

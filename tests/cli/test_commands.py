@@ -9,11 +9,13 @@ import warnings
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 import lashley as package
 from lashley import api, experiments
+from lashley.core.site import parse_sites
 from lashley.facts.base import shipped
 from lashley.report import from_json
 
@@ -221,3 +223,32 @@ def test_a_process_of_its_own(here):
     made = subprocess.run([*COMMAND, *QUICK, "--study", "study", "--json"], capture_output=True, text=True)
     assert made.returncode == 0 and made.stderr == ""
     assert from_json(made.stdout).finding.sentence
+
+
+# -- reading --------------------------------------------------------------------------------------------------
+
+
+def test_activations_of_a_file_are_those_of_its_lines(lashley, here, bench):
+    (here / "texts.txt").write_text("The capital of France is Paris.\n\nLima\r\nThe Eiffel Tower is in Paris", "utf-8")
+    said = lashley("read", "texts.txt", "--sites", "L3.mlp+L5.attn.h1@final", "--out", "out")
+    assert said.code == 0 and said.err == "" and "out/L3.mlp.npy: " in said.out
+    runs = [bench.tokens.run(t) for t in ("The capital of France is Paris.", "Lima", "The Eiffel Tower is in Paris")]
+    for site, want in bench.read(runs, parse_sites("L3.mlp+L5.attn.h1@final")).items():
+        np.testing.assert_allclose(np.load(here / "out" / f"{site}.npy"), want, rtol=0, atol=1e-4)
+    index = np.load(here / "out" / "index.npy")
+    assert index.tolist() == [[i, p] for i, run in enumerate(runs) for p in range(len(run))]
+
+
+# -- screening ------------------------------------------------------------------------------------------------
+
+
+def test_a_screen_from_the_command_line(lashley, here):
+    asked = ("knockout", *LOCATE[1:], *FRANCE, *JAPAN, "--units", "neurons")
+    said = lashley(*asked, "--screen", "20", "--sample", "10", "--study", "study")
+    text = " ".join(said.out.split())
+    assert said.code == 0 and "Of the 20 neurons that gradients rank highest among 4,608" in text
+    assert "a random sample of 10 of the 4,588 others" in text and "What the screen may have missed" in text
+    assert (here / "study" / "figures" / "screen.png").stat().st_size > 1000
+    assert lashley("export", "study").code == 0
+    table = pd.read_parquet(here / "study" / "measurements.parquet")
+    assert len(table) == 30 and table["estimate"].notna().all()

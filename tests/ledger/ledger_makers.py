@@ -34,6 +34,7 @@ EDITS = (
     edit.Resample(ITALY),
     edit.Add(VECTOR, 2.5),
     edit.ProjectOut(VECTOR),
+    edit.Block((0, 2)),
 )
 READOUTS = (
     readout.LogitDifference((1, 2), (3,)),

@@ -4,16 +4,20 @@ import json
 import sqlite3
 import subprocess
 import sys
+import zlib
+from contextlib import closing
 
 import ledger_makers as make
 import msgspec
 import numpy as np
 import pytest
 
+from lashley.core.case import Estimated
 from lashley.core.errors import BadModel, StudyConflict
 from lashley.core.site import Sites
 from lashley.core.trial import Chunk
 from lashley.ledger import Exclusion, Frame, Ledger, database, difference
+from lashley.ledger.begin import begin
 
 
 @pytest.fixture
@@ -61,6 +65,32 @@ def test_answers_come_back_bit_for_bit(ledger):
         assert same(again.chunks(a.key)[0], first) and same(again.chunks(b.key)[0], other)
         assert again.values(a.key).tobytes() == np.concatenate([odd, np.full(4, np.nan)]).tobytes()
         assert again.frame(b.key) == Frame(0.1 + 0.2, None, 1e-6)
+
+
+def test_estimates_come_back_bit_for_bit_and_change_no_key(ledger):
+    odd = np.array([np.nan, np.inf, -0.0, 5e-324, 0.1])
+    ledger.plan([make.sweep(3, "a"), Estimated(make.sweep(5, "b"), odd), Estimated(make.sweep(0, "c"), odd[:0])])
+    with reopened(ledger) as again:
+        assert again.planned() == [make.sweep(n, name).key for n, name in ((3, "a"), (5, "b"), (0, "c"))]
+        found = [again.estimates(key) for key in again.planned()]
+        assert found[0] is None and found[1].tobytes() == odd.tobytes() and len(found[2]) == 0
+        assert again.estimates("no such sweep") is None
+        again.plan([Estimated(make.sweep(5, "b"), np.ones(5)), Estimated(make.sweep(3, "a"), np.ones(3))])
+        assert again.estimates(make.sweep(3, "a").key) is None, "what is planned is planned"
+        assert again.estimates(make.sweep(5, "b").key).tobytes() == odd.tobytes()
+
+
+def test_estimates_of_another_length_are_refused_and_nothing_is_planned(ledger):
+    with pytest.raises(StudyConflict, match="estimates every trial"):
+        ledger.plan([make.sweep(), Estimated(make.sweep(5, "b"), np.ones(4))])
+    assert not ledger.planned()
+
+
+@pytest.mark.parametrize("change", ["UPDATE estimates SET sweep = 2", "DELETE FROM estimates"])
+def test_estimates_do_not_change(ledger, change):
+    ledger.plan([Estimated(make.sweep(5, "b"), np.ones(5))])
+    with closing(sqlite3.connect(ledger.folder / "ledger.sqlite")) as db, pytest.raises(sqlite3.IntegrityError):
+        db.execute(change)
 
 
 def test_planning_again_changes_nothing(ledger):
@@ -265,8 +295,25 @@ def test_an_older_ledger_is_brought_up_to_date_and_a_newer_one_refused(ledger, m
         newer.note("y", 1)
         assert newer.notes() == {"y": 1}
     monkeypatch.setattr(database, "steps", lambda: first)
-    with pytest.raises(StudyConflict, match=r"schema 3, this lashley knows 1; update lashley"):
+    with pytest.raises(
+        StudyConflict, match=rf"schema {len(first) + 2}, this lashley knows {len(first)}; update lashley"
+    ):
         Ledger.open(ledger.folder)
+
+
+def test_a_ledger_of_version_one_gets_room_for_estimates(tmp_path, monkeypatch):
+    schema = database.steps()[:1]
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "steps", lambda: schema)
+        folder = tmp_path / "study"
+        begin(folder, make.spec())
+        with closing(database.connect(folder / "ledger.sqlite")) as db, database.writing(db):
+            body = zlib.compress(msgspec.msgpack.encode(make.sweep()))
+            db.execute("INSERT INTO sweeps (key, trials, spec) VALUES (?, 10, ?)", (make.sweep().key, body))
+    with Ledger.open(folder) as ledger:
+        assert ledger.planned() == [make.sweep().key] and ledger.estimates(make.sweep().key) is None
+        ledger.plan([Estimated(make.sweep(3, "Chad"), np.zeros(3))])
+        assert len(ledger.estimates(make.sweep(3, "Chad").key)) == 3
 
 
 def test_a_newer_spec_is_refused(ledger):

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from lashley.core import edit
+from lashley.core.case import Estimated
 from lashley.core.errors import BrokenStudy, LashleyError
 from lashley.core.site import Site, Sites
 from lashley.core.trial import Chunk
@@ -96,6 +97,23 @@ def test_a_row_is_what_the_trial_says(full):
             else:
                 assert row.role == run.role(single.position)
                 assert row.token == make.TOKENS[single.position] if "tokens" in sweep.labels else pd.isna(row.token)
+
+
+def test_an_estimate_is_told_as_the_effect_that_it_expects(ledger):
+    """The change of the readout, from the run that is edited on; the column is empty where nothing was estimated."""
+    changes = np.arange(10) - 4.0
+    damage, restoration = make.sweep(), make.sweep(effect="restoration")
+    bare, none = make.sweep(corrupt=None, labels={"population": "99"}), make.sweep(2, "Chad")
+    ledger.plan([Estimated(damage, changes), Estimated(restoration, changes), Estimated(bare, changes), none])
+    for sweep in (damage, restoration, bare, none):
+        corrupt = None if sweep is bare else -1.0
+        ledger.commit([make.chunk(sweep.key, 0, 2, corrupt=corrupt)])
+        if len(sweep) > 2:
+            ledger.commit([make.chunk(sweep.key, 5, 10, corrupt=corrupt)])
+    rows = table(ledger)
+    done = changes[[0, 1, 5, 6, 7, 8, 9]]
+    np.testing.assert_allclose(rows["estimate"], [*(-done / 3), *(done / 3), *-done, np.nan, np.nan])
+    assert rows["population"].dropna().tolist() == ["99"] * 7
 
 
 def test_of_a_set_the_table_says_what_its_sites_share(full):

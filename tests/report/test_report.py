@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import vl_convert
 
-from lashley.charts import DAMAGE, bars, curves, heat, ranks
+from lashley.charts import DAMAGE, bars, curves, heat, ranks, scatter
 from lashley.charts.theme import colour, scale
 from lashley.core.errors import BrokenStudy
 from lashley.core.figure import Column, Control, Estimate, Exclusion, Figure, Finding, Table
@@ -91,6 +91,7 @@ def _hostile() -> Page:
             bars(frame, name="bars", **draw),
             ranks(frame, name="ranks", **draw),
             curves(frame, name="curves", panel="kind", **draw),
+            scatter(frame, name="scatter", x="low", by="kind", x_title=HOSTILE, **draw),
         ),
         tables=(Table(HOSTILE, (Column(HOSTILE, HOSTILE),), ((HOSTILE,),), HOSTILE),),
         caveats=(HOSTILE,), not_tested=(HOSTILE,), exclusions=(Exclusion(HOSTILE, HOSTILE),),
@@ -104,7 +105,7 @@ def test_names_are_words_never_markup(shown):
     assert "alert(" in nasty and "49" not in re.sub(r"<script.*?</script>|base64,[^\"]*", "", nasty, flags=re.S)
     own = nasty.replace(vega.script(), "")
     assert "<script>alert" not in own and "<img src=x" not in own
-    assert own.count("</script>") == own.count("<script") == 4 + 2
+    assert own.count("</script>") == own.count("<script") == 5 + 2
     for figure in _hostile().figures:
         picture = vega.svg(figure)
         assert "<script" not in picture and "<img" not in picture
@@ -151,12 +152,26 @@ def test_unclear_effects_are_told_apart():
     assert [r["clear"] for r in bare.spec["data"]["values"]] == [True, True, True, False]
 
 
-@pytest.mark.parametrize("build", [heat, bars, curves, ranks])
+@pytest.mark.parametrize("build", [heat, bars, curves, ranks, scatter])
 @pytest.mark.parametrize("size", [0, 1])
 def test_figures_of_nothing_and_of_one_value_can_be_drawn(build, size):
     frame = demo_page.locate().head(size).assign(low=np.nan, high=np.nan)
     figure = build(frame, name="few", title="Few", measure=DAMAGE)
     assert vega.svg(figure).startswith("<svg") and figure.alt
+
+
+def test_a_scatter_keeps_the_largest_of_many_points_and_says_so():
+    n = 5000
+    frame = pd.DataFrame(
+        {"site": [f"L0.mlp.n{i}" for i in range(n)], "effect": np.arange(n) / n, "by": list("ab") * 2500}
+    )
+    frame["estimate"] = np.where(frame.index == n - 1, np.nan, frame["effect"])
+    figure = scatter(frame, name="s", title="t", measure=DAMAGE, by="by", draw=300)
+    rows = figure.spec["data"]["values"]
+    assert 250 < len(rows) <= 300 and f"{len(rows):,} of 5,000 points drawn" in figure.caption
+    assert {r["name"] for r in rows} >= {f"L0.mlp.n{i}" for i in range(n - 150, n - 1)}
+    assert all(r["x"] == r["effect"] for r in rows) and {r["y"] for r in rows} == {"a", "b"}
+    assert vega.svg(figure).startswith("<svg")
 
 
 def test_colours_are_anchored_at_zero():

@@ -111,6 +111,29 @@ def test_a_study_left_before_it_was_planned_is_planned_by_the_next(small, whole,
     same(left.run(small), whole)
 
 
+SCREEN = {"units": "heads", "screen": 12, "sample": 6}
+
+
+@pytest.mark.parametrize("pack", [0, 1])
+def test_a_screened_study_goes_on_with_what_was_planned(small, folder, tmp_path, pack, monkeypatch):
+    whole = lashley.knockout(small, **ASK, **SCREEN, study=tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt, match="lashley resume"):
+        lashley.knockout(Counting(small, pack), **ASK, **SCREEN, study=folder)
+    monkeypatch.setattr("lashley.recall.prepare", None)
+    same(Study.open(folder).run(small), whole)
+    assert whole.table["estimate"].notna().all()
+
+
+def test_a_planning_that_broke_off_is_done_again_or_not_at_all(small, folder, tmp_path, monkeypatch):
+    """The sweeps come last: where there are some, everything is planned."""
+    whole = lashley.knockout(small, **ASK, **SCREEN, study=tmp_path / "whole")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Ledger, "plan", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        lashley.knockout(small, **ASK, **SCREEN, study=folder)
+    same(lashley.knockout(small, **ASK, **SCREEN, study=folder), whole)
+    assert Study.open(folder).ledger.planned() == whole.ledger.planned()
+
+
 def test_asked_again_nothing_is_computed(small, whole):
     again = Counting(small)
     study = lashley.locate(again, **ASK, study=whole.folder)

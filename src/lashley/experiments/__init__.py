@@ -3,7 +3,9 @@
     QUESTION                       what it asks, with {facts} and {model}
     Params                         a frozen dataclass; the command line is made from it
     magnitudes(params, anatomy)    which (layer, kind) activations the plan matches controls by
-    plan(params, material)         -> sweeps       pure
+    screen(params, material)       -> sweeps whose effects are estimated before the plan, as `material.estimates`
+                                   (optional)      pure
+    plan(params, material)         -> sweeps       pure; with their estimates, if any, as `Estimated`
     judge(params, table)           -> Outcome      pure
     draw(params, table)            -> Drawing      pure data, no renderer imported
 

@@ -2,28 +2,32 @@
 
 D = (LD_clean - LD_edited) / (LD_clean - LD_corrupt). Zero ablation alone is never evidence: it takes the model
 off its data and makes decoys look necessary (Li & Janson 2409.09951); compare with mean and resample.
+
+Many units can be screened: gradients estimate every one's damage, the highest are measured exactly, and a random
+sample of the others tells what the screen may have missed.
 """
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from lashley.charts import DAMAGE, bars, heat, ranks, table_of
+from lashley.charts import DAMAGE, bars, heat, ranks, scatter, table_of
 from lashley.core.anatomy import Anatomy
-from lashley.core.case import Case, Material
+from lashley.core.case import Case, Estimated, Material
 from lashley.core.edit import Edit, Mean, Noise, Resample, Zero
 from lashley.core.errors import BadSite
-from lashley.core.figure import Column, Control, Estimate, Finding, number
+from lashley.core.figure import Column, Control, Estimate, Finding, Table, number
 from lashley.core.outcome import Drawing, Outcome
 from lashley.core.site import KINDS, ROLES, Kind, Site, Sites, parse_sites
 from lashley.core.trial import Sweep
 from lashley.experiments import at_least
-from lashley.stats import permutation
+from lashley.stats import clopper_pearson, permutation
 from lashley.summary import cells, estimate, facts, floor, measured, percent, prompts, share
 
 if TYPE_CHECKING:
@@ -32,6 +36,8 @@ if TYPE_CHECKING:
 QUESTION = "What does {model} need in order to recall {facts}?"
 KIND_OF: dict[str, tuple[Kind, ...]] = {"layers": ("attn", "mlp"), "heads": ("head",), "neurons": ("neuron",)}
 RANDOM = "matched random"
+SAMPLE = "random sample outside the screen"
+BIG = 0.1  # of the logit difference
 NEAREST = 64  # matched random units are drawn from this many of nearest magnitude
 
 
@@ -54,7 +60,11 @@ class Params:
     draws
         Corruptions of each prompt: other foils, or other noise.
     seed
-        Seed of random sets and noise.
+        Seed of random sets, samples and noise.
+    screen
+        Measure only so many of the units exactly, those of the largest damage by gradients; 0: all.
+    sample
+        Units drawn at random from those that the screen left out, and measured too.
     """
 
     units: str = "layers"
@@ -64,10 +74,14 @@ class Params:
     corruption: Literal["replace", "noise"] = "replace"
     draws: int = 1
     seed: int = 0
+    screen: int = 0
+    sample: int = 128
 
     def __post_init__(self) -> None:
         at_least(1, draws=self.draws)
-        at_least(0, controls=self.controls)
+        at_least(0, controls=self.controls, screen=self.screen, sample=self.sample)
+        if self.screen and self.units not in KIND_OF:
+            raise BadSite(f"a screen chooses among all {', '.join(KIND_OF)}, not among {self.units!r}; leave one out")
 
 
 def named(params: Params, anatomy: Anatomy) -> tuple[Site, ...]:
@@ -75,6 +89,8 @@ def named(params: Params, anatomy: Anatomy) -> tuple[Site, ...]:
     if params.at != "all" and params.at not in (*ROLES, "subject"):
         raise BadSite(f"--at {params.at!r}: write all, subject, {', '.join(ROLES)}")
     if params.units in KIND_OF:
+        for kind in KIND_OF[params.units]:
+            anatomy.check(Site(0, kind))
         return ()
     if "." not in params.units:
         raise BadSite(f"--units {params.units!r}: write {', '.join(KIND_OF)}, or sites as L4.mlp.n173+L5.mlp.n2")
@@ -87,41 +103,82 @@ def magnitudes(params: Params, anatomy: Anatomy) -> Sequence[tuple[int, Kind]]:
     return sorted({(s.layer, s.kind) for s in named(params, anatomy) if s.unit is not None})
 
 
-def plan(params: Params, material: Material) -> Iterable[Sweep]:
-    """One sweep a case; for a named set, its sites one by one and together, then as many random sets."""
+def screen(params: Params, material: Material) -> Iterable[Sweep]:
+    """Every unit of every case, where units are to be screened."""
+    if params.screen:
+        yield from (_sweep(params, material, *each, "") for each in _whole(params, material))
+
+
+def plan(params: Params, material: Material) -> Iterable[Sweep | Estimated]:
+    """One sweep a case; for a named set, its sites one by one and together, then as many random sets; after a
+    screen, the units that it chose and a sample of the others."""
     chosen = named(params, material.anatomy)
-    for number_, case in enumerate(material.cases):
-        if chosen:
-            yield _sweep(params, material, case, number_, [*((s,) for s in chosen), chosen], "")
+    if chosen:
+        for number_, case in enumerate(material.cases):
+            every = _resolved(case, [*((s,) for s in chosen), chosen])
+            yield _sweep(params, material, number_, every, "")
             if random_sets := _matched(params, material, chosen):
-                yield _sweep(params, material, case, number_, random_sets, RANDOM)
-        else:
-            kinds = KIND_OF[params.units]
-            position = None if params.at == "all" else params.at
-            every = [
-                (Site(layer, kind, unit if kind in ("head", "neuron") else None, position),)
-                for kind in kinds
-                for layer in range(material.anatomy.layers)
-                for unit in range(material.anatomy.units(kind))
-            ]
-            yield _sweep(params, material, case, number_, every, "")
+                yield _sweep(params, material, number_, _resolved(case, random_sets), RANDOM)
+    elif params.screen:
+        yield from _screened(params, material)
+    else:
+        yield from (_sweep(params, material, *each, "") for each in _whole(params, material))
 
 
-def _sweep(
-    params: Params, material: Material, case: Case, draw: int, sets: list[tuple[Site, ...]], control: str
-) -> Sweep:
+def _screened(params: Params, material: Material) -> Iterator[Estimated]:
+    """The units of the largest mean damage by their estimates, and a sample of the others, the same in every case."""
+    shares = [estimated / gap for estimated, gap in zip(material.estimates, material.gaps, strict=True)]
+    size = np.abs(np.mean(shares, axis=0))
+    order = np.argsort(-np.where(np.isfinite(size), size, np.inf), kind="stable")
+    rest = order[params.screen :].tolist()
+    drawn = random.Random(f"screen {params.seed}").sample(rest, min(params.sample, len(rest)))
+    for number_, sites in _whole(params, material):
+        for units, control in ((order[: params.screen], ""), (np.array(drawn, int), SAMPLE)):
+            if len(units):
+                units = np.sort(units)
+                some = _taken(sites, units)
+                sweep = _sweep(params, material, number_, some, control, population=str(len(sites)))
+                yield Estimated(sweep, material.estimates[number_][units])
+
+
+def _taken(sites: Sites, trials: np.ndarray) -> Sites:
+    """The sets of some trials, given in order."""
+    sizes = np.diff(sites.bounds)
+    chosen = np.isin(np.arange(len(sites)), trials)
+    return Sites.pack(*sites.table[:, np.repeat(chosen, sizes)], sizes=sizes[trials])
+
+
+def _whole(params: Params, material: Material) -> Iterator[tuple[int, Sites]]:
+    """Every unit, of every case."""
+    position = None if params.at == "all" else params.at
+    every = [
+        (Site(layer, kind, unit if kind in ("head", "neuron") else None, position),)
+        for kind in KIND_OF[params.units]
+        for layer in range(material.anatomy.layers)
+        for unit in range(material.anatomy.units(kind))
+    ]
+    made: dict[tuple[Site, ...], Sites] = {}  # one table for all cases where the role has the same place
+    for number_, case in enumerate(material.cases):
+        place = case.clean.resolve(every[0][0])
+        if place not in made:
+            made[place] = _resolved(case, every)
+        yield number_, made[place]
+
+
+def _sweep(params: Params, material: Material, number_: int, sites: Sites, control: str, **labels: str) -> Sweep:
+    case = material.cases[number_]
     return Sweep(
         clean=case.clean,
         corrupt=case.corrupt,
         effect="damage",
-        edits=(_edit(params, material, case, draw),),
-        sites=_resolved(case, sets, material.anatomy),
+        edits=(_edit(params, material, case, number_),),
+        sites=sites,
         readout=case.readout,
-        labels=case.labels(control=control),
+        labels=case.labels(control=control, **labels),
     )
 
 
-def _resolved(case: Case, sets: list[tuple[Site, ...]], anatomy: Anatomy) -> Sites:
+def _resolved(case: Case, sets: Sequence[tuple[Site, ...]]) -> Sites:
     """Site sets with roles replaced by this prompt's positions; in columns, for there may be 100,000."""
     spots: dict[object, list[int]] = {None: [Sites.ALL]}
     for site in {s.position: s for sites in sets for s in sites if s.position is not None}.values():
@@ -198,15 +255,22 @@ def judge(params: Params, table: pd.DataFrame) -> Outcome:
     how = f"{params.edit.capitalize()} knockout at {_where(params)}"
     basis = f"{how}, over {prompts(own)}; 95% t interval on cluster means.{few}"
     what = facts(own)
+    also: list[Finding] = []
     if params.units in KIND_OF:
         strongest = cell.sort_values("effect").iloc[-1]
         best, site = estimate(strongest), strongest["site"]
         positive = cell["effect"].clip(lower=0).to_numpy()
         ratio = positive.sum() ** 2 / max((positive**2).sum(), 1e-12)
-        big = int((cell["effect"] >= 0.1).sum())
-        unit = "sub-layers" if params.units == "layers" else params.units
+        big = int((cell["effect"] >= BIG).sum())
+        unit = _word(params)
+        among = f"Of {number(len(cell))} {unit}"
+        if params.screen:
+            among = f"Of the {number(len(cell))} {unit} that gradients rank highest among {number(_population(own))}"
+            found = _screening(params, rows)
+            also.append(found.finding)
+            controls += found.controls
         sentence = (
-            f"Of {number(len(cell))} {unit} knocked out one by one, {site} costs the recall of {what} most, "
+            f"{among}, knocked out one by one, {site} costs the recall of {what} most, "
             f"{percent(best)}; {number(big)} {'costs' if big == 1 else 'cost'} 10% or more, and the positive damage "
             f"is spread as over {number(float(ratio))} equal {unit} (participation ratio)."
         )
@@ -235,6 +299,13 @@ def judge(params: Params, table: pd.DataFrame) -> Outcome:
         "Damage by one kind of knockout is not yet necessity: a claim needs zero, mean, resample and noise to agree.",
         "Knockouts one by one are blind to redundancy and self-repair: a unit with a backup costs nothing alone.",
     ]
+    if params.screen:
+        caveats.insert(
+            0,
+            "The screen is a first-order estimate (attribution patching), exact for small changes only. Its blind spot "
+            "is saturation: where the response levels off (attention's softmax, norms, gates, a backup that takes "
+            "over), a strong unit may be estimated weak. Of what it left out only the random sample is measured.",
+        )
     if params.edit == "zero":
         caveats.insert(0, "Zero ablation takes the model off its data, and alone is never evidence.")
     if params.units not in KIND_OF and not len(random_rows):
@@ -243,7 +314,7 @@ def judge(params: Params, table: pd.DataFrame) -> Outcome:
         "Damage to other facts and to unrelated text, joint sets beyond the named one, editing.",
         "An untrained copy of the model and label-shuffled facts: these controls come with claims.",
     )
-    return Outcome((Finding(sentence, best, basis),), tuple(controls), tuple(caveats), not_tested)
+    return Outcome((Finding(sentence, best, basis), *also), tuple(controls), tuple(caveats), not_tested)
 
 
 def draw(params: Params, table: pd.DataFrame) -> Drawing:
@@ -271,15 +342,24 @@ def draw(params: Params, table: pd.DataFrame) -> Drawing:
         layers = f"Which layers' outputs the recall of {what} needs"
         figures.append(heat(cell, name="layers", title=layers, y="kind", panel=None, **common))
     elif len(cell) > 30:
-        all_units = f"Few or many: every unit's damage to the recall of {what}, by rank"
+        every = "every confirmed unit's" if params.screen else "every unit's"
+        all_units = f"Few or many: {every} damage to the recall of {what}, by rank"
         figures.append(ranks(cell, name="ranks", title=all_units, control=control, **common))
+    tables: list[Table] = []
+    if params.screen:
+        found = _screening(params, rows)
+        tables += [found.table] if found.table else []
+        guessed = f"How well gradients ranked the {_word(params)} that the recall of {what} needs"
+        about = {**common, "about": f"{common['about']}, beside its first-order estimate"}
+        estimated = f"estimated by gradients: {DAMAGE}"
+        figures.append(scatter(found.units, name="screen", title=guessed, x_title=estimated, by="chosen", **about))
     columns = {
         "site": "site",
         "effect": Column("damage", "share of the logit difference"),
         "n": Column("n", "prompts"),
     }
     top = cell.sort_values("effect", ascending=False, key=abs)
-    return Drawing(tuple(figures), (table_of(top, "The strongest effects", columns, limit=12),))
+    return Drawing(tuple(figures), (table_of(top, "The strongest effects", columns, limit=12), *tables))
 
 
 def _units(own: pd.DataFrame, params: Params) -> pd.DataFrame:
@@ -292,3 +372,99 @@ def _units(own: pd.DataFrame, params: Params) -> pd.DataFrame:
 
 def _where(params: Params) -> str:
     return "all positions" if params.at == "all" else f"the role {params.at}"
+
+
+def _word(params: Params) -> str:
+    return "sub-layers" if params.units == "layers" else params.units
+
+
+def _population(own: pd.DataFrame) -> int:
+    """How many units a screen chose among."""
+    return int(own["population"].iloc[0])
+
+
+class Screening(NamedTuple):
+    """How well a screen ranked: of all measured units the mean damage and its estimate, and whether they were
+    chosen or drawn; in words; beside the sample; and how many units of what strength it may have missed."""
+
+    units: pd.DataFrame
+    finding: Finding
+    controls: list[Control]
+    table: Table | None
+
+
+def _screening(params: Params, rows: pd.DataFrame) -> Screening:
+    """Effects are compared by size; the sample is of all that the screen left out, so its shares are theirs."""
+    top, drawn = (_guessed(rows[rows["control"] == control], params) for control in ("", SAMPLE))
+    population, unit = _population(rows[rows["control"] == ""]), _word(params)
+    import pandas as pd
+
+    units = pd.concat([top.assign(chosen="confirmed"), drawn.assign(chosen="random sample of the others")])
+    left = population - len(top)
+    basis = "Effects by size; bounds by Clopper and Pearson, one-sided 95%; intervals of Spearman after Fieller."
+    sentence = f"Gradients ranked the {number(len(top))} confirmed {unit} with a Spearman correlation of {_rho(top)}"
+    if not len(drawn):
+        missed = "none was left out" if not left else "none of the others is measured, so what it missed is not known"
+        return Screening(units, Finding(f"{sentence}; {missed}.", None, basis), [], None)
+    rho = _rho(drawn)
+    sizes: list[float] = top["effect"].abs().sort_values(ascending=False).tolist()
+    tenth = min(10, len(sizes))
+    limits = [
+        ("a damage of 10%", BIG),
+        (f"the {tenth}th strongest confirmed" if tenth > 3 else "the weakest confirmed of few", sizes[tenth - 1]),
+        ("the median confirmed", float(np.median(sizes))),
+        ("the weakest confirmed", sizes[-1]),
+    ]
+    lines = [(words, limit, *_missed(drawn, limit, left)) for words, limit in limits]
+    table = Table(
+        "What the screen may have missed",
+        (
+            Column("as strong as"),
+            Column("damage, by size", "share"),
+            Column("in the sample", "units"),
+            Column("left out, at most", "share"),
+            Column("left out, at most", "units"),
+        ),
+        tuple((words, limit, k, high, most) for words, limit, k, high, most in lines),
+        f"A random sample of {number(len(drawn))} of the {number(left)} {unit} that the screen left out; exact "
+        "binomial bounds, one-sided 95%.",
+    )
+    words, limit, k, high, most = lines[1]
+    sentence += (
+        f", and a random sample of {number(len(drawn))} of the {number(left)} others with {rho}; {number(k)} of the "
+        f"sample {'has' if k == 1 else 'have'} an effect as large as {words} "
+        f"({share(Estimate(float(limit)))}), so at most {number(most)} of those left out do."
+    )
+    reading = f"Spearman correlation of estimated and measured damage over {number(len(drawn))} {unit}"
+    background = drawn["effect"]
+    low, high = np.quantile(background, [0.025, 0.975])
+    controls = [
+        Control("screen, on a random sample of what it left out", rho, reading),
+        Control(SAMPLE, Estimate(background.mean(), low, high, len(drawn)), "damage by its units, mean and 95% range"),
+    ]
+    return Screening(units, Finding(sentence, rho, basis), controls, table)
+
+
+def _guessed(rows: pd.DataFrame, params: Params) -> pd.DataFrame:
+    """`_units`, with the mean estimate of each."""
+    guess = cells(rows.assign(effect=rows["estimate"]), ["trial"])[["trial", "effect"]]
+    return _units(rows, params).merge(guess.rename(columns={"effect": "estimate"}), on="trial")
+
+
+def _rho(units: pd.DataFrame) -> Estimate:
+    """Spearman correlation of estimate and effect; 95% interval after Fieller et al. 1957 (Biometrika 44)."""
+    n = len(units)
+    rho = float(units["estimate"].rank().corr(units["effect"].rank())) if n > 2 else math.nan
+    if n < 6 or not math.isfinite(rho):
+        return Estimate(rho, n=n)
+    middle, half = math.atanh(max(min(rho, 1 - 1e-12), 1e-12 - 1)), 1.96 * math.sqrt(1.06 / (n - 3))
+    return Estimate(rho, math.tanh(middle - half), math.tanh(middle + half), n)
+
+
+def _missed(drawn: pd.DataFrame, limit: float, left: int) -> tuple[int, float, int]:
+    """How many of the sample are as strong as `limit`; at most which share, and how many, of all that were left."""
+    k, n = int((drawn["effect"].abs() >= limit).sum()), len(drawn)
+    if n == left:
+        return k, k / n, k
+    high = clopper_pearson(k, n, 0.9)[1]
+    return k, high, math.floor(high * left)

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 import safetensors.numpy
 
-from lashley.core.case import Exclusion
+from lashley.core.case import Estimated, Exclusion
 from lashley.core.errors import BadModel, BrokenStudy, StudyConflict
 from lashley.core.trial import Chunk, Sweep
 from lashley.ledger import database, spec
@@ -108,15 +108,22 @@ class Ledger:
 
     # -- what is asked ---------------------------------------------------------------------------------------
 
-    def plan(self, sweeps: Iterable[Sweep]) -> None:
+    def plan(self, sweeps: Iterable[Sweep | Estimated]) -> None:
         """Record sweeps in order, in one transaction; those that are planned already are passed over."""
         known = set(self.planned())
         new: dict[str, tuple[str, int, bytes]] = {}
-        for sweep in sweeps:
+        estimates: list[tuple[str, bytes]] = []
+        for each in sweeps:
+            sweep = each.sweep if isinstance(each, Estimated) else each
             if (key := sweep.key) not in known and key not in new:
                 new[key] = (key, len(sweep), zlib.compress(msgspec.msgpack.encode(sweep), 1))
+                if isinstance(each, Estimated):
+                    estimates.append((key, np.asarray(each.estimates, "<f8").tobytes()))
         with self._writing():
             self._db.executemany("INSERT INTO sweeps (key, trials, spec) VALUES (?, ?, ?)", new.values())
+            self._db.executemany(
+                'INSERT INTO estimates (sweep, "values") VALUES ((SELECT id FROM sweeps WHERE key = ?), ?)', estimates
+            )
 
     def planned(self) -> list[str]:
         """Keys of the planned sweeps, in order."""
@@ -133,6 +140,12 @@ class Ledger:
     def sweeps(self) -> Iterator[Sweep]:
         """The planned sweeps, in order, read one at a time."""
         return (self.sweep(key) for key in self.planned())
+
+    def estimates(self, key: str) -> np.ndarray | None:
+        """What a screen estimated that each trial of a sweep changes in the readout, float64 [trials]; or None."""
+        query = 'SELECT "values" FROM estimates WHERE sweep = (SELECT id FROM sweeps WHERE key = ?)'
+        rows = self._rows(query, key)
+        return np.frombuffer(rows[0][0], "<f8") if rows else None
 
     def __len__(self) -> int:
         """How many sweeps are planned."""

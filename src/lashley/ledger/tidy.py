@@ -28,14 +28,15 @@ from lashley.ledger.ledger import Frame, Ledger
 COLUMNS = (
     *("experiment", "model", "relation", "subject", "object", "foil", "template", "prompt"),
     *("site", "layer", "kind", "unit", "position", "role", "token"),
-    *("edit", "corruption", "readout", "value", "effect", "clean", "corrupt", "noise_floor"),
-    *("seed", "excluded", "language", "register", "split", "pair", "window", "control", "sweep", "trial"),
+    *("edit", "corruption", "readout", "value", "effect", "estimate", "clean", "corrupt", "noise_floor"),
+    *("seed", "excluded", "language", "register", "split", "pair", "window", "control", "population"),
+    *("sweep", "trial"),
 )
 LONGEST = 64  # sites of one trial that the column `site` spells out
 
 _LABELS = (
     *("relation", "subject", "object", "foil", "template", "corruption", "seed"),
-    *("language", "register", "split", "pair", "window", "control"),
+    *("language", "register", "split", "pair", "window", "control", "population"),
 )
 _WORDS = ("experiment", "model", *_LABELS, "prompt", "edit", "readout", "sweep")
 _ROLES = ("all", *ROLES)
@@ -49,9 +50,9 @@ def table(ledger: Ledger) -> pd.DataFrame:
     """Every measurement of a study as a row, in the order of planning; then the excluded facts.
 
     The columns are `COLUMNS`. `value`, `clean`, `corrupt` and `noise_floor` are in the readout's unit,
-    `effect` is as `Sweep.normalise` has it; words are categorical, integers nullable. Of a set of sites,
-    layer, kind, unit, position, role and token are given where all its sites share them. Trials without an
-    answer have no row.
+    `effect` is as `Sweep.normalise` has it, and `estimate` is what a screen expected of it; words are
+    categorical, integers nullable. Of a set of sites, layer, kind, unit, position, role and token are given
+    where all its sites share them. Trials without an answer have no row.
     """
     tokens = _Codes()
     blocks: list[_Block] = []
@@ -64,7 +65,10 @@ def table(ledger: Ledger) -> pd.DataFrame:
             sweep = ledger.sweep(key)
             trials = np.concatenate([np.arange(c.start, c.start + len(c.values)) for c in chunks])
             values = np.concatenate([c.values for c in chunks])
-            blocks.append(_measured(sweep, trials, values, Frame.of(chunks), tokens, {**fixed, "sweep": key}))
+            estimates = ledger.estimates(key)
+            changes = np.full(len(trials), np.nan) if estimates is None else estimates[trials]
+            words = {**fixed, "sweep": key}
+            blocks.append(_measured(sweep, trials, values, changes, Frame.of(chunks), tokens, words))
     for excluded in ledger.exclusions():
         words = {name: word or None for name, word in msgspec.structs.asdict(excluded).items()}
         blocks.append(_Block({**words, **fixed}, **_NOTHING))
@@ -90,6 +94,7 @@ class _Block(NamedTuple):
     noise_floor: float
     value: np.ndarray  # float64
     effect: np.ndarray  # float64
+    estimate: np.ndarray  # float64
     site: pa.Array
     layer: np.ndarray  # this and the following int, _NONE where there is no one number
     unit: np.ndarray
@@ -103,7 +108,7 @@ class _Block(NamedTuple):
 _NAN, _MISSING = np.array([np.nan]), np.array([_NONE])
 _NOTHING: dict[str, Any] = {
     **dict.fromkeys(("clean", "corrupt", "noise_floor"), np.nan),
-    **dict.fromkeys(("value", "effect"), _NAN),
+    **dict.fromkeys(("value", "effect", "estimate"), _NAN),
     **dict.fromkeys(("layer", "unit", "position", "kind", "role", "token", "trial"), _MISSING),
     "site": pa.nulls(1, _TEXT),
 }
@@ -113,12 +118,14 @@ def _measured(
     sweep: Sweep,
     trials: np.ndarray,
     values: np.ndarray,
+    changes: np.ndarray,
     frame: Frame,
     tokens: _Codes,
     words: dict[str, str | None],
 ) -> _Block:
-    """The answered `trials` (int64 [rows], with their values) of a sweep."""
+    """The answered `trials` (int64 [rows], with their values and the estimated changes) of a sweep."""
     run = sweep.run
+    unedited = frame.corrupt if run is sweep.corrupt and frame.corrupt is not None else frame.clean
     words |= {name: sweep.labels.get(name) for name in _LABELS}
     words |= {"prompt": run.text, "readout": readout.name(sweep.readout)}
     words |= {"edit": edit.name(sweep.edits[0]) if sweep.edits else None}
@@ -134,6 +141,7 @@ def _measured(
         frame.noise_floor,
         values,
         np.asarray(sweep.normalise(values, frame.clean, frame.corrupt), np.float64),
+        np.asarray(sweep.normalise(unedited + changes, frame.clean, frame.corrupt), np.float64),
         _site_texts(columns, sizes),
         layer,
         np.where((unit < 0) | (kind == _NONE), _NONE, unit),
@@ -225,7 +233,7 @@ def _frame(blocks: list[_Block], tokens: _Codes) -> pd.DataFrame:
         column = joined(name)
         none = column == _NONE
         data[name] = pd.arrays.IntegerArray(np.where(none, 0, column).astype(width), none)
-    data |= {name: joined(name) for name in ("value", "effect")}
+    data |= {name: joined(name) for name in ("value", "effect", "estimate")}
     data |= {name: repeated(name) for name in ("clean", "corrupt", "noise_floor")}
     data["site"] = pd.arrays.ArrowStringArray(pa.chunked_array([b.site for b in blocks]).combine_chunks())
     return pd.DataFrame({name: data[name] for name in COLUMNS})
