@@ -31,13 +31,14 @@ def card() -> str:
 
 
 def speed() -> str:
-    """The targets of bench/RESULTS.md as they stand there, and where and when they were measured."""
+    """The tables of bench/RESULTS.md as they stand there, and where and when they were measured."""
     results = ROOT / "bench/RESULTS.md"
     if not results.is_file():
         return "Not measured yet; `make bench` writes bench/RESULTS.md."
     text = results.read_text(encoding="utf-8")
     where = next(line for line in text.splitlines() if re.match(r"\d{4}-\d\d-\d\d, ", line))
-    return f"{where}\n\n{text.partition('## Targets')[2].partition('## ')[0].strip()}"
+    short, _, rest = text.partition("## In short")[2].partition("## Targets")
+    return f"{where}\n\n{short.strip()}\n\n{rest.partition('## ')[0].strip()}"
 
 
 BLOCKS = {"embedded model": card, "speed": speed}

@@ -85,13 +85,22 @@ RESULTS = {
             "runs": [
                 {
                     "tool": "transformer_lens",
+                    "way": "one",
                     "words": "own",
                     "rounds": [[160.0, 10], [80.0, 5]],
                     "difference": 1e-5,
                 },
-                {"tool": "nnsight", "words": "{edits} a trace", "rows": 8, "rounds": [[50.0, 10]], "difference": 1e-3},
+                {
+                    "tool": "nnsight",
+                    "way": "many",
+                    "words": "{edits} a trace",
+                    "rows": 8,
+                    "rounds": [[50.0, 10]],
+                    "difference": 1e-3,
+                },
                 {
                     "tool": "lashley",
+                    "way": "",
                     "words": "",
                     "rounds": [[2.0, 10], [1.0, 10], [3.0, 10]],
                     "peak": 1.5,
@@ -110,7 +119,7 @@ RESULTS = {
 def test_targets_are_met_or_missed_by_the_numbers():
     found = {t.what: (t.measured, t.met) for t in targets(RESULTS)}
     assert found["(a) times as fast as TransformerLens, own"] == ("80.0", True)
-    assert found["(a) times as fast as nnsight, 8 edits a trace"] == ("25.0", False)
+    assert "(a) times as fast as nnsight, 8 edits a trace" not in found, "targets are about one edit a pass"
     assert found["(a) largest difference from nnsight, 8 edits a trace, logits"] == ("1.0e-03", False)
     assert found["(a) share of the machine's matrix speed that the necessary operations reach"] == ("50%", False)
     assert found["TransformerLens: largest difference of its logits from plain transformers'"][1] is False
@@ -123,6 +132,7 @@ def test_results_say_missed_and_mark_what_is_extrapolated():
     assert "2.7 min *" in text  # a round of TransformerLens ran 5 of 10
     assert "| nnsight, 8 edits a trace | all, 1 × | 50.0 s |" in text
     assert "2026-01-02, Abacus" in text
+    assert "| (a) restoration: 10 trials | 2.00 s | 80.0 × | – | – | 25.0 × |" in text
 
 
 def test_the_figure_says_what_is_seen():
