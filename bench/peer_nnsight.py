@@ -1,6 +1,7 @@
-"""nnsight as a worker, by its documented `trace`, unembedding the last token only (`logits_to_keep=1`).
+"""nnsight as a worker, by its documented `trace`.
 
-one: a trace an edit. many: one trace over a batch, each row edited at its own site.
+one: a trace an edit, with the model's own logits, as its tutorials have it. many: one trace over a batch, each row
+edited at its own site, and the last token only unembedded (`logits_to_keep=1`).
 """
 
 from __future__ import annotations
@@ -37,16 +38,17 @@ class Sight:
         self.model = TransformersModel(folder, task="text-generation", dtype=torch.float32, dispatch=True)
 
     def one(self, prepared: Prepared, trials: list[Trial]) -> Values:
-        return self.many(prepared, [[t] for t in trials])
+        return self.many(prepared, [[t] for t in trials], keep=0)
 
-    def many(self, prepared: Prepared, batches: list[list[Trial]]) -> Values:
+    def many(self, prepared: Prepared, batches: list[list[Trial]], keep: int = 1) -> Values:
+        """`keep`: how many tokens at the end are unembedded; 0: all."""
         model = self.model
         source = self._clean(prepared, batches) if prepared.item.edit == "patch" else None
         values: Values = []
         for trials in batches:
             pairs = [t.pair for t in trials]
             sites = by_site(trials)
-            with model.trace(prepared.edited[pairs], logits_to_keep=1):
+            with model.trace(prepared.edited[pairs], logits_to_keep=keep):
                 for (layer, kind), rows in sites.items():
                     act = site(model.model.layers[layer], kind)
                     for row, trial in rows:

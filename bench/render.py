@@ -167,8 +167,8 @@ def render(results: Results) -> str:
         "the largest one, in logits, between a tool's numbers and lashley's over the trials that both ran.",
         "## In short",
         in_short(results),
-        "How many times as long as lashley each peer takes for the same numbers. One edit a pass is what the peers' own "
-        "functions and documents do (for (d), 20 facts a pass). Batched by hand is the fastest way that we could "
+        "How many times as long as lashley each peer takes for the same numbers. One edit a pass is what the peers' "
+        "own functions and documents do (for (d), 20 facts a pass). Batched by hand is the fastest way that we could "
         "write: a hook for every row of a batch, only the last token unembedded.",
         "## Targets",
         "Ratios are against one edit a pass.",
@@ -210,8 +210,9 @@ HOW = (
     "applications: one pass for each cell of the grid, over all pairs of the item side by side. It has no function "
     'for knockouts: "one hook a pass" is `run_with_hooks`. "By hand" is `run_with_hooks` on a batch, with hooks that '
     "edit each row at its own site, and the last token only unembedded: more than its functions do, and faster.",
-    "nnsight runs its `trace` on the folder, the last token only unembedded: one edit a trace, or one trace over a "
-    "batch whose rows are edited each at its own site. Several `invoke`s in a trace take the same time as such rows.",
+    "nnsight runs its `trace` on the folder: one edit a trace, reading the model's logits as its tutorials do; or one "
+    "trace over a batch whose rows are edited each at its own site, the last token only unembedded. Several "
+    "`invoke`s in a trace take the same time as such rows.",
     "The number of edits a pass is for each tool and item the fastest of three, tried before the clock starts.",
     "Necessary operations are those of `bench/necessary.py`: what an exact method cannot avoid, whatever it is.",
 )

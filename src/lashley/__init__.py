@@ -13,10 +13,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lashley.api import ask, knockout, locate, open_model
+    from lashley.api import ask, attention, knockout, locate, open_model
     from lashley.study import Study
 
-__all__ = ["Study", "ask", "knockout", "locate", "open_model"]
+__all__ = ["Study", "ask", "attention", "knockout", "locate", "open_model"]
 
 
 def __getattr__(name: str):

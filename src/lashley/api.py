@@ -19,19 +19,21 @@ import msgspec
 import numpy as np
 
 from lashley import experiments
-from lashley.core.case import Known
+from lashley.core.case import Estimated, Known
+from lashley.core.cost import Cost
 from lashley.core.errors import BadPrompt, LashleyError, StudyConflict
 from lashley.core.run import Run
 from lashley.core.site import Site, parse_sites
 from lashley.embedded.check import figures
 from lashley.engine.bench import Bench
 from lashley.engine.checkpoints import EMBEDDED, load
+from lashley.engine.explain import explain
 from lashley.engine.selftest import checked
 from lashley.engine.stream import Store
 from lashley.facts.base import shipped
 from lashley.facts.question import Question, resolve
 from lashley.recall import recall
-from lashley.study import Progress, Study, begin, silent
+from lashley.study import Progress, Study, begin, planned, silent
 
 
 def open_model(
@@ -53,6 +55,12 @@ def run(
 ) -> Study:
     """Run one experiment. Asked again, it takes up the same study where it stands."""
     return begin(experiment, params, question, bench, study, command, progress).run(bench, progress)
+
+
+def plan(experiment: str, params: Any, question: Question, bench: Bench, progress: Progress = silent) -> Cost:
+    """What an experiment would cost, before it runs; asks the model what it knows, and measures nothing."""
+    sweeps = planned(experiment, params, question, bench, progress).sweeps
+    return explain(bench, [s.sweep if isinstance(s, Estimated) else s for s in sweeps])
 
 
 def resume(
@@ -116,6 +124,11 @@ def locate(bench: Bench | str = EMBEDDED, **words) -> Study:
 def knockout(bench: Bench | str = EMBEDDED, **words) -> Study:
     """Knockouts; see `lashley.experiments.knockout.Params` and `Question` for the words."""
     return ask("knockout", bench, **words)
+
+
+def attention(bench: Bench | str = EMBEDDED, **words) -> Study:
+    """Attention knockouts; see `lashley.experiments.attention.Params` and `Question` for the words."""
+    return ask("attention", bench, **words)
 
 
 def known(bench: Bench, relation: str, language: str = "en", progress: Progress = silent) -> list[Known]:

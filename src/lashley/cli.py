@@ -26,6 +26,8 @@ app = App(
 )
 facts_app = App(name="facts", help="The facts that can be asked about.")
 models_app = App(name="models", help="The models that can be asked.")
+plan_app = App(name="plan", help="What an experiment would cost: rows, operations, memory, time. Measures nothing.")
+app.command(plan_app)
 app.command(facts_app)
 app.command(models_app)
 
@@ -78,7 +80,7 @@ class Running:
     model
         embedded, gemma3-270m, a folder, a .gguf file or a hub id.
     device
-        As torch names it: cpu, cuda, mps.
+        As torch names it: cpu, cuda, mps; auto spreads the layers over all cards.
     dtype
         Arithmetic: float32, bfloat16, float16, float64.
     memory
@@ -98,33 +100,54 @@ class Running:
 
 
 def _experiment(name: str) -> None:
-    """A sub-command whose options are the experiment's own `Params`."""
+    """A sub-command whose options are the experiment's own `Params`, and the same under `plan`."""
     module = experiments.find(name)
 
     def command(prompt=None, /, *, params=None, asking=None, running=None) -> None:
-        from lashley.facts.question import Question, resolve
-
-        asking, running = asking or Asking(), running or Running()
-        words = dataclasses.asdict(asking)
-        words |= {"seed": words.pop("question_seed"), "prompt": prompt}
-        question, own = Question(**words), params or module.Params()
-        resolve(question)  # a slip is told before a model is opened
+        question, own = asked(prompt, params, asking)
+        running = running or Running()
 
         from lashley import api
 
         with _progress(running.json) as progress:
-            bench = api.open_model(running.model, device=running.device, dtype=running.dtype, memory=running.memory)
-            study = api.run(name, own, question, bench, running.study, progress, _command())
+            study = api.run(name, own, question, _open(running), running.study, progress, _command())
         _print(study, running.json)
 
-    command.__doc__ = module.__doc__
-    command.__annotations__ = {
-        "prompt": str | None,
-        "params": Annotated[module.Params | None, Parameter(name="*")],
-        "asking": Asking | None,
-        "running": Running | None,
-    }
-    app.command(command, name=name)
+    def plan(prompt=None, /, *, params=None, asking=None, running=None) -> None:
+        question, own = asked(prompt, params, asking)
+        running = running or Running()
+
+        from lashley import api
+        from lashley.report import listings
+
+        with _progress(running.json) as progress:
+            cost = api.plan(name, own, question, _open(running), progress)
+        listings.cost(Console(), cost, running.json)
+
+    def asked(prompt, params, asking):
+        from lashley.facts.question import Question, resolve
+
+        words = dataclasses.asdict(asking or Asking())
+        words |= {"seed": words.pop("question_seed"), "prompt": prompt}
+        question = Question(**words)
+        resolve(question)  # a slip is told before a model is opened
+        return question, params or module.Params()
+
+    for each, to in ((command, app), (plan, plan_app)):
+        each.__doc__ = module.__doc__
+        each.__annotations__ = {
+            "prompt": str | None,
+            "params": Annotated[module.Params | None, Parameter(name="*")],
+            "asking": Asking | None,
+            "running": Running | None,
+        }
+        to.command(each, name=name)
+
+
+def _open(running: Running):
+    from lashley import api
+
+    return api.open_model(running.model, device=running.device, dtype=running.dtype, memory=running.memory)
 
 
 for _name in experiments.names():
@@ -194,7 +217,7 @@ def read(
 
     running = running or Running()
     with _progress(running.json) as progress:
-        bench = api.open_model(running.model, device=running.device, dtype=running.dtype, memory=running.memory)
+        bench = _open(running)
         found = api.read(bench, texts, sites, out, store, progress)
     for site, array in found.items():
         print(f"{out / f'{site}.npy'}: {len(array):,} positions, {array.shape[1]} numbers each")
@@ -235,7 +258,7 @@ def facts_check(relation: str, /, *, running: Running | None = None, language: s
 
     running = running or Running()
     with _progress(running.json) as progress:
-        bench = api.open_model(running.model, device=running.device, dtype=running.dtype, memory=running.memory)
+        bench = _open(running)
         known = api.known(bench, relation, language, progress)
     listings.known(Console(), known, running.model, running.json)
 
@@ -260,7 +283,7 @@ def models_check(*, running: Running | None = None) -> None:
 
     running = running or Running()
     with _progress(running.json) as progress:
-        bench = api.open_model(running.model, device=running.device, dtype=running.dtype, memory=running.memory)
+        bench = _open(running)
         shares = api.check(bench, progress)
     listings.check(Console(), shares, bench.checked, running.json)
 

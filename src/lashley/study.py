@@ -7,6 +7,7 @@ import hashlib
 import platform
 import re
 import shlex
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -19,6 +20,7 @@ import msgspec
 from lashley import experiments, report
 from lashley.core.case import Estimated
 from lashley.core.case import Exclusion as LeftOut
+from lashley.core.cost import ROUTES
 from lashley.core.errors import BrokenStudy, LashleyError, StudyConflict
 from lashley.core.figure import Exclusion, Finding
 from lashley.core.trial import Sweep
@@ -98,8 +100,9 @@ class Study:
         """Do what is missing, committing pack by pack; an interruption loses at most the pack in flight."""
         try:
             if not len(self.ledger):
-                self.plan(_planned(self.ledger.spec.experiment, self.params, self.question, bench, progress))
+                self.plan(planned(self.ledger.spec.experiment, self.params, self.question, bench, progress))
             sweeps = list(self.ledger.sweeps())
+            self.ledger.note("routes", dict(Counter(bench.routes(sweeps))))
             done, total = self.ledger.progress()
             for chunks in bench.run(sweeps, self.ledger.answered()):
                 self.ledger.commit(chunks)
@@ -198,10 +201,10 @@ def begin(
     )
     folder = Path(folder) if folder else Path("studies") / _name(spec)
     new = not (folder / "spec.json").exists()
-    planned = _planned(experiment, params, question, bench, progress) if new else None
+    made = planned(experiment, params, question, bench, progress) if new else None
     study = Study(Ledger.open_or_create(folder, spec))
-    if planned:
-        study.plan(planned)
+    if made:
+        study.plan(made)
     return study
 
 
@@ -213,7 +216,7 @@ class Planned(NamedTuple):
     checked: str
 
 
-def _planned(experiment: str, params: Any, question: Question, bench: Bench, progress: Progress) -> Planned:
+def planned(experiment: str, params: Any, question: Question, bench: Bench, progress: Progress) -> Planned:
     """Ask what the model knows, and plan every trial. Raises `BadFact`, `BadSite`, ..."""
     from lashley.recall import prepare  # the one door to torch
 
@@ -259,6 +262,7 @@ def _environment(spec: Spec, notes: dict[str, Any]) -> dict[str, str]:
         "tokenizer": str(m["tokenizer"]),
         "arithmetic": f"{m['dtype']} on {m['device']}",
         "fast path against plain passes": str(notes.get("self-test", "not run")),
+        "sweeps by route": ", ".join(f"{ROUTES[r]}: {n}" for r, n in notes.get("routes", {}).items()) or "not run",
         **{k: str(v) for k, v in spec.versions.items()},
         "report made": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }

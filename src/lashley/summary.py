@@ -37,6 +37,15 @@ def cells(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     return found.rename(columns={"mean": "effect"})
 
 
+def centred(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with, for a window of layers, the layer in its middle."""
+    if not rows["layer"].isna().any():
+        return rows
+    layers = rows["site"].astype(str).str.extractall(r"L(\d+)\.")[0].astype(int).groupby(level=0)
+    middle = layers.apply(lambda x: x.iloc[(len(x) - 1) // 2])
+    return rows.assign(layer=rows["layer"].fillna(middle))
+
+
 def floor(table: pd.DataFrame) -> float:
     """The noise floor as an effect: the largest over the table's prompts, a share of the clean-corrupt gap."""
     gap = (table["clean"] - table["corrupt"]).abs()

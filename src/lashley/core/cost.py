@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
+ROUTES = {  # how a sweep is run, in words
+    "plain": "by full passes",
+    "whole": "from the first edited layer on",
+    "suffix": "from the first edited layer and position on",
+}
+
 
 class Cost(msgspec.Struct, frozen=True):
     """Of a whole plan: counts, floating-point operations, bytes and seconds.

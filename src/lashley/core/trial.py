@@ -81,7 +81,8 @@ class Chunk(msgspec.Struct, frozen=True):
     """Answers to the trials `start .. start + len(values)` of a sweep; immutable.
 
     `clean` and `corrupt` are the readout of the unedited runs, from a plain forward pass; `noise_floor` the
-    largest change that an identity edit made at sites of this sweep, in the readout's unit.
+    largest change that an identity edit made at sites of these trials, in the readout's unit (0 where none of them
+    was tried: the floor of a sweep is the largest of its chunks).
     """
 
     sweep: str  # key

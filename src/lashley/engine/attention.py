@@ -146,11 +146,11 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, span: Span, scale, window: int | No
     """Rows over all of their own keys: q [rows, heads, size, head width] -> the same shape."""
     kv, size, total = k.shape[1], q.shape[2], k.shape[2]
     groups = q.shape[1] // kv
-    mask = _mask(size, total, window, q.dtype, q.device)
     if span.blocked:
-        mask = _without(mask, span, q).unflatten(1, (kv, groups)).flatten(2, 3)
-    elif groups > 1 and mask is not None:
-        mask = mask.repeat(groups, 1)
+        mask = _without(_mask(size, total, window, 1, q.dtype, q.device), span, q)
+        mask = mask.unflatten(1, (kv, groups)).flatten(2, 3)
+    else:
+        mask = _mask(size, total, window, groups, q.dtype, q.device)
     if groups > 1:  # the queries of a group side by side: keys and values need not be repeated
         q = q.unflatten(1, (kv, groups)).flatten(2, 3)
     if softcap is None:
@@ -167,9 +167,7 @@ def _share(q: Tensor, k: Tensor, v: Tensor, span: Span, scale, window: int | Non
     rows, heads, size, _ = q.shape
     kv, prefix = k.shape[1], span.prefix
     groups = heads // kv
-    mask = _mask(size, prefix + size, window, q.dtype, q.device)
-    if mask is not None:
-        mask = mask.repeat(groups, 1)
+    mask = _mask(size, prefix + size, window, groups, q.dtype, q.device)
     q = q.unflatten(1, (kv, groups)).flatten(2, 3)  # [rows, kv, groups * size, head width]
     flat = q.transpose(0, 1).flatten(1, 2)  # [kv, rows * groups * size, head width]
     before = (flat @ span.keys[0].transpose(-1, -2)).unflatten(1, (rows, -1)).transpose(0, 1)
@@ -202,15 +200,18 @@ def _without(mask: Tensor | None, span: Span, q: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=64)
-def _mask(size: int, total: int, window: int | None, dtype: torch.dtype, device: torch.device) -> Tensor | None:
+def _mask(
+    size: int, total: int, window: int | None, groups: int, dtype: torch.dtype, device: torch.device
+) -> Tensor | None:
     """What the last `size` of `total` positions see: themselves and what came before, inside the sliding window
-    where there is one; 0 or -inf [size, total], None where that is everything."""
+    where there is one; 0 or -inf [groups * size, total], `groups` times the same; None where that is everything."""
     if size == 1 and (window is None or total <= window):
         return None
     at = torch.arange(total - size, total, device=device)[:, None]
     seen = torch.arange(total, device=device)[None]
     allowed = (seen <= at) if window is None else (seen <= at) & (seen > at - window)
-    return torch.zeros(size, total, dtype=dtype, device=device).masked_fill(~allowed, -torch.inf)
+    mask = torch.zeros(size, total, dtype=dtype, device=device).masked_fill(~allowed, -torch.inf)
+    return mask.repeat(groups, 1)
 
 
 AttentionInterface.register(NAME, attention)

@@ -125,7 +125,7 @@ class Bench:
             clean = self.value(sweep.clean, sweep.readout)
             corrupt = None if sweep.corrupt is None else self.value(sweep.corrupt, sweep.readout)
             unedited = corrupt if sweep.run is sweep.corrupt and corrupt is not None else clean
-            floor = float(np.abs(values[n:] - unedited).max())
+            floor = float(np.abs(values[n:] - unedited).max(initial=0.0))
             chunks.append(Chunk(keys[piece.sweep], piece.start, values[:n], clean, corrupt, floor, self.path))  # pyright: ignore[reportArgumentType]
         return chunks
 

@@ -114,9 +114,12 @@ class Captures:
 
         on[0, "resid"] = enter
         store: dict[int, tuple[Tensor, Tensor]] = {}
+        heard: list[Arguments] = []
         ids = torch.tensor([r.tokens for r in runs], device=self.model.device)
-        with hooked(self.model.module, self.model.family, on), recording(store):
+        module, family = self.model.module, self.model.family
+        with hooked(module, family, on), listening(module, family, heard), recording(store):
             self.model.forward(ids)
+        self._arguments.setdefault(len(runs[0]), heard)
         stacked: dict[Kind, Tensor] = {
             k: torch.stack([x.to(self.model.device) for x in v], 1) for k, v in acts.items()
         }  # [runs, layers, tokens, width]

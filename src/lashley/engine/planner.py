@@ -27,7 +27,8 @@ from lashley.engine.readouts import variants
 
 Route = Literal["plain", "whole", "suffix"]
 
-IDENTITIES = 3  # identity edits at the first, middle and last trial of a sweep's first piece; later pieces get one
+IDENTITIES = 3  # identity edits at the first, middle and last trial of a sweep's first piece
+EVERY = 128  # one more at every so many trials
 GROUP = 6e6  # floating-point operations that cost as much time as one more group of rows in one layer
 AFTER_ATTENTION = tuple(KINDS.index(k) for k in ("mlp", "neuron"))
 
@@ -229,7 +230,9 @@ def rows(pieces: Sequence[Piece], sweeps: Sequence[Sweep], routes: Sequence[Rout
     for number, piece in enumerate(pieces):
         sweep = sweeps[piece.sweep]
         n = piece.stop - piece.start
-        same = np.unique(np.linspace(0, n - 1, 1 if piece.start else IDENTITIES).astype(int))
+        same = np.arange(n)[(piece.start + np.arange(n)) % EVERY == EVERY - 1]
+        if piece.start == 0:
+            same = np.unique(np.concatenate([same, np.linspace(0, n - 1, IDENTITIES).astype(int)]))
         way = routes[piece.sweep] if routes else "suffix"
         layer, prefix = _first(sweep, way, piece.start, piece.stop)
         trial = np.concatenate([np.arange(n), same])

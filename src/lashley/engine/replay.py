@@ -17,7 +17,7 @@ from torch import Tensor
 from lashley.core.site import Kind
 from lashley.engine.attention import Enough, Span, blocking, packed
 from lashley.engine.capture import Captures, add_embedding_noise
-from lashley.engine.hooks import OnSite, hooked
+from lashley.engine.hooks import Arguments, OnSite, hooked
 from lashley.engine.ops import Ops, View
 from lashley.engine.planner import Rows
 
@@ -32,6 +32,7 @@ class Replay:
         self.bounds = np.searchsorted(self.group, np.arange(self.group.max() + 2))  # rows of group g
         self.rank = np.arange(len(rows)) - self.bounds[self.group]
         self.length, self.prefix, self.read = (x[self.bounds[:-1]] for x in shapes)  # a group each
+        self._gathered: tuple[tuple, Arguments] = ((), ((), {}))
 
     @torch.no_grad()
     def packed(self) -> Tensor:
@@ -146,16 +147,23 @@ class Replay:
             span.pick = torch.from_numpy(pick).to(span.keys[0].device) if len(bases) > 1 else None
         return span
 
-    def _arguments(self, layer: int, active: np.ndarray, start: np.ndarray, stop: np.ndarray):
-        """The layer's captured arguments, gathered by each token's own position."""
-        taken = []
-        for g in np.flatnonzero(active):
-            length = int(self.length[g])
-            args, kwargs = self.captures.arguments(length)[layer]
-            take = partial(_take, part=slice(int(start[g]), int(stop[g])), length=length, rows=int(active[g]))
-            taken.append((tuple(map(take, args)), {k: take(v) for k, v in kwargs.items()}))
-        args = tuple(_together(x) for x in zip(*(a for a, _ in taken), strict=True))
-        return args, {k: _together(tuple(kwargs[k] for _, kwargs in taken)) for k in taken[0][1]}
+    def _arguments(self, layer: int, active: np.ndarray, start: np.ndarray, stop: np.ndarray) -> Arguments:
+        """The layer's captured arguments, gathered by each token's own position; made once for layers that received
+        the same objects."""
+        groups = np.flatnonzero(active)
+        captured = [self.captures.arguments(int(self.length[g]))[layer] for g in groups]
+        same = tuple(id(x) for args, kwargs in captured for x in (*args, *kwargs.values()))
+        key = (same, active.tobytes(), start.tobytes(), stop.tobytes())
+        if key != self._gathered[0]:
+            taken = []
+            for g, (args, kwargs) in zip(groups, captured, strict=True):
+                part, length = slice(int(start[g]), int(stop[g])), int(self.length[g])
+                take = partial(_take, part=part, length=length, rows=int(active[g]))
+                taken.append((tuple(map(take, args)), {k: take(v) for k, v in kwargs.items()}))
+            args = tuple(_together(x) for x in zip(*(a for a, _ in taken), strict=True))
+            kwargs = {k: _together(tuple(each[k] for _, each in taken)) for k in taken[0][1]}
+            self._gathered = key, (args, kwargs)
+        return self._gathered[1]
 
     @torch.no_grad()
     def plain(self) -> Tensor:

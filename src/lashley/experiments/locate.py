@@ -22,7 +22,7 @@ from lashley.core.outcome import Drawing, Outcome
 from lashley.core.site import KINDS, Kind, Sites
 from lashley.core.trial import Sweep
 from lashley.experiments import at_least
-from lashley.summary import cells, estimate, facts, floor, measured, percent, prompts, share
+from lashley.summary import cells, centred, estimate, facts, floor, measured, percent, prompts, share
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,7 +92,7 @@ def _grid(layers: int, case: Case, kind: Kind, window: int) -> Sites:
 
 def judge(params: Params, table: pd.DataFrame) -> Outcome:
     """Where the subject's position hands over to the final one, and how much the best single output restores."""
-    rows = _centred(measured(table))
+    rows = centred(measured(table))
     cell = cells(rows, ["kind", "layer", "role"])
     least, what = floor(rows), facts(rows)
     outputs = cell[cell["kind"] != "resid"]
@@ -135,7 +135,7 @@ def judge(params: Params, table: pd.DataFrame) -> Outcome:
 
 def draw(params: Params, table: pd.DataFrame) -> Drawing:
     """The layer x role map, curves by layer, and, for a single prompt, the layer x token map."""
-    rows = _centred(measured(table))
+    rows = centred(measured(table))
     least, about = floor(rows), f"{facts(rows)}, {prompts(rows)}"
     cell = cells(rows, ["kind", "layer", "role"])
     cell["site"] = [f"L{la}.{k}@{r}" for la, k, r in zip(cell["layer"], cell["kind"], cell["role"], strict=True)]
@@ -174,15 +174,6 @@ def draw(params: Params, table: pd.DataFrame) -> Drawing:
     }
     title = "The attention and MLP outputs that restore most" if len(params.kinds) > 1 else "What restores most"
     return Drawing(tuple(figures), (table_of(top, title, columns, limit=12),))
-
-
-def _centred(rows: pd.DataFrame) -> pd.DataFrame:
-    """Of a window, the layer in its middle."""
-    if not rows["layer"].isna().any():
-        return rows
-    layers = rows["site"].astype(str).str.extractall(r"L(\d+)\.")[0].astype(int).groupby(level=0)
-    middle = layers.apply(lambda x: x.iloc[(len(x) - 1) // 2])
-    return rows.assign(layer=rows["layer"].fillna(middle))
 
 
 def _handover(resid: pd.DataFrame, what: str, basis: str) -> tuple[Finding, ...]:

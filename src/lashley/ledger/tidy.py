@@ -29,14 +29,14 @@ COLUMNS = (
     *("experiment", "model", "relation", "subject", "object", "foil", "template", "prompt"),
     *("site", "layer", "kind", "unit", "position", "role", "token"),
     *("edit", "corruption", "readout", "value", "effect", "estimate", "clean", "corrupt", "noise_floor"),
-    *("seed", "excluded", "language", "register", "split", "pair", "window", "control", "population"),
+    *("seed", "excluded", "language", "register", "split", "pair", "window", "keys", "control", "population"),
     *("sweep", "trial"),
 )
 LONGEST = 64  # sites of one trial that the column `site` spells out
 
 _LABELS = (
     *("relation", "subject", "object", "foil", "template", "corruption", "seed"),
-    *("language", "register", "split", "pair", "window", "control", "population"),
+    *("language", "register", "split", "pair", "window", "keys", "control", "population"),
 )
 _WORDS = ("experiment", "model", *_LABELS, "prompt", "edit", "readout", "sweep")
 _ROLES = ("all", *ROLES)

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lashley.core.case import Known
+from lashley.core.cost import ROUTES, Cost
 from lashley.facts.question import find, relations
 
 TARGETS = {
@@ -49,6 +50,46 @@ def known(console: Console, found: Sequence[Known], model: str, json: bool) -> N
     console.print(grid)
     number = sum(k.known for k in found)
     console.print(f"{model} knows {number} of {len(found)} facts ({100 * number / len(found):.0f}%).", highlight=False)
+
+
+def cost(console: Console, found: Cost, json: bool) -> None:
+    """What an experiment would cost."""
+    if json:
+        print(msgspec.json.encode({**msgspec.to_builtins(found), "seconds": found.seconds}).decode())
+        return
+    grid = _grid("", "planned", "")
+    routes = ", ".join(f"{n} {ROUTES[r]}" for r, n in found.routes.items())
+    share = found.naive / max(found.operations, 1)
+    for row in (
+        ("sweeps", f"{found.sweeps:,}", routes),
+        ("trials", f"{found.trials:,}", f"{found.rows:,} rows with identity edits, in {found.packs:,} packs"),
+        ("layer calls", f"{found.layer_calls:,}", "one for all rows of a pack that are there"),
+        ("operations", f"{found.operations:.3g}", f"a full pass for every row would take {share:.3g} times as many"),
+        ("memory", _bytes(found.memory), f"beside the model's own {_bytes(found.weights)}"),
+        (
+            "expected time",
+            _time(found.seconds),
+            f"at the {found.speed / 1e9:.0f} billion operations a second of a plain pass",
+        ),
+    ):
+        grid.add_row(*row)
+    console.print(grid)
+    console.print("Nothing was measured; the same command without `plan` does it.", highlight=False)
+
+
+def _bytes(n: float) -> str:
+    return f"{n / 2**30:.1f} GiB" if n >= 2**30 else f"{n / 2**20:.0f} MiB"
+
+
+def _time(seconds: float) -> str:
+    """A duration in two digits or so.
+
+    >>> _time(0.31), _time(42.3), _time(1000), _time(9000)
+    ('0.3 s', '42 s', '17 min', '2.5 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def check(console: Console, shares: dict, selftest: str, json: bool) -> None:

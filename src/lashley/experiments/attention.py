@@ -1,0 +1,177 @@
+"""Through which attention does the answer get what it needs? Attention is knocked out edge by edge, or by windows.
+
+The logits from one position to the keys in one role become -inf, in one layer (or head) or a window of layers, and
+the damage is read (Geva et al. 2304.14767, section 4). The other attention of that position takes up the weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from lashley.charts import DAMAGE, bars, curves, heat, table_of
+from lashley.core.anatomy import Anatomy
+from lashley.core.case import Material
+from lashley.core.edit import Block
+from lashley.core.errors import BadSite
+from lashley.core.figure import Column, Control, Estimate, Finding
+from lashley.core.outcome import Drawing, Outcome
+from lashley.core.site import KINDS, ROLES, Kind, Site, Sites
+from lashley.core.trial import Sweep
+from lashley.experiments import at_least
+from lashley.summary import cells, centred, estimate, facts, floor, measured, percent, prompts
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+QUESTION = "Through which attention does {model} fetch what it needs to recall {facts}?"
+
+
+@dataclass(frozen=True)
+class Params:
+    """Which attention is knocked out.
+
+    Parameters
+    ----------
+    at
+        The role of the position that may no longer attend: "final", or another such as "subject_last".
+    units
+        "layers": all heads of a layer at once; "heads": each head alone.
+    window
+        Knock out this many layers at once; 1 is a single layer. Windows make peaks.
+    corruption
+        How the corrupted run, which is damage 1, is made: "replace" the subject, or "noise" on its embeddings.
+    draws
+        Corruptions of each prompt: other foils, or other noise.
+    """
+
+    at: str = "final"
+    units: Literal["layers", "heads"] = "layers"
+    window: int = 1
+    corruption: Literal["replace", "noise"] = "replace"
+    draws: int = 1
+
+    def __post_init__(self) -> None:
+        at_least(1, window=self.window, draws=self.draws)
+        if self.at not in (*ROLES, "subject"):
+            raise BadSite(f"--at {self.at!r}: write {', '.join(ROLES)} or subject")
+        if self.units == "heads" and self.window > 1:
+            raise BadSite("a window is of whole layers; write --units layers, or --window 1")
+
+
+def magnitudes(params: Params, anatomy: Anatomy) -> Sequence[tuple[int, Kind]]:
+    """No control is matched by activation here."""
+    return ()
+
+
+def plan(params: Params, material: Material) -> Iterable[Sweep]:
+    """One sweep a case and role of keys, each position under its one role: every layer, or every head."""
+    for case in material.cases:
+        queries = [int(s.position) for s in case.clean.resolve(Site(0, "attn", None, params.at))]  # pyright: ignore[reportArgumentType]
+        for role in ROLES:
+            keys = tuple(k for k in range(max(queries) + 1) if case.clean.role(k) == role)
+            if keys:
+                yield Sweep(
+                    clean=case.clean,
+                    corrupt=case.corrupt,
+                    effect="damage",
+                    edits=(Block(keys),),
+                    sites=_sites(params, material.anatomy, queries),
+                    readout=case.readout,
+                    labels=case.labels(keys=role, window=str(params.window)),
+                )
+
+
+def _sites(params: Params, anatomy: Anatomy, queries: list[int]) -> Sites:
+    """Windows about every layer, fewer layers at the ends; or every head; at all the query positions."""
+    if params.units == "heads":
+        sets = [([layer], unit) for layer in range(anatomy.layers) for unit in range(anatomy.heads)]
+    else:
+        sets = []
+        for layer in range(anatomy.layers):
+            first = layer - (params.window - 1) // 2
+            sets.append(([la for la in range(first, first + params.window) if 0 <= la < anatomy.layers], -1))
+    flat = [(la, unit, at) for layers, unit in sets for la in layers for at in queries]
+    layer, unit, position = np.array(flat).T
+    kind = KINDS.index("head" if params.units == "heads" else "attn")
+    return Sites.pack(layer, kind, unit, position, sizes=[len(layers) * len(queries) for layers, _ in sets])
+
+
+def judge(params: Params, table: pd.DataFrame) -> Outcome:
+    """The attention whose loss costs most, and what the attention to each role costs at its worst."""
+    rows = centred(measured(table))
+    cell = _cells(params, rows)
+    what, least = facts(rows), floor(rows)
+    few = "" if cell["low"].notna().any() else " No interval: six prompts or more are needed for one."
+    basis = f"Attention logits set to -inf, over {prompts(rows)}; 95% t interval on cluster means.{few}"
+    strongest = cell.sort_values("effect").iloc[-1]
+    found = estimate(strongest)
+    sentence = (
+        f"The recall of {what} loses most, {percent(found)}, when the {_words(params.at)} may not attend to the "
+        f"{_words(strongest['keys'])} in {_where(params, strongest)}."
+    )
+    chosen = f"{basis} It is the largest of {len(cell)} cells, chosen on the same prompts."
+    controls = (Control("identity edit", Estimate(least), "the numerical noise floor; no smaller effect is reported"),)
+    caveats = [
+        "What is cut off may reach the position by other layers, heads or positions: no damage is not proof of no use.",
+        "The weights that remain are renormalised, so the position also attends more to everything else.",
+    ]
+    if params.window > 1:
+        caveats.append(f"Windows of {params.window} layers were cut together; windows alone can make a peak.")
+    not_tested = ("What the attended values carry (see locate), and damage to other facts and to unrelated text.",)
+    return Outcome((Finding(sentence, found, chosen),), controls, tuple(caveats), not_tested)
+
+
+def draw(params: Params, table: pd.DataFrame) -> Drawing:
+    """The map of roles by layers, or of heads by layers for each role, and the strongest."""
+    rows = centred(measured(table))
+    cell = _cells(params, rows)
+    what = facts(rows)
+    window = f", windows of {params.window} layers" if params.window > 1 else ""
+    about = f"attention from {_words(params.at)} knocked out{window}; {what}, {prompts(rows)}"
+    common = {"measure": DAMAGE, "floor": floor(rows), "about": about}
+    cell["role"] = cell["keys"]
+    if params.units == "heads":
+        title = f"Which heads fetch {what}, and from where"
+        figures = [heat(cell.assign(head=cell["unit"]), name="heads", title=title, y="head", panel="keys", **common)]
+        figures.append(bars(cell, name="bars", title=f"What each head's attention is worth to {what}", **common))
+    else:
+        title = f"What {what} loses without the attention to each role"
+        figures = [heat(cell, name="map", title=title, panel=None, **common)]
+        lines = f"In which layers {what} needs the attention to each role"
+        figures.append(curves(cell, name="curves", title=lines, **common))
+    columns = {
+        "site": "attention",
+        "effect": Column("damage", "share of the logit difference"),
+        "n": Column("n", "prompts"),
+    }
+    top = cell.sort_values("effect", ascending=False, key=abs)
+    return Drawing(tuple(figures), (table_of(top, "The attention that matters most", columns, limit=12),))
+
+
+def _cells(params: Params, rows: pd.DataFrame) -> pd.DataFrame:
+    """Mean damage for every role of keys and layer (or head), with its address."""
+    cell = cells(rows, ["keys", "layer", *(["unit"] if params.units == "heads" else [])])
+    head = [f".h{u}" for u in cell["unit"]] if "unit" in cell else [""] * len(cell)
+    named = zip(cell["layer"], head, cell["keys"], strict=True)
+    return cell.assign(site=[f"L{la}.attn{h}@{params.at} to {keys}" for la, h, keys in named])
+
+
+def _where(params: Params, row: pd.Series) -> str:
+    if params.units == "heads":
+        return f"head {row['unit']} of layer {row['layer']}"
+    about = f" (a window of {params.window} layers about it)" if params.window > 1 else ""
+    return f"layer {row['layer']}{about}"
+
+
+def _words(role: str) -> str:
+    """A role as a noun.
+
+    >>> _words("final"), _words("subject_last"), _words("relation")
+    ('final token', 'last subject token', 'relation tokens')
+    """
+    known = {"subject_first": "first subject token", "subject_last": "last subject token", "final": "final token"}
+    return known.get(role, {"begin": "beginning-of-text token"}.get(role, f"{role.replace('_', ' ')} tokens"))
