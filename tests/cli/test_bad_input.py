@@ -40,6 +40,9 @@ WORDS = {
     # what is asked
     "nothing asked": (("locate",), ["nothing is asked", "a relation, as 'capital'"]),
     "relation and prompt": ((*PROMPT, "--relation", "capital"), ["relation and a prompt"]),
+    "plan of nothing": (("plan", "locate"), ["nothing is asked"]),
+    "plan of no experiment": (("plan", "lobotomy"), ["lobotomy"]),
+    "attention from nowhere": (("attention", *CAPITAL[1:], "--at", "nowhere"), ["--at 'nowhere'", "write begin"]),
     "unknown relation": (("locate", "--relation", "capitl"), ["no relation 'capitl'", "did you mean 'capital'"]),
     "unknown subject": ((*CAPITAL, "--subject", "Frnace"), ["no subject 'Frnace'", "did you mean 'France'"]),
     "unknown object": ((*CAPITAL, "--object", "Pariss"), ["no object 'Pariss'", "'Paris'"]),

@@ -63,7 +63,7 @@ def test_no_torch_and_no_time_is_needed_for(code):
 
 def test_help_names_every_command_and_its_options(lashley):
     said = lashley("--help").out
-    for word in (*experiments.names(), "resume", "report", "export", "facts", "models"):
+    for word in (*experiments.names(), "plan", "resume", "report", "export", "facts", "models"):
         assert word in said
     said = lashley("knockout", "--help").out
     for word in ("--units", "--edit", "--relation", "--foil-subject", "--model", "--study", "--json"):
@@ -252,3 +252,25 @@ def test_a_screen_from_the_command_line(lashley, here):
     assert lashley("export", "study").code == 0
     table = pd.read_parquet(here / "study" / "measurements.parquet")
     assert len(table) == 30 and table["estimate"].notna().all()
+
+
+# -- plan -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", experiments.names())
+def test_a_plan_says_what_it_would_cost_and_writes_nothing(lashley, here, name):
+    said = lashley("plan", name, LOCATE[1], *FRANCE, *JAPAN)
+    assert said.code == 0
+    for word in ("trials", "layer calls", "operations", "memory", "expected time", "Nothing was measured"):
+        assert word in said.out
+    assert not list(here.iterdir())
+
+
+def test_a_plan_as_json_agrees_with_the_study(lashley, studied):
+    said = lashley("plan", *QUICK, "--json")
+    cost = json.loads(said.out)
+    study = package.Study.open(studied)
+    assert cost["trials"] == study.ledger.progress()[1] == len(study.table)
+    assert cost["operations"] < cost["naive"] and cost["seconds"] > 0
+    route = study.ledger.notes()["routes"]
+    assert route == cost["routes"]

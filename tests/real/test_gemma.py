@@ -13,6 +13,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import lashley
 from lashley.cli import main
+from lashley.core.edit import Zero
+from lashley.core.readout import LogitDifference
+from lashley.core.site import KINDS as KINDS_OF_SITE
+from lashley.core.site import Sites
+from lashley.core.trial import Sweep
 from lashley.engine import checkpoints
 from lashley.engine.bench import Bench
 from lashley.study import Study
@@ -140,6 +145,30 @@ def test_the_whole_grid_takes_seconds(bench, studied):
         taken.append(time.perf_counter() - start)
         assert answered == 18 * 6 * 3
     assert min(taken) <= 30.0, taken  # 0.8 s on two free cores, where the target is 3; shared machines are noisy
+
+
+@pytest.mark.parametrize(("kind", "width"), [("neuron", 1), ("head", 256)])
+def test_knockouts_of_single_units_are_those_of_plain_full_forward_passes(bench, plain, kind, width):
+    """Eight neurons, and every head, of three layers, zeroed at all positions one by one."""
+    run = bench.tokens.run(CLEAN)
+    readout = LogitDifference((int(plain.target),), (int(plain.foil),))
+    for layer in (0, 9, 17):
+        units = np.arange(0, 2048, 256) if kind == "neuron" else np.arange(4)
+        sites = Sites.pack(layer, KINDS_OF_SITE.index(kind), units)
+        ((chunk,),) = bench.run([Sweep(run, None, "damage", (Zero(),), sites, readout)])
+
+        def zero(module, args, units=units):
+            x = args[0].clone()
+            for row, unit in enumerate(units):
+                x[row, :, unit * width : (unit + 1) * width] = 0
+            return x
+
+        block = plain.model.model.layers[layer]
+        hook = (block.mlp.down_proj if kind == "neuron" else block.self_attn.o_proj).register_forward_pre_hook(zero)
+        want = plain.difference(plain.clean.expand(len(units), -1))
+        hook.remove()
+        assert np.abs(chunk.values - want).max() < 1e-4, f"L{layer}"
+        assert np.abs(want - chunk.clean).max() > 1e-3, "nothing was knocked out"
 
 
 # -- a relation of one's own -------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ def explain(bench: Bench, sweeps: Sequence[Sweep]) -> Cost:
     """Lay out every pack as `bench.run` would, and count. Raises `BadSite` or `BadPrompt` as it does."""
     model, routes = bench.model, bench.routes(sweeps)
     rows_, calls, operations, naive, most = 0, 0, 0.0, 0.0, 0
-    layers = model.anatomy.layers
+    layers, held = model.anatomy.layers, []
     packs = list(planner.packs(sweeps, model.tokens_per_pass, (), routes, model.base_tokens))
     for pieces in packs:
         rows = planner.rows(pieces, sweeps, routes)
@@ -41,7 +41,9 @@ def explain(bench: Bench, sweeps: Sequence[Sweep]) -> Cost:
                 _span(model, rows.read, rows.length, 1) + (rows.read - rows.prefix) * model.attention_flops
             )
             operations += float((_span(model, rows.prefix, rows.length, below) + last).sum())
-        operations += float(_span(model, np.zeros_like(lengths), lengths, layers).sum())
+        if unedited != held:  # those of the last pack are still there
+            held = unedited
+            operations += float(_span(model, np.zeros_like(lengths), lengths, layers).sum())
         most = max(
             most,
             int((rows.length - rows.prefix).sum()) * model.bytes_per_token + int(lengths.sum()) * model.bytes_per_base,

@@ -45,15 +45,15 @@ class Replay:
             now = np.bincount(self.group[self.rows.layer <= layer], minlength=len(active))
             hidden = self._join(hidden, layer, active, now, start)
             active = now
+            if layer == last - 1 and (self.read > self.prefix)[active > 0].any():
+                hidden = self._last_layer(hidden, layer, active)
+                continue
             view = self._view(active, start, self.length)
             on = self.ops.on(layer, view)
             if layer == last:
-                return on[last, "resid"](hidden) if on else hidden
-            if layer == last - 1 and (self.read > self.prefix)[active > 0].any():
-                hidden = self._last_layer(hidden, layer, active)
-            else:
-                spans = [self._span(g, layer, active, view, self.prefix[g]) for g in np.flatnonzero(active)]
-                hidden = self._call(layer, hidden, active, start, self.length, spans, on)
+                return on[last, "resid"](hidden.to(self.model.devices[last])) if on else hidden
+            spans = [self._span(g, layer, active, view, self.prefix[g]) for g in np.flatnonzero(active)]
+            hidden = self._call(layer, hidden, active, start, self.length, spans, on)
         raise AssertionError("the last layer returns")
 
     def outputs(self, rows: np.ndarray, count: int) -> np.ndarray:
@@ -107,7 +107,7 @@ class Replay:
         as keys and values and raises `Enough`."""
         args, kwargs = self._arguments(layer, active, start, stop)
         with packed(spans), hooked(self.model.module, self.model.family, on):
-            out = self.model.blocks[layer](hidden[None], *args, **kwargs)
+            out = self.model.blocks[layer](hidden[None].to(self.model.devices[layer]), *args, **kwargs)
         return (out[0] if isinstance(out, tuple) else out)[0]
 
     def _last_layer(self, hidden: Tensor, layer: int, active: np.ndarray) -> Tensor:

@@ -9,11 +9,10 @@ sample of the others tells what the screen may have missed.
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -27,7 +26,8 @@ from lashley.core.outcome import Drawing, Outcome
 from lashley.core.site import KINDS, ROLES, Kind, Site, Sites, parse_sites
 from lashley.core.trial import Sweep
 from lashley.experiments import at_least
-from lashley.stats import clopper_pearson, permutation
+from lashley.screening import BIG, SAMPLE, Screening, screening
+from lashley.stats import permutation
 from lashley.summary import cells, estimate, facts, floor, measured, percent, prompts, share
 
 if TYPE_CHECKING:
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 QUESTION = "What does {model} need in order to recall {facts}?"
 KIND_OF: dict[str, tuple[Kind, ...]] = {"layers": ("attn", "mlp"), "heads": ("head",), "neurons": ("neuron",)}
 RANDOM = "matched random"
-SAMPLE = "random sample outside the screen"
-BIG = 0.1  # of the logit difference
 NEAREST = 64  # matched random units are drawn from this many of nearest magnitude
 
 
@@ -383,88 +381,13 @@ def _population(own: pd.DataFrame) -> int:
     return int(own["population"].iloc[0])
 
 
-class Screening(NamedTuple):
-    """How well a screen ranked: of all measured units the mean damage and its estimate, and whether they were
-    chosen or drawn; in words; beside the sample; and how many units of what strength it may have missed."""
-
-    units: pd.DataFrame
-    finding: Finding
-    controls: list[Control]
-    table: Table | None
-
-
 def _screening(params: Params, rows: pd.DataFrame) -> Screening:
-    """Effects are compared by size; the sample is of all that the screen left out, so its shares are theirs."""
+    """How well the screen ranked, from the units that it chose and those drawn at random from the others."""
     top, drawn = (_guessed(rows[rows["control"] == control], params) for control in ("", SAMPLE))
-    population, unit = _population(rows[rows["control"] == ""]), _word(params)
-    import pandas as pd
-
-    units = pd.concat([top.assign(chosen="confirmed"), drawn.assign(chosen="random sample of the others")])
-    left = population - len(top)
-    basis = "Effects by size; bounds by Clopper and Pearson, one-sided 95%; intervals of Spearman after Fieller."
-    sentence = f"Gradients ranked the {number(len(top))} confirmed {unit} with a Spearman correlation of {_rho(top)}"
-    if not len(drawn):
-        missed = "none was left out" if not left else "none of the others is measured, so what it missed is not known"
-        return Screening(units, Finding(f"{sentence}; {missed}.", None, basis), [], None)
-    rho = _rho(drawn)
-    sizes: list[float] = top["effect"].abs().sort_values(ascending=False).tolist()
-    tenth = min(10, len(sizes))
-    limits = [
-        ("a damage of 10%", BIG),
-        (f"the {tenth}th strongest confirmed" if tenth > 3 else "the weakest confirmed of few", sizes[tenth - 1]),
-        ("the median confirmed", float(np.median(sizes))),
-        ("the weakest confirmed", sizes[-1]),
-    ]
-    lines = [(words, limit, *_missed(drawn, limit, left)) for words, limit in limits]
-    table = Table(
-        "What the screen may have missed",
-        (
-            Column("as strong as"),
-            Column("damage, by size", "share"),
-            Column("in the sample", "units"),
-            Column("left out, at most", "share"),
-            Column("left out, at most", "units"),
-        ),
-        tuple((words, limit, k, high, most) for words, limit, k, high, most in lines),
-        f"A random sample of {number(len(drawn))} of the {number(left)} {unit} that the screen left out; exact "
-        "binomial bounds, one-sided 95%.",
-    )
-    words, limit, k, high, most = lines[1]
-    sentence += (
-        f", and a random sample of {number(len(drawn))} of the {number(left)} others with {rho}; {number(k)} of the "
-        f"sample {'has' if k == 1 else 'have'} an effect as large as {words} "
-        f"({share(Estimate(float(limit)))}), so at most {number(most)} of those left out do."
-    )
-    reading = f"Spearman correlation of estimated and measured damage over {number(len(drawn))} {unit}"
-    background = drawn["effect"]
-    low, high = np.quantile(background, [0.025, 0.975])
-    controls = [
-        Control("screen, on a random sample of what it left out", rho, reading),
-        Control(SAMPLE, Estimate(background.mean(), low, high, len(drawn)), "damage by its units, mean and 95% range"),
-    ]
-    return Screening(units, Finding(sentence, rho, basis), controls, table)
+    return screening(top, drawn, _population(rows[rows["control"] == ""]), _word(params))
 
 
 def _guessed(rows: pd.DataFrame, params: Params) -> pd.DataFrame:
     """`_units`, with the mean estimate of each."""
     guess = cells(rows.assign(effect=rows["estimate"]), ["trial"])[["trial", "effect"]]
     return _units(rows, params).merge(guess.rename(columns={"effect": "estimate"}), on="trial")
-
-
-def _rho(units: pd.DataFrame) -> Estimate:
-    """Spearman correlation of estimate and effect; 95% interval after Fieller et al. 1957 (Biometrika 44)."""
-    n = len(units)
-    rho = float(units["estimate"].rank().corr(units["effect"].rank())) if n > 2 else math.nan
-    if n < 6 or not math.isfinite(rho):
-        return Estimate(rho, n=n)
-    middle, half = math.atanh(max(min(rho, 1 - 1e-12), 1e-12 - 1)), 1.96 * math.sqrt(1.06 / (n - 3))
-    return Estimate(rho, math.tanh(middle - half), math.tanh(middle + half), n)
-
-
-def _missed(drawn: pd.DataFrame, limit: float, left: int) -> tuple[int, float, int]:
-    """How many of the sample are as strong as `limit`; at most which share, and how many, of all that were left."""
-    k, n = int((drawn["effect"].abs() >= limit).sum()), len(drawn)
-    if n == left:
-        return k, k / n, k
-    high = clopper_pearson(k, n, 0.9)[1]
-    return k, high, math.floor(high * left)
