@@ -223,6 +223,7 @@ def growth_spec(growth: list[dict]) -> dict:
 
     def panel(field: str, title: str) -> dict:
         x = {"field": "neurons", "type": "quantitative", "axis": {"title": "neurons knocked out", "tickCount": 5}}
+        x["scale"] = {"zero": True}
         y = {"field": field, "type": "quantitative", "axis": {"title": title, "tickCount": 5}, "scale": {"zero": True}}
         line = {"type": "line", "color": "#2a6fb0", "point": {"size": 60, "filled": True, "color": "#2a6fb0"}}
         return {"width": 320, "height": 240, "mark": line, "encoding": {"x": x, "y": y}}
