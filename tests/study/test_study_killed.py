@@ -145,4 +145,5 @@ def test_ctrl_c_says_how_to_go_on_and_keeps_what_is_measured(tmp_path, finish, u
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin with it ignored
     command(sys.argv[1:])
