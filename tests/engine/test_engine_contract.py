@@ -269,6 +269,18 @@ def test_the_suffix_route_computes_fewer_tokens(tiny_llama):
     assert computed["suffix"] < 0.8 * computed["whole"]
 
 
+@pytest.mark.parametrize("name", [n for n in EVERY if n != "gptj, not packed"])
+def test_long_rows_over_long_prefixes_are_those_of_plain_passes(model):
+    """Rows too long to share their prefix, alone in a pack and beside another prompt of equal length."""
+    sets = [
+        [Site(la, kind, None, at)] for la in range(model.anatomy.layers) for kind in ("resid", "mlp") for at in (5, 30)
+    ]
+    both = [Sweep(run(36, s), None, "damage", (Patch(run(36, s + 5)),), Sites.of(sets), READOUTS[0]) for s in range(2)]
+    for sweeps in (both[:1], both):
+        for got, want in zip(*(values(by(model, route), sweeps) for route in ("suffix", "plain")), strict=True):
+            close(got, want)
+
+
 BLOCKED = (  # of queries at 2 and later keys 1 and 0 are never all that there is
     [Site(0, "head", 1, 4)],
     [Site(1, "attn", None, 5)],
