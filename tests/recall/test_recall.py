@@ -9,7 +9,7 @@ import pytest
 from lashley.core.errors import BadFact
 from lashley.core.fact import Relation, Template
 from lashley.engine import answers
-from lashley.engine.capture import embedding_noise
+from lashley.engine.passes import embedding_noise
 from lashley.facts.question import Asked, Question, find, resolve
 from lashley.recall import NOISE_SDS, REFERENCE_RUNS, prepare, rank, recall
 

@@ -1,7 +1,7 @@
 """Memory that is freed stays with the process, so that each pack computes in the buffers of the last one.
 
-By default glibc gives large buffers back to the system when they are freed, and every new one costs page faults: a
-quarter of a sweep's time on a processor. A card's memory is kept by torch itself.
+By default glibc gives large buffers back to the system when they are freed, and every new one costs page faults. A
+card's memory is kept by torch itself.
 """
 
 from __future__ import annotations

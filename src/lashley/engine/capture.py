@@ -10,11 +10,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from lashley.core.run import EmbeddingNoise, Run
+from lashley.core.run import Run
 from lashley.core.site import Kind
 from lashley.engine.attention import recording
-from lashley.engine.hooks import Arguments, hooked, listening
+from lashley.engine.hooks import Arguments, listening
 from lashley.engine.model import Model
+from lashley.engine.passes import forward
 
 
 @dataclass
@@ -107,18 +108,10 @@ class Captures:
             for layer in range(layers + (kind == "resid")):
                 on[layer, kind] = partial(_append, acts[kind])
 
-        def enter(x: Tensor) -> Tensor:
-            x = add_embedding_noise(x, runs)
-            _append(acts["resid"], x)
-            return x
-
-        on[0, "resid"] = enter
         store: dict[int, tuple[Tensor, Tensor]] = {}
         heard: list[Arguments] = []
-        ids = torch.tensor([r.tokens for r in runs], device=self.model.device)
-        module, family = self.model.module, self.model.family
-        with hooked(module, family, on), listening(module, family, heard), recording(store):
-            self.model.forward(ids)
+        with listening(self.model.module, self.model.family, heard), recording(store):
+            forward(self.model, runs, on)
         self._arguments.setdefault(len(runs[0]), heard)
         stacked: dict[Kind, Tensor] = {
             k: torch.stack([x.to(self.model.device) for x in v], 1) for k, v in acts.items()
@@ -157,21 +150,3 @@ class Captures:
 
 def _append(store: list[Tensor], x: Tensor) -> None:
     store.append(x.detach())
-
-
-def add_embedding_noise(x: Tensor, runs: Sequence[Run]) -> Tensor:
-    """Residual stream entering layer 0, [runs, tokens, width], with each run's noise on its subject."""
-    if not any(r.noise for r in runs):
-        return x
-    x = x.clone()
-    for i, run in enumerate(runs):
-        if run.noise:
-            x[i, slice(*run.subject)] += embedding_noise(run, run.noise, x.shape[-1]).to(x)
-    return x
-
-
-def embedding_noise(run: Run, noise: EmbeddingNoise, width: int) -> Tensor:
-    """The draw [subject tokens, width] that `noise` names; the same on every machine and in every batch."""
-    generator = torch.Generator().manual_seed(noise.seed)
-    start, stop = run.subject
-    return noise.sd * torch.randn(stop - start, width, generator=generator)

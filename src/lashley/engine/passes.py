@@ -9,9 +9,8 @@ from contextlib import suppress
 import torch
 from torch import Tensor
 
-from lashley.core.run import Run
+from lashley.core.run import EmbeddingNoise, Run
 from lashley.core.site import Kind, Site
-from lashley.engine.capture import add_embedding_noise
 from lashley.engine.hooks import OnSite, hooked
 from lashley.engine.model import Model
 
@@ -70,3 +69,21 @@ def batches(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
 def part(model: Model, x: Tensor, site: Site) -> Tensor:
     """What a site names of an activation [.., width]: [.., site width], a view."""
     return x if site.unit is None else x.unflatten(-1, (model.anatomy.units(site.kind), -1))[..., site.unit, :]
+
+
+def add_embedding_noise(x: Tensor, runs: Sequence[Run]) -> Tensor:
+    """Residual stream entering layer 0, [runs, tokens, width], with each run's noise on its subject."""
+    if not any(r.noise for r in runs):
+        return x
+    x = x.clone()
+    for i, run in enumerate(runs):
+        if run.noise:
+            x[i, slice(*run.subject)] += embedding_noise(run, run.noise, x.shape[-1]).to(x)
+    return x
+
+
+def embedding_noise(run: Run, noise: EmbeddingNoise, width: int) -> Tensor:
+    """The draw [subject tokens, width] that `noise` names; the same on every machine and in every batch."""
+    generator = torch.Generator().manual_seed(noise.seed)
+    start, stop = run.subject
+    return noise.sd * torch.randn(stop - start, width, generator=generator)

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from lashley.core.site import Kind
 from lashley.engine.attention import Enough, Span, blocking, packed
-from lashley.engine.capture import Captures, add_embedding_noise
+from lashley.engine.capture import Captures
 from lashley.engine.hooks import Arguments, OnSite, hooked
 from lashley.engine.ops import Ops, View
+from lashley.engine.passes import forward
 from lashley.engine.planner import Rows
 
 
@@ -178,21 +179,17 @@ class Replay:
             for layer in range(last + 1):
                 on |= self.ops.on(layer, view)
             runs = [self.rows.runs[b] for b in self.rows.base[here:stop]]
-            edit_first, edit_last = on.get((0, "resid")), on.get((last, "resid"))
-
-            def enter(x: Tensor, runs=runs, then=edit_first) -> Tensor:
-                x = add_embedding_noise(x, runs)
-                return then(x) if then else x
+            edit_last = on.get((last, "resid"))
 
             def leave(x: Tensor, then=edit_last, read=int(self.read[g])) -> Tensor:
                 x = then(x) if then else x
                 out.append(x[:, read:].flatten(0, 1))
                 return x
 
-            on[0, "resid"], on[last, "resid"] = enter, leave
+            on[last, "resid"] = leave
             blocks = {la: self.ops.blocked(la, slice(int(here), int(stop))) for la in self.ops.blocks}
-            with hooked(self.model.module, self.model.family, on), blocking(blocks):
-                self.model.forward(torch.tensor([r.tokens for r in runs], device=self.model.device))
+            with blocking(blocks):
+                forward(self.model, runs, on)
         return torch.cat(out)
 
 
