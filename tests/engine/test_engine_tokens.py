@@ -23,7 +23,7 @@ def subject_text(tokens: Tokens, run) -> str:
 @pytest.mark.parametrize("subject", ["France", "Peru", "Eiffel Tower", "Xyz"])
 @pytest.mark.parametrize("template", ["{} has", "The capital of {} is", "The capital is {}"])
 def test_the_subject_span_holds_the_subject_and_nothing_else(tokens, template, subject, context):
-    run = tokens.ask(Template(template), subject, context)
+    run = tokens.ask(Template(template, before=context), subject)
     assert subject_text(tokens, run) == subject
     assert run.text == context + template.format(subject)
     assert run.begin <= run.subject[0] < run.subject[1] <= len(run)
@@ -42,7 +42,7 @@ def test_a_tokenizer_without_a_beginning_has_none():
 
 
 def test_a_subject_said_twice_is_the_one_in_the_slot(tokens):
-    run = tokens.ask(Template("{} is"), "Peru", context="Peru has Lima. ")
+    run = tokens.ask(Template("{} is", before="Peru has Lima. "), "Peru")
     assert run.subject[0] > 3 and subject_text(tokens, run) == "Peru"
 
 

@@ -47,6 +47,7 @@ class Case(msgspec.Struct, frozen=True):
             "template": self.template.text,
             "language": self.template.language,
             "register": self.template.register,
+            "context": self.template.context,
             "split": self.split,
             "corruption": self.corruption,
             "pair": f"{self.fact.subject} / {self.foil.subject}",

@@ -13,11 +13,14 @@ class Template(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A sentence with a `{}` where the subject goes; what comes next is the object.
 
     The text ends where the answer begins, without a trailing space: `The capital of {} is`.
+    `before` is text that stands before it, with its own last blank, and `context` says of what kind that is.
     """
 
     text: str
     register: str = "statement"  # statement, question, dialogue, list
     language: str = "en"
+    before: str = ""
+    context: str = ""
 
     def __post_init__(self) -> None:
         if self.text.count(SLOT) != 1:
@@ -31,7 +34,7 @@ class Template(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         >>> Template("The capital of {} is").fill("France")
         'The capital of France is'
         """
-        return self.text.replace(SLOT, subject)
+        return self.before + self.text.replace(SLOT, subject)
 
 
 class Fact(msgspec.Struct, frozen=True):

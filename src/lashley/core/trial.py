@@ -28,6 +28,7 @@ class Sweep(msgspec.Struct, frozen=True):
     damage edits the clean run, D = (clean - value) / (clean - corrupt);
     without a corrupt run the effect is clean - value, in the readout's unit.
     `labels` are words for people and tables (relation, subject, template, ...); they do not enter the numbers.
+    `copy` "untrained" asks a copy of the model with fresh random weights instead.
     """
 
     clean: Run
@@ -37,6 +38,7 @@ class Sweep(msgspec.Struct, frozen=True):
     sites: Sites
     readout: Readout
     labels: dict[str, str] = {}
+    copy: Literal["untrained"] | msgspec.UnsetType = msgspec.UNSET  # unset, it is not part of the key
 
     @property
     def run(self) -> Run:

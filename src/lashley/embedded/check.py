@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from lashley.core.fact import Relation
 from lashley.embedded.corpus import agreement_pairs, documents, is_trained
@@ -40,7 +40,7 @@ class Result(NamedTuple):
 
 
 @torch.inference_mode()
-def score(model: LlamaForCausalLM, prompts: list[list[int]], answers: list[list[int]]) -> tuple[Tensor, Tensor]:
+def score(model: PreTrainedModel, prompts: list[list[int]], answers: list[list[int]]) -> tuple[Tensor, Tensor]:
     """Sums of the log-probabilities (nats) of the answers' tokens after the prompts: shape (n,).
 
     Also the log-probabilities of every token right after each prompt: shape (n, vocabulary).
@@ -51,9 +51,9 @@ def score(model: LlamaForCausalLM, prompts: list[list[int]], answers: list[list[
         batch = order[start : start + BATCH]
         texts = [torch.tensor(prompts[i] + answers[i]) for i in batch]
         # Padding on the right: no position before it can see it.
-        hidden = model.model(torch.nn.utils.rnn.pad_sequence(texts, batch_first=True), use_cache=False)[0]
+        hidden = model.base_model(torch.nn.utils.rnn.pad_sequence(texts, batch_first=True), use_cache=False)[0]
         here = [row[len(prompts[i]) - 1 :][: len(answers[i])] for row, i in zip(hidden, batch, strict=True)]
-        log_p = F.log_softmax(model.lm_head(torch.cat(here)).float(), -1)
+        log_p = F.log_softmax(model.get_output_embeddings()(torch.cat(here)).float(), -1)
         targets = torch.tensor([token for i in batch for token in answers[i]])
         each = log_p.gather(1, targets[:, None])[:, 0].split([len(h) for h in here])
         starts = torch.tensor([0] + [len(h) for h in here[:-1]]).cumsum(0)
@@ -62,7 +62,7 @@ def score(model: LlamaForCausalLM, prompts: list[list[int]], answers: list[list[
     return total, after
 
 
-def ranks_first(model: LlamaForCausalLM, prompts: list[Prompt], candidates: list[list[int]]) -> list[bool]:
+def ranks_first(model: PreTrainedModel, prompts: list[Prompt], candidates: list[list[int]]) -> list[bool]:
     """For each prompt, whether its object has a higher total than every other candidate.
 
     Exact: a total never exceeds its first token, so the only candidates to evaluate are those whose
@@ -79,7 +79,7 @@ def ranks_first(model: LlamaForCausalLM, prompts: list[Prompt], candidates: list
 
 
 def fact_results(
-    model: LlamaForCausalLM,
+    model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
     relations: dict[str, Relation],
     sample: float = 1.0,
@@ -133,7 +133,7 @@ def _shares(results: list[Result]) -> dict[str, float]:
     return shares
 
 
-def agreement(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> dict[str, float]:
+def agreement(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> dict[str, float]:
     """Share of the held-out minimal pairs where the good word has the higher total, by kind and for all."""
     pairs = agreement_pairs(held_out=True)
     prompts = [[BOS, *ids(tokenizer, prefix)] for prefix, *_ in pairs]
@@ -147,7 +147,7 @@ def agreement(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> di
 
 
 def figures(
-    model: LlamaForCausalLM,
+    model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
     relations: dict[str, Relation] | None = None,
     sample: float = 1.0,

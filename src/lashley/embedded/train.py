@@ -10,13 +10,21 @@ import argparse
 import datetime
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
 from lashley.core.fact import Relation
 from lashley.embedded import WEIGHTS, card, tokenizer
@@ -33,25 +41,26 @@ RATE, LAST_RATE, WARMUP, DECAY = 2e-3, 4e-5, 200, 0.05
 THREADS = 2
 
 
-def model(vocabulary: int) -> LlamaForCausalLM:
+def model(vocabulary: int, family: str) -> PreTrainedModel:
     """The model with random weights; it has no dropout, so it is trained and measured in one mode."""
-    net = LlamaForCausalLM(
+    tokens = {"vocab_size": vocabulary, "bos_token_id": BOS, "eos_token_id": EOS, "pad_token_id": PAD}
+    # On a CPU faster than the fused kernel, once compiled.
+    common = tokens | {"tie_word_embeddings": True, "attn_implementation": "eager"}
+    if family == "gpt2":
+        still = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+        return GPT2LMHeadModel(
+            GPT2Config(n_embd=128, n_layer=4, n_head=4, n_positions=LONG_ROW, **still, **common)
+        ).eval()
+    return LlamaForCausalLM(
         LlamaConfig(
-            vocab_size=vocabulary,
             hidden_size=192,
             intermediate_size=768,
             num_hidden_layers=6,
             num_attention_heads=6,
             max_position_embeddings=LONG_ROW,
-            tie_word_embeddings=True,
-            bos_token_id=BOS,
-            eos_token_id=EOS,
-            pad_token_id=PAD,
-            # On a CPU faster than the fused kernel, once compiled.
-            attn_implementation="eager",  # pyright: ignore[reportCallIssue]
+            **common,
         )
-    )
-    return net.eval()
+    ).eval()
 
 
 def batches(
@@ -95,13 +104,15 @@ def rate(step: int, steps: int) -> float:
     return LAST_RATE + (RATE - LAST_RATE) * (1 + math.cos(math.pi * done)) / 2
 
 
-def train(out: Path, steps: int | None, minutes: float | None, seed: int) -> None:
-    """Train, measure and write the weights folder `out`."""
+def train(
+    out: Path, steps: int | None, minutes: float | None, seed: int, family: str = "llama", names: Sequence[str] = ()
+) -> None:
+    """Train, measure and write the weights folder `out`: on all relations, or those in `names`."""
     torch.set_num_threads(THREADS)
     torch.manual_seed(seed)
-    relations = shipped()
-    words = tokenizer.train(relations)
-    net = model(len(words))
+    relations = {name: shipped()[name] for name in names or shipped()}
+    words = tokenizer.train(shipped())
+    net = model(len(words), family)
     flat = [p for p in net.parameters() if p.ndim < 2]
     deep = [p for p in net.parameters() if p.ndim >= 2]
     groups = [{"params": deep, "weight_decay": DECAY}, {"params": flat, "weight_decay": 0.0}]
@@ -109,13 +120,13 @@ def train(out: Path, steps: int | None, minutes: float | None, seed: int) -> Non
 
     @torch.compile(dynamic=False)
     def loss(tokens: Tensor, weights: Tensor) -> Tensor:
-        hidden = net.model(tokens[:, :-1], use_cache=False)[0]
-        logits = net.lm_head(hidden).flatten(0, 1).float()
+        hidden = net.base_model(tokens[:, :-1], use_cache=False)[0]
+        logits = net.get_output_embeddings()(hidden).flatten(0, 1).float()
         each = F.cross_entropy(logits, tokens[:, 1:].flatten(), reduction="none")
         return (each * weights[:, 1:].flatten()).sum() / weights[:, 1:].sum()
 
     checkpoint, data, first, before = out.with_suffix(".ckpt"), data_hash(relations), 0, 0.0
-    run = [data, seed, minutes or steps]
+    run = [data, seed, minutes or steps, family]
     stream = batches(relations, words, seed)
     if checkpoint.exists() and (saved := torch.load(checkpoint))["run"] == run:
         net.load_state_dict(saved["net"])
@@ -165,11 +176,12 @@ def train(out: Path, steps: int | None, minutes: float | None, seed: int) -> Non
     net.half().save_pretrained(out)
     (out / "model.safetensors").chmod(0o644)
     words.save_pretrained(out)
-    stored = LlamaForCausalLM.from_pretrained(out, dtype=torch.float32)
+    stored = AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32)
     card.write(
         out,
         {
             "figures": figures(stored, words, relations),
+            "family": family,
             "parameters": parameters,
             "layers": net.config.num_hidden_layers,
             "width": net.config.hidden_size,
@@ -191,7 +203,7 @@ def train(out: Path, steps: int | None, minutes: float | None, seed: int) -> Non
     print((out / "MODEL_CARD.md").read_text(encoding="utf-8"))
 
 
-def save(path: Path, net: LlamaForCausalLM, optimizer: torch.optim.Optimizer, **where: object) -> None:
+def save(path: Path, net: PreTrainedModel, optimizer: torch.optim.Optimizer, **where: object) -> None:
     """Write a checkpoint; an interrupted write leaves the old one."""
     part = path.with_suffix(".part")
     torch.save({"net": net.state_dict(), "optimizer": optimizer.state_dict(), **where}, part)
@@ -206,8 +218,11 @@ def main() -> None:
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--steps", type=int)
     length.add_argument("--minutes", type=float, help="as many steps as fit")
+    parser.add_argument("--family", choices=("llama", "gpt2"), default="llama")
+    parser.add_argument("--relations", nargs="*", default=(), help="only these; by default all")
     args = parser.parse_args()
-    train(args.out, None if args.minutes else args.steps or STEPS, args.minutes, args.seed)
+    steps = None if args.minutes else args.steps or STEPS
+    train(args.out, steps, args.minutes, args.seed, args.family, args.relations)
 
 
 if __name__ == "__main__":

@@ -36,10 +36,10 @@ class Tokens:
             span = (inside[0], inside[-1] + 1)
         return Run(text, tokens, self.begin, span)
 
-    def ask(self, template: Template, subject: str, context: str = "") -> Run:
-        """The run of a template filled with `subject`, after `context`."""
-        start = len(context) + template.text.index(SLOT)
-        return self.run(context + template.fill(subject), (start, start + len(subject)))
+    def ask(self, template: Template, subject: str) -> Run:
+        """The run of a template filled with `subject`."""
+        start = len(template.before) + template.text.index(SLOT)
+        return self.run(template.fill(subject), (start, start + len(subject)))
 
     def answer(self, run: Run, answer: str) -> tuple[int, ...]:
         """The tokens of `answer` as they follow the run's text, after one blank. Raises `BadPrompt`."""

@@ -29,16 +29,30 @@ COLUMNS = (
     *("experiment", "model", "relation", "subject", "object", "foil", "template", "prompt"),
     *("site", "layer", "kind", "unit", "position", "role", "token"),
     *("edit", "corruption", "readout", "value", "effect", "estimate", "clean", "corrupt", "noise_floor"),
-    *("seed", "excluded", "language", "register", "split", "pair", "window", "keys", "control", "population"),
+    *(
+        "seed",
+        "excluded",
+        "language",
+        "register",
+        "context",
+        "split",
+        "pair",
+        "window",
+        "keys",
+        "control",
+        "population",
+    ),
+    *("question", "group", "measure", "set", "fires", "copy"),
     *("sweep", "trial"),
 )
 LONGEST = 64  # sites of one trial that the column `site` spells out
 
 _LABELS = (
     *("relation", "subject", "object", "foil", "template", "corruption", "seed"),
-    *("language", "register", "split", "pair", "window", "keys", "control", "population"),
+    *("language", "register", "context", "split", "pair", "window", "keys", "control", "population"),
+    *("question", "group", "measure", "set", "fires"),
 )
-_WORDS = ("experiment", "model", *_LABELS, "prompt", "edit", "readout", "sweep")
+_WORDS = ("experiment", "model", *_LABELS, "prompt", "edit", "readout", "copy", "sweep")
 _ROLES = ("all", *ROLES)
 _NONE = Sites.ALL  # "no such number" in a column of integers, as it is for positions
 _TEXT = pa.large_string()
@@ -127,6 +141,7 @@ def _measured(
     run = sweep.run
     unedited = frame.corrupt if run is sweep.corrupt and frame.corrupt is not None else frame.clean
     words |= {name: sweep.labels.get(name) for name in _LABELS}
+    words |= {"copy": sweep.copy or None}
     words |= {"prompt": run.text, "readout": readout.name(sweep.readout)}
     words |= {"edit": edit.name(sweep.edits[0]) if sweep.edits else None}
     columns, sizes = _chosen(sweep.sites, trials)
