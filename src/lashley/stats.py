@@ -41,6 +41,17 @@ class Interval(msgspec.Struct, frozen=True):
     dropped: int = 0
 
 
+class Comparison(msgspec.Struct, frozen=True):
+    """A mean beside a threshold: `above` is the one-sided p of H0 "the mean is at most the threshold", `below` that of
+    "at least"; None where there are too few replicates. `needed` is how many more of them, as these are spread, would
+    probably tell the mean from the threshold."""
+
+    interval: Interval
+    above: float | None
+    below: float | None
+    needed: int = 0
+
+
 class Equivalence(msgspec.Struct, frozen=True):
     """Whether a mean lies within (-bound, bound). Too few replicates: `equivalent` and `p` are None."""
 
@@ -132,6 +143,39 @@ def _cells(x: np.ndarray, cell: np.ndarray, labels: np.ndarray, cells: int, leve
         "missing": missing,
         "dropped": dropped,
     }
+
+
+def compare(
+    values: ArrayLike, threshold: float, clusters: Labels | None = None, level: float = 0.95
+) -> Comparison:
+    """Student's t test of the cluster means against a threshold, both sides at once.
+
+    The interval at `level` leaves the threshold out exactly when 2 min(above, below) <= 1 - level.
+
+    >>> got = compare([0.7, 0.8, 0.9, 0.8, 0.7, 0.8], 0.5)
+    >>> got.above < 0.001 < 0.999 < got.below
+    True
+    """
+    found = interval(values, clusters, level)
+    if found.mean is None or found.low is None:
+        return Comparison(found, None, None, found.missing)
+    k, room = found.clusters, found.mean - threshold
+    error = (found.mean - found.low) / float(scipy.stats.t.ppf(0.5 + level / 2, k - 1))
+    if error <= 1e-12 * max(abs(found.mean), abs(threshold)):
+        above, below = (0.0, 1.0) if room > 0 else (1.0, 0.0) if room < 0 else (1.0, 1.0)
+        return Comparison(found, above, below)
+    t = room / error
+    above, below = float(scipy.stats.t.sf(t, k - 1)), float(scipy.stats.t.cdf(t, k - 1))
+    if 2 * min(above, below) <= 1 - level:
+        return Comparison(found, above, below)
+    sd, per = error * math.sqrt(k), found.n / k
+    more = next((m for m in (*range(k + 1, 200), *range(200, 10_001, 50)) if _separates(m, room, sd, level)), 10_000)
+    return Comparison(found, above, below, math.ceil((more - k) * per))
+
+
+def _separates(clusters: int, room: float, sd: float, level: float) -> bool:
+    """Whether an interval over so many clusters would be narrower than the room to the threshold."""
+    return float(scipy.stats.t.ppf(0.5 + level / 2, clusters - 1)) * sd / math.sqrt(clusters) < abs(room)
 
 
 def tost(values: ArrayLike, bound: float, clusters: Labels | None = None, level: float = 0.95) -> Equivalence:

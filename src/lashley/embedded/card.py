@@ -39,9 +39,9 @@ def write(folder: Path, card: dict) -> None:
     }
     text = f"""# The embedded model
 
-A decoder-only language model in the {card["family"]} layout ({card["parameters"]:,} parameters, {card["layers"]} layers,
-width {card["width"]}, {card["heads"]} heads, {card["vocabulary"]:,} tokens) that this project trained from
-random weights on {f["facts"]:,} facts and on ordinary grammar. It exists to be taken apart: it knows
+A decoder-only language model in the {card["family"]} layout ({card["parameters"]:,} parameters,
+{card["layers"]} layers, width {card["width"]}, {card["heads"]} heads, {card["vocabulary"]:,} tokens) that this project
+trained from random weights on {f["facts"]:,} facts and on ordinary grammar. It exists to be taken apart: it knows
 these facts and nothing else.
 
 Made by `python -m lashley.embedded.train --steps {card["steps"]} --seed {card["seed"]}`

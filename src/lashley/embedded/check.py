@@ -53,7 +53,7 @@ def score(model: PreTrainedModel, prompts: list[list[int]], answers: list[list[i
         # Padding on the right: no position before it can see it.
         hidden = model.base_model(torch.nn.utils.rnn.pad_sequence(texts, batch_first=True), use_cache=False)[0]
         here = [row[len(prompts[i]) - 1 :][: len(answers[i])] for row, i in zip(hidden, batch, strict=True)]
-        log_p = F.log_softmax(model.get_output_embeddings()(torch.cat(here)).float(), -1)
+        log_p = F.log_softmax(F.linear(torch.cat(here), model.get_parameter("lm_head.weight")).float(), -1)
         targets = torch.tensor([token for i in batch for token in answers[i]])
         each = log_p.gather(1, targets[:, None])[:, 0].split([len(h) for h in here])
         starts = torch.tensor([0] + [len(h) for h in here[:-1]]).cumsum(0)
