@@ -10,6 +10,7 @@ import itertools
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -28,6 +29,7 @@ from lashley.facts.base import shipped
 from lashley.facts.question import Asked
 
 REFERENCE_RUNS = 32
+Need = Literal["half", "each", "none"]
 FEWEST_OTHERS = 8  # subjects; a mean over fewer would be that of a few odd ones
 NOISE_SDS = 3.0  # embedding noise, in standard deviations of subject embeddings (ROME)
 
@@ -100,12 +102,38 @@ def prepare(
     """
     if corruption not in ("replace", "noise"):
         raise BadFact(f"corruption {corruption!r} is not offered; use 'replace' or 'noise'")
+    cases, gaps, exclusions = aligned(bench, asked, corruption=corruption, draws=draws, seed=seed, progress=progress)
+    if not cases:
+        reasons = "; ".join(dict.fromkeys(e.reason for e in exclusions))
+        raise BadFact(f"nothing is left to ask: {reasons[:400]}")
+    reference = reference_runs(bench, asked, cases, seed)
+    sizes = mean_sizes(bench, reference, magnitudes)
+    material = Material(bench.anatomy, tuple(cases), tuple(exclusions), reference, sizes, tuple(gaps))
+    found = tuple(estimates(bench, screen(material))) if screen else ()
+    return msgspec.structs.replace(material, estimates=found)
+
+
+def aligned(
+    bench: Bench,
+    asked: Asked,
+    *,
+    corruption: str = "replace",
+    draws: int = 1,
+    seed: int = 0,
+    need: Need = "half",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[list[Case], list[float], list[Exclusion]]:
+    """Pairs of runs with their answers, how far their readouts lie apart, and what was left out.
+
+    A fact is asked about where its object ranks first on `half` of its templates, or on those where it does (`each`),
+    or whatever the model answers (`none`: only to try the instrument where there is nothing to find).
+    """
     cases: list[Case] = []
     exclusions: list[Exclusion] = []
     noise = NOISE_SDS * _embedding_sd(bench, asked) if corruption == "noise" else 0.0
     for number, fact in enumerate(asked.facts):
         progress(number, len(asked.facts))
-        known, left_out = _known(bench, asked, fact)
+        known, left_out = _known(bench, asked, fact, need)
         exclusions += left_out
         for turn, found in enumerate(known):
             made = _pair(bench, asked, found, turn, draws, noise, seed)
@@ -114,27 +142,19 @@ def prepare(
             else:
                 cases += made
     progress(len(asked.facts), len(asked.facts))
-    cases, gaps, flat = _separated(bench, cases)
-    exclusions += flat
-    if not cases:
-        reasons = "; ".join(dict.fromkeys(e.reason for e in exclusions))
-        raise BadFact(f"nothing is left to ask: {reasons[:400]}")
-    reference = _reference(bench, asked, cases, seed)
-    sizes = _magnitudes(bench, reference, magnitudes)
-    material = Material(bench.anatomy, tuple(cases), tuple(exclusions), reference, sizes, tuple(gaps))
-    found = tuple(estimates(bench, screen(material))) if screen else ()
-    return msgspec.structs.replace(material, estimates=found)
+    cases, gaps, flat = _separated(bench, cases, 0.05 if need == "none" else 1.0)
+    return cases, gaps, exclusions + flat
 
 
-def _known(bench: Bench, asked: Asked, fact: Fact) -> tuple[list[Recalled], list[Exclusion]]:
+def _known(bench: Bench, asked: Asked, fact: Fact, need: Need) -> tuple[list[Recalled], list[Exclusion]]:
     """The prompts under which the object ranks first, if the fact is known; else why it is not."""
     gone = Exclusion(fact.relation, fact.subject, fact.object, "", "")
     try:
         found = recall(bench, asked.relation, [fact], asked.templates)
     except BadPrompt as e:
         return [], [msgspec.structs.replace(gone, reason=str(e))]
-    first = [r for r in found if r.rank == 1]
-    if 2 * len(first) < len(found):
+    first = [r for r in found if r.rank == 1 or need == "none"]
+    if 2 * len(first) < len(found) * (need == "half") or not first:
         best = max(found, key=lambda r: r.rank)
         reason = (
             f"not known to the model: the object ranks first on {len(first)} of {len(found)} prompts; "
@@ -148,7 +168,7 @@ def _known(bench: Bench, asked: Asked, fact: Fact) -> tuple[list[Recalled], list
             reason=f"under this template the object ranks {r.rank}, after {r.best!r}",
         )
         for r in found
-        if r.rank > 1
+        if r not in first
     ]
 
 
@@ -219,14 +239,14 @@ def _case(found: Recalled, foil: Fact, corrupt: Run, target, other, bench: Bench
     )
 
 
-def _separated(bench: Bench, cases: list[Case]) -> tuple[list[Case], list[float], list[Exclusion]]:
-    """Cases whose clean and corrupt readouts differ by more than 1 logit, and by how much; effects are shares of
+def _separated(bench: Bench, cases: list[Case], least: float) -> tuple[list[Case], list[float], list[Exclusion]]:
+    """Cases whose clean and corrupt readouts differ by more than `least` logits, and by how much; effects are shares of
     that gap."""
     kept, gaps, gone = [], [], []
     clean = bench.values([(case.clean, case.readout) for case in cases])
     corrupt = bench.values([(case.corrupt, case.readout) for case in cases])
     for case, gap in zip(cases, np.subtract(clean, corrupt), strict=True):
-        if gap > 1.0:
+        if gap > least:
             kept.append(case)
             gaps.append(float(gap))
         else:
@@ -236,7 +256,7 @@ def _separated(bench: Bench, cases: list[Case]) -> tuple[list[Case], list[float]
     return kept, gaps, gone
 
 
-def _reference(bench: Bench, asked: Asked, cases: Sequence[Case], seed: int) -> tuple[Run, ...]:
+def reference_runs(bench: Bench, asked: Asked, cases: Sequence[Case], seed: int) -> tuple[Run, ...]:
     """Runs of other subjects in the same templates, at most `REFERENCE_RUNS`, drawn from `seed`; where nearly
     every subject is asked about, of any subject.
 
@@ -274,7 +294,7 @@ def _askable(bench: Bench, relation: Relation, pairs: Iterable[tuple[str, Templa
             yield bench.tokens.ask(template, relation.say(subject, template.language))
 
 
-def _magnitudes(
+def mean_sizes(
     bench: Bench, reference: Sequence[Run], where: Sequence[tuple[int, Kind]]
 ) -> dict[tuple[int, Kind], np.ndarray]:
     """Mean absolute activation of each unit, over all positions but the beginning of text, [units]."""

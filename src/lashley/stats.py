@@ -145,9 +145,7 @@ def _cells(x: np.ndarray, cell: np.ndarray, labels: np.ndarray, cells: int, leve
     }
 
 
-def compare(
-    values: ArrayLike, threshold: float, clusters: Labels | None = None, level: float = 0.95
-) -> Comparison:
+def compare(values: ArrayLike, threshold: float, clusters: Labels | None = None, level: float = 0.95) -> Comparison:
     """Student's t test of the cluster means against a threshold, both sides at once.
 
     The interval at `level` leaves the threshold out exactly when 2 min(above, below) <= 1 - level.

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import itertools
 import platform
 import re
 import shlex
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import msgspec
@@ -76,10 +79,15 @@ class Study:
         return table(self.ledger)
 
     @property
+    def planned(self) -> bool:
+        """Whether it is known what is to be measured, be it nothing."""
+        return "self-test" in self.ledger.notes()
+
+    @property
     def complete(self) -> bool:
         """Whether every planned trial is answered."""
         answered, planned = self.ledger.progress()
-        return planned > 0 and answered == planned
+        return self.planned and answered == planned
 
     @property
     def figures(self) -> tuple:
@@ -99,15 +107,20 @@ class Study:
     def run(self, bench: Bench, progress: Progress = silent) -> Self:
         """Do what is missing, committing pack by pack; an interruption loses at most the pack in flight."""
         try:
-            if not len(self.ledger):
+            if not len(self.ledger) and not self.planned:
                 self.plan(planned(self.ledger.spec.experiment, self.params, self.question, bench, progress))
             sweeps = list(self.ledger.sweeps())
             self.ledger.note("routes", dict(Counter(bench.routes(sweeps))))
             done, total = self.ledger.progress()
-            for chunks in bench.run(sweeps, self.ledger.answered()):
-                self.ledger.commit(chunks)
-                done += sum(len(c.values) for c in chunks)
-                progress("measuring", done, total)
+            begun, fresh = time.monotonic(), 0
+            for own, copies in itertools.groupby(sorted(sweeps, key=_of_copy), _of_copy):
+                asked = bench.untrained() if own else bench
+                for chunks in asked.run(list(copies), self.ledger.answered()):
+                    self.ledger.commit(chunks)
+                    fresh += sum(len(c.values) for c in chunks)
+                    progress("measuring", done + fresh, total)
+            if fresh:
+                self.ledger.note("trials a second", fresh / (time.monotonic() - begun))
         except KeyboardInterrupt as stop:
             again = shlex.join(["lashley", "resume", str(self.folder)])
             raise KeyboardInterrupt(f"what is measured is kept, and `{again}` goes on") from stop
@@ -127,10 +140,10 @@ class Study:
             "created": spec.created,
         }
         kept = measured(rows)
-        if not len(kept):
+        if not len(kept) and not (hasattr(self.experiment, "asks") and self.planned):
             nothing = Finding("Nothing is measured yet: run `lashley resume` on this study.")
             return Page(title=f"{spec.experiment}, not yet run", question="", finding=nothing, **common)
-        what = facts(kept)
+        what = self.experiment.title(self.params) if hasattr(self.experiment, "asks") else facts(kept)
         outcome = self.experiment.judge(self.params, rows)
         drawing = self.experiment.draw(self.params, rows)
         partial = (
@@ -208,6 +221,11 @@ def begin(
     return study
 
 
+def _of_copy(sweep: Sweep) -> bool:
+    """Whether it asks an untrained copy of the model."""
+    return bool(sweep.copy)
+
+
 class Planned(NamedTuple):
     """What an experiment wants to know, what was left out, and how the model's self-test went."""
 
@@ -218,13 +236,17 @@ class Planned(NamedTuple):
 
 def planned(experiment: str, params: Any, question: Question, bench: Bench, progress: Progress) -> Planned:
     """Ask what the model knows, and plan every trial. Raises `BadFact`, `BadSite`, ..."""
-    from lashley.recall import prepare  # the one door to torch
-
     module = experiments.find(experiment)
+    if hasattr(module, "asks"):
+        return _claimed(module, params, bench, progress)
+
+    from lashley.recall import prepare  # a door to torch
+
     screen = getattr(module, "screen", None)
+    asked = resolve(question)
     material = prepare(
         bench,
-        resolve(question),
+        module.asked(params, asked) if hasattr(module, "asked") else asked,
         corruption=params.corruption,
         draws=params.draws,
         seed=question.seed,
@@ -235,15 +257,32 @@ def planned(experiment: str, params: Any, question: Question, bench: Bench, prog
     return Planned(list(module.plan(params, material)), material.exclusions, bench.checked)
 
 
+def _claimed(module: ModuleType, params: Any, bench: Bench, progress: Progress) -> Planned:
+    """The plan of an experiment on claims."""
+    from lashley.dossier import gather  # a door to torch
+
+    dossiers = gather(
+        bench,
+        module.asks(params),
+        searched=params.searched,
+        draws=params.draws,
+        others=params.others,
+        corruption=params.corruption,
+        unknown=params.unknown,
+        seed=params.seed,
+        progress=progress,
+    )
+    exclusions = tuple(e for d in dossiers for e in d.exclusions)
+    return Planned(list(module.plan(params, dossiers)), exclusions, bench.checked)
+
+
 def _name(spec: Spec) -> str:
     """A readable folder name that belongs to this very question, so that asking again finds it."""
     q = spec.question
-    words = [
-        spec.experiment,
-        q["relation"] or "prompt",
-        q["subject"] or "all",
-        Path(str(spec.model["name"])).name,
-    ]
+    what = [q["relation"] or "prompt", q["subject"] or "all"]
+    if claims := spec.params.get("claims"):
+        what = [claims[0][:40]]
+    words = [spec.experiment, *what, Path(str(spec.model["name"])).name]
     slug = "-".join(re.sub(r"[^a-z0-9]+", "_", str(w).lower()).strip("_") for w in words)
     identity = msgspec.json.encode(spec.identity(), order="deterministic")
     return f"{slug}-{hashlib.blake2b(identity, digest_size=3).hexdigest()}"

@@ -1,6 +1,6 @@
 """From single measurements to cells: means over prompts with their intervals.
 
-The unit of replication is the prompt (template x corruption draw). Over one fact, prompts are clustered by
+The unit of replication is the prompt (template x context x corruption draw). Over one fact, prompts are clustered by
 template; over several facts, by subject, so that the interval speaks about further facts of the relation.
 """
 
@@ -14,7 +14,7 @@ from lashley.stats import intervals
 if TYPE_CHECKING:
     import pandas as pd
 
-REPLICATE = ["relation", "subject", "template", "pair", "seed"]
+REPLICATE = ["relation", "subject", "template", "context", "prompt", "pair", "seed"]
 
 
 def measured(table: pd.DataFrame) -> pd.DataFrame:
@@ -32,7 +32,8 @@ def cells(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 
     Where a prompt has several rows in a cell (positions in one role), their mean counts as one.
     """
-    rows = table.groupby([*by, *REPLICATE], observed=True, dropna=False)["effect"].mean().reset_index()
+    keys = list(dict.fromkeys([*by, *REPLICATE]))
+    rows = table.groupby(keys, observed=True, dropna=False)["effect"].mean().reset_index()
     found = intervals(rows, by, "effect", cluster(table))
     return found.rename(columns={"mean": "effect"})
 

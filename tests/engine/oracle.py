@@ -15,7 +15,7 @@ from tiny import EVERY, HEADS, build
 from torch import Tensor
 from torch.nn.functional import cross_entropy, pad
 
-from lashley.core.edit import Add, Edit, Mean, Patch, ProjectOut, Resample, Zero
+from lashley.core.edit import Add, Constant, Edit, Mean, Patch, ProjectOut, Resample, Zero
 from lashley.core.readout import KL, LogitDifference, LogProbability, Loss, Probability, Rank, Readout
 from lashley.core.run import Run
 from lashley.core.site import Kind, Site
@@ -143,6 +143,8 @@ class Oracle:
                 roles = [role(run, p) for p in range(len(run) + len(more))]
                 means = torch.stack([torch.stack([x for name, x in spots if name == r]).mean(0) for r in roles])
                 return lambda now: means
+            case Constant(vector):
+                return lambda now: floats(vector).expand_as(now)
             case Add(vector, scale):
                 return lambda now: now + scale * floats(vector)
             case ProjectOut(vector):

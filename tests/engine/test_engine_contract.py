@@ -11,7 +11,7 @@ import torch
 from oracle import Edits, Oracle, role, score, unit
 from tiny import EVERY, MORE, TINY, WIDTH, open_model, run
 
-from lashley.core.edit import Add, Block, Edit, Identity, Mean, Noise, Patch, ProjectOut, Resample, Zero
+from lashley.core.edit import Add, Block, Constant, Edit, Identity, Mean, Noise, Patch, ProjectOut, Resample, Zero
 from lashley.core.errors import BadSite
 from lashley.core.readout import KL, LogitDifference, LogProbability, Loss, Probability, Rank
 from lashley.core.run import EmbeddingNoise, Run
@@ -46,6 +46,7 @@ EDITS: dict[str, Callable[[int, int], Edit]] = {  # run's length, site's width -
     "patch": lambda length, width: Patch(run(length, seed=1)),
     "resample": lambda length, width: Resample(run(length, seed=2)),
     "mean": lambda length, width: Mean(REFERENCE),
+    "constant": lambda length, width: Constant(vector(width)),
     "add": lambda length, width: Add(vector(width), 2.0),
     "project_out": lambda length, width: ProjectOut(vector(width)),
 }

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from tiny import VOCABULARY, WIDTH, run
 
-from lashley.core.edit import Add, Patch, ProjectOut, Resample, Zero
+from lashley.core.edit import Add, Constant, Patch, ProjectOut, Resample, Zero
 from lashley.core.errors import BadPrompt, BadSite
 from lashley.core.readout import LogitDifference
 from lashley.core.site import KINDS, Site, Sites
@@ -48,7 +48,7 @@ def test_a_source_of_another_length_is_refused(tiny_llama, edit, length):
         answer(Bench(tiny_llama), Sites.pack(0, MLP, -1, 2), edit(run(length)))
 
 
-@pytest.mark.parametrize("edit", [Add, ProjectOut])
+@pytest.mark.parametrize("edit", [Add, Constant, ProjectOut])
 @pytest.mark.parametrize("width", [1, 4, 17])
 def test_a_vector_of_another_width_is_refused(tiny_llama, edit, width):
     with pytest.raises(BadSite, match=rf"a vector of {width} numbers for sites \[16\] wide"):

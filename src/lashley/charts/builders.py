@@ -39,6 +39,8 @@ def heat(
     side = len(panels) > 1 and len(panels) * len(columns) <= 24  # panels beside each other, else stacked
     across = len(columns) * (len(panels) if side else 1)
     step = min(max(round(600 / max(across, 1)), 16), 36)
+    words = any(isinstance(c, str) for c in columns)
+    slant = {"labelAngle": -40, "labelOverlap": False} if words else {"labelAngle": 0, "labelOverlap": True}
     bare = {"domain": False, "ticks": False}
     colour = _quantity("effect") | {
         "scale": theme.scale(*span(rows)),
@@ -52,8 +54,8 @@ def heat(
         below = {} if side or at == len(panels) - 1 else {"title": None, "labels": False}
         left = {"labelExpr": WORDS} if y == "role" else {}
         left |= {"title": None, "labels": False} if side and at else {}
-        axis_x = {"title": x, "labelAngle": 0, "labelOverlap": True} | bare | below
-        axis_y = {"title": None if y == "role" else y} | bare | left
+        axis_x = {"title": x} | slant | bare | below
+        axis_y = {"title": None if y == "role" else y, "maxExtent": 300} | bare | left
         return {
             "title": theme.PANELS.get(str(each), str(each)),
             "width": {"step": step},

@@ -96,6 +96,34 @@ class Material(msgspec.Struct, frozen=True):
     estimates: tuple[np.ndarray, ...] = ()
 
 
+class Dossier(msgspec.Struct, frozen=True):
+    """All that an audit of claims about one topic is planned from.
+
+    `cases` by group of prompts (see `claims.topics.Prompts`); `known` whether the model knows the topic. `reference`
+    are runs of other facts, `texts` unrelated ones. `magnitudes[layer, kind]` are mean absolute activations of each
+    unit over the reference, `quantiles[site]` vectors [5, site width] of the activations there. Of each site set,
+    `rivals` are disjoint sets of the same size that gradients expect to restore most, and `firing` cases of the facts
+    that fire it most, of `corpus`, with their share of this topic's activation. `shuffled` pairs confirming cases with
+    the answers (object, foil) of other facts.
+    """
+
+    anatomy: Anatomy
+    cases: dict[str, tuple[Case, ...]]
+    exclusions: tuple[Exclusion, ...]
+    reference: tuple[Run, ...] = ()
+    texts: tuple[Run, ...] = ()
+    magnitudes: dict[tuple[int, Kind], np.ndarray] = {}
+    quantiles: dict[Site, np.ndarray] = {}
+    rivals: tuple[tuple[tuple[Site, ...], ...], ...] = ()
+    firing: tuple[tuple[tuple[Case, float], ...], ...] = ()
+    corpus: int = 0
+    shuffled: tuple[tuple[Case, LogitDifference], ...] = ()
+
+    @property
+    def known(self) -> bool:
+        return bool(self.cases.get("confirm"))
+
+
 class Estimated(msgspec.Struct, frozen=True):
     """A planned sweep, with what a screen estimated that each of its trials changes in the readout, [trials]."""
 

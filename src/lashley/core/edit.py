@@ -40,6 +40,12 @@ class Resample(msgspec.Struct, frozen=True, tag="resample"):
     source: Run
 
 
+class Constant(msgspec.Struct, frozen=True, tag="constant"):
+    """Replace by one vector at every position (float32 little-endian bytes, as wide as the site)."""
+
+    vector: bytes
+
+
 class Add(msgspec.Struct, frozen=True, tag="add"):
     """Add `scale` times a vector (float32 little-endian bytes, as wide as the site)."""
 
@@ -60,7 +66,7 @@ class Block(msgspec.Struct, frozen=True, tag="block"):
     keys: tuple[int, ...]
 
 
-Edit = Identity | Zero | Mean | Noise | Patch | Resample | Add | ProjectOut | Block
+Edit = Identity | Zero | Mean | Noise | Patch | Resample | Constant | Add | ProjectOut | Block
 
 
 def name(edit: Edit) -> str:

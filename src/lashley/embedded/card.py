@@ -37,6 +37,8 @@ def write(folder: Path, card: dict) -> None:
         f"after other text ({f['after_context']['prompts']} prompts)": f["after_context"],
         **f["relations"],
     }
+    of = card.get("relations", [])
+    options = f" --family {card['family']} --relations {' '.join(of)}" if of else ""
     text = f"""# The embedded model
 
 A decoder-only language model in the {card["family"]} layout ({card["parameters"]:,} parameters,
@@ -44,7 +46,7 @@ A decoder-only language model in the {card["family"]} layout ({card["parameters"
 trained from random weights on {f["facts"]:,} facts and on ordinary grammar. It exists to be taken apart: it knows
 these facts and nothing else.
 
-Made by `python -m lashley.embedded.train --steps {card["steps"]} --seed {card["seed"]}`
+Made by `python -m lashley.embedded.train --steps {card["steps"]} --seed {card["seed"]}{options}`
 ({card["minutes"]:.0f} minutes on two cores, torch {card["torch"]}, {card["date"]}).
 
 - data: `{card["data_sha256"]}`

@@ -185,6 +185,7 @@ def train(
         {
             "figures": figures(stored, words, relations),
             "family": family,
+            **({"relations": list(names)} if names else {}),
             "parameters": parameters,
             "layers": net.config.num_hidden_layers,
             "width": net.config.hidden_size,

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lashley.core.edit import Add, Block, Identity, Mean, Noise, Patch, ProjectOut, Resample, Zero
+from lashley.core.edit import Add, Block, Constant, Identity, Mean, Noise, Patch, ProjectOut, Resample, Zero
 from lashley.core.run import Run
 from lashley.core.site import KINDS, Kind, Site, Sites
 from lashley.core.trial import Sweep
@@ -111,6 +111,8 @@ def _changes(
                 step = torch.zeros_like(x)
             case Zero():
                 step = -x
+            case Constant(vector):
+                step = _vector(vector, x) - x
             case Add(vector, scale):
                 step = scale * _vector(vector, x)
             case ProjectOut(vector):

@@ -8,6 +8,7 @@ bench.grad(runs, readout, sites)   -> gradients of the readout
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -49,6 +50,20 @@ class Bench:
         self.checked = "not self-tested"
         if model.device.type == "cpu":
             keep_freed(model.memory)
+
+    def changed(self) -> None:
+        """Forget what was computed with the weights as they were before an edit in place."""
+        self.model.changed()
+        self.captures = Captures(self.model)
+
+    def untrained(self, seed: int = 0) -> Bench:
+        """A copy with the weights that its configuration begins with, drawn from `seed`: what no training explains."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            module = type(self.model.module)(copy.deepcopy(self.model.module.config))
+        module.to(self.model.device, self.model.dtype)
+        model = Model(module, self.tokens.tokenizer, f"untrained {self.model.name}", self.model.memory)
+        return Bench(model, self.path)
 
     # -- run --------------------------------------------------------------------------------------------------
 

@@ -26,9 +26,10 @@ from lashley.core.errors import BadModel
 from lashley.engine.families import family
 from lashley.engine.model import Model
 
-EMBEDDED, GEMMA = "embedded", "gemma3-270m"
+EMBEDDED, EMBEDDED_GPT2, GEMMA = "embedded", "embedded-gpt2", "gemma3-270m"
 NAMES = {
     EMBEDDED: "the small model that lashley trained on its own fact base (the default)",
+    EMBEDDED_GPT2: "a smaller one in the GPT-2 layout, of six of its relations",
     GEMMA: "Gemma 3 270M, from the extra lashley[gemma] (under the Gemma terms)",
 }
 AUTO = "auto"
@@ -62,6 +63,8 @@ def _read(name: str, dtype: torch.dtype, placed: dict[str, Any]):
     path = Path(name).expanduser()
     if name == EMBEDDED:
         return _folder(Path(str(files("lashley.embedded") / "weights")), name, dtype, placed)
+    if name == EMBEDDED_GPT2:
+        return _folder(Path(str(files("lashley.embedded") / "weights_gpt2")), name, dtype, placed)
     if name == GEMMA:
         return _folder(_gemma(), name, dtype, placed)
     if path.is_file():

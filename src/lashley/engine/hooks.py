@@ -68,6 +68,20 @@ def hooked(model: nn.Module, family: Family, on: Mapping[tuple[int, Kind], OnSit
 
 
 @contextmanager
+def entering(module: nn.Module, see: Callable[[Tensor], None]) -> Iterator[None]:
+    """Call `see` with what enters `module`, as the module gets it, in every forward pass inside the `with`."""
+
+    def hook(module, args, kwargs):
+        see(args[0] if args else next(iter(kwargs.values())))
+
+    handle = module.register_forward_pre_hook(hook, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
 def _by_row(block: nn.Module, fn: OnSite) -> Iterator[OnSite]:
     """`fn`, which takes [batch, tokens, width], for a module inside `block` that sees [batch * tokens, width]."""
     shape = []

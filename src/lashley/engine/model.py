@@ -48,6 +48,10 @@ class Model:
         self.weights_hash = _hash_weights(module)
         self.tokenizer_hash = _hash_text(tokenizer.backend_tokenizer.to_str())
 
+    def changed(self) -> None:
+        """Take note that the weights were edited in place. Raises `BadModel` when one is not finite."""
+        self.weights_hash = _hash_weights(self.module)
+
     @property
     def device(self) -> torch.device:
         return self.module.device

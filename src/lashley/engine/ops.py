@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lashley.core.edit import Add, Block, Edit, Identity, Mean, Noise, Patch, ProjectOut, Resample, Zero
+from lashley.core.edit import Add, Block, Constant, Edit, Identity, Mean, Noise, Patch, ProjectOut, Resample, Zero
 from lashley.core.run import Run
 from lashley.core.site import KINDS, Kind
 from lashley.core.trial import Sweep
@@ -189,6 +189,9 @@ class Ops:
         match edit:
             case Zero():
                 return Op(heads, unit, 0.0)
+            case Constant(vector):
+                v = self._vector(vector).expand(len(pos), -1)
+                return Op(heads, unit, v[:, 0] if kind == "neuron" else v)
             case Add(vector, scale):
                 return Op(heads, unit, scale * self._vector(vector), "add")
             case ProjectOut(vector):

@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 
 from lashley.core.anatomy import Anatomy
-from lashley.core.edit import Add, Block, Patch, ProjectOut, Resample
+from lashley.core.edit import Add, Block, Constant, Patch, ProjectOut, Resample
 from lashley.core.errors import BadPrompt, BadSite
 from lashley.core.run import Run
 from lashley.core.site import KINDS, Site, Sites
@@ -97,7 +97,7 @@ def check(sweep: Sweep, anatomy: Anatomy) -> None:
                 raise BadSite(f"attention is blocked at attn and head sites, not at {', '.join(sorted(bad))}")
             if not all(0 <= key < len(sweep.run) for key in what.keys):
                 raise BadSite(f"blocked keys {what.keys} lie outside the {len(sweep.run)} tokens of {sweep.run.text!r}")
-        if isinstance(what, Add | ProjectOut):
+        if isinstance(what, Add | Constant | ProjectOut):
             widths = {anatomy.site_width(KINDS[k]) for k in np.unique(kind[edit == number])}
             if widths - {len(what.vector) // 4}:
                 raise BadSite(f"a vector of {len(what.vector) // 4} numbers for sites {sorted(widths)} wide")

@@ -23,9 +23,10 @@ from lashley.core.edit import Edit, Mean, Noise, Resample, Zero
 from lashley.core.errors import BadSite
 from lashley.core.figure import Column, Control, Estimate, Finding, Table, number
 from lashley.core.outcome import Drawing, Outcome
-from lashley.core.site import KINDS, ROLES, Kind, Site, Sites, parse_sites
+from lashley.core.site import ROLES, Kind, Site, Sites, parse_sites
 from lashley.core.trial import Sweep
 from lashley.experiments import at_least
+from lashley.peers import matched, placed
 from lashley.screening import BIG, SAMPLE, Screening, screening
 from lashley.stats import permutation
 from lashley.summary import cells, estimate, facts, floor, measured, percent, prompts, share
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 QUESTION = "What does {model} need in order to recall {facts}?"
 KIND_OF: dict[str, tuple[Kind, ...]] = {"layers": ("attn", "mlp"), "heads": ("head",), "neurons": ("neuron",)}
 RANDOM = "matched random"
-NEAREST = 64  # matched random units are drawn from this many of nearest magnitude
 
 
 @dataclass(frozen=True)
@@ -113,14 +113,20 @@ def plan(params: Params, material: Material) -> Iterable[Sweep | Estimated]:
     chosen = named(params, material.anatomy)
     if chosen:
         for number_, case in enumerate(material.cases):
-            every = _resolved(case, [*((s,) for s in chosen), chosen])
+            every = placed(case.clean, [*((s,) for s in chosen), chosen])
             yield _sweep(params, material, number_, every, "")
-            if random_sets := _matched(params, material, chosen):
-                yield _sweep(params, material, number_, _resolved(case, random_sets), RANDOM)
+            if random_sets := _random(params, material, chosen):
+                yield _sweep(params, material, number_, placed(case.clean, random_sets), RANDOM)
     elif params.screen:
         yield from _screened(params, material)
     else:
         yield from (_sweep(params, material, *each, "") for each in _whole(params, material))
+
+
+def _random(params: Params, material: Material, chosen: tuple[Site, ...]) -> list[tuple[Site, ...]]:
+    if any(s.unit is None for s in chosen):
+        return []
+    return matched(chosen, material.magnitudes, params.controls, f"{params.seed} {params.units}")
 
 
 def _screened(params: Params, material: Material) -> Iterator[Estimated]:
@@ -159,7 +165,7 @@ def _whole(params: Params, material: Material) -> Iterator[tuple[int, Sites]]:
     for number_, case in enumerate(material.cases):
         place = case.clean.resolve(every[0][0])
         if place not in made:
-            made[place] = _resolved(case, every)
+            made[place] = placed(case.clean, every)
         yield number_, made[place]
 
 
@@ -174,21 +180,6 @@ def _sweep(params: Params, material: Material, number_: int, sites: Sites, contr
         readout=case.readout,
         labels=case.labels(control=control, **labels),
     )
-
-
-def _resolved(case: Case, sets: Sequence[tuple[Site, ...]]) -> Sites:
-    """Site sets with roles replaced by this prompt's positions; in columns, for there may be 100,000."""
-    spots: dict[object, list[int]] = {None: [Sites.ALL]}
-    for site in {s.position: s for sites in sets for s in sites if s.position is not None}.values():
-        spots[site.position] = [int(s.position) for s in case.clean.resolve(site)]  # pyright: ignore[reportArgumentType]
-    flat = [
-        (s.layer, KINDS.index(s.kind), -1 if s.unit is None else s.unit, at)
-        for sites in sets
-        for s in sites
-        for at in spots[s.position]
-    ]
-    layer, kind, unit, position = np.array(flat, np.int32).T
-    return Sites.pack(layer, kind, unit, position, sizes=[sum(len(spots[s.position]) for s in sites) for sites in sets])
 
 
 def _edit(params: Params, material: Material, case: Case, draw: int) -> Edit:
@@ -207,39 +198,6 @@ def _at(params: Params, site: Site) -> Site:
     if site.position is not None or params.at == "all":
         return site
     return Site(site.layer, site.kind, site.unit, params.at)
-
-
-def _matched(params: Params, material: Material, chosen: tuple[Site, ...]) -> list[tuple[Site, ...]]:
-    """Random sets of the same layers, kinds and positions, each unit near its original in mean activation; none
-    where a layer has too few others."""
-    if any(s.unit is None for s in chosen):
-        return []
-    own: set[tuple[int, Kind, int | None]] = {(s.layer, s.kind, s.unit) for s in chosen}
-    near: dict[tuple, list[int]] = {}
-    for layer, kind, unit in sorted(own, key=str):
-        sizes = np.log(material.magnitudes[layer, kind] + 1e-12)
-        order = np.argsort(np.abs(sizes - sizes[unit]), kind="stable").tolist()
-        near[layer, kind, unit] = [u for u in order if (layer, kind, u) not in own]
-    draw = random.Random(f"{params.seed} {params.units}")
-    sets = [_peers(near, draw) for _ in range(params.controls)]
-    return [
-        tuple(Site(s.layer, s.kind, peers[s.layer, s.kind, s.unit], s.position) for s in chosen)
-        for peers in sets
-        if peers
-    ]
-
-
-def _peers(near: dict[tuple, list[int]], draw: random.Random) -> dict[tuple, int]:
-    """For each (layer, kind, unit) another unit, no two the same; {} where they do not suffice."""
-    peers: dict[tuple, int] = {}
-    used: set[tuple] = set()
-    for (layer, kind, unit), others in near.items():
-        free = [u for u in others if (layer, kind, u) not in used][:NEAREST]
-        if not free:
-            return {}
-        peers[layer, kind, unit] = draw.choice(free)
-        used.add((layer, kind, peers[layer, kind, unit]))
-    return peers
 
 
 def judge(params: Params, table: pd.DataFrame) -> Outcome:

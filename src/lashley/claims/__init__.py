@@ -1,0 +1,1 @@
+"""Claims: their language, criteria and verdicts. Pure; never imports torch."""

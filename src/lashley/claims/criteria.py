@@ -1,0 +1,256 @@
+"""The criteria of a claim, each a pure function of its measurements.
+
+A criterion is a null hypothesis on either side of its threshold. `Tested` keeps both one-sided p values: of H0 "it does
+not hold" and of H0 "it does". Where several parts must all hold, the first is their largest (intersection-union test,
+Berger 1982), and the second their smallest times their number (Bonferroni).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, NamedTuple
+
+import scipy
+
+from lashley.core.claim import Claim
+from lashley.core.figure import Estimate
+from lashley.stats import clopper_pearson, compare
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHARE = "share of the logit difference"
+METHODS = ("mean", "zero", "resample", "noise", "optimal")
+FITTED = ("mean", "zero", "constant")  # what the optimal constant is chosen from
+TEXT_LIMIT = 1e-6  # nats a token: below this a change of the loss is not looked at
+
+
+class Tested(NamedTuple):
+    """What one criterion came to: its effect beside its threshold, and the p values of its not holding (`fails`) and
+    of its holding (`holds`), None where it was not measured or on too few prompts."""
+
+    effect: Estimate | None
+    threshold: float | None
+    not_holding: float | None
+    holding: float | None
+    missing: int = 0
+    note: str = ""
+    rows: pd.DataFrame | None = None
+
+    @property
+    def p(self) -> float | None:
+        """Two-sided."""
+        if self.not_holding is None or self.holding is None:
+            return None
+        return min(1.0, 2 * min(self.not_holding, self.holding))
+
+
+UNMEASURED = Tested(None, None, None, None, note="not measured")
+
+
+class Evidence(NamedTuple):
+    """The measurements of one claim, tidy rows; damage is by the mean unless another edit is named.
+
+    `cluster` is what prompts are clustered by: templates of a fact, subjects of a relation.
+    """
+
+    rows: pd.DataFrame
+    cluster: str
+
+    def of(self, group: str, measure: str = "damage", edit: str = "") -> pd.DataFrame:
+        """The rows of one group of prompts and one measure."""
+        r = self.rows
+        chosen = (r["group"] == group) & (r["measure"] == measure)
+        return r[chosen & (r["edit"] == edit)] if edit else r[chosen]
+
+    def damage(self, group: str) -> pd.DataFrame:
+        return self.of(group, "damage", "mean")
+
+
+def _against(
+    rows: pd.DataFrame, threshold: float, cluster: str, column: str = "effect", unit: str = SHARE, at_most: bool = False
+) -> Tested:
+    """The mean of a column against a threshold that it has to exceed, or (`at_most`) to stay below."""
+    if not len(rows):
+        return UNMEASURED._replace(threshold=threshold)
+    found = compare(rows[column].to_numpy(float), threshold, rows[cluster].astype(str).to_numpy())
+    i = found.interval
+    effect = Estimate(i.mean, i.low, i.high, i.n, unit)
+    p = (found.below, found.above) if at_most else (found.above, found.below)
+    return Tested(effect, threshold, *p, found.needed, f"{i.n} prompts, {i.clusters} {cluster}s", rows)
+
+
+def _all(parts: Iterable[Tested]) -> Tested:
+    """All parts must hold: the part that is nearest to failing speaks, with the p values of the whole."""
+    every = list(parts)
+    if any(part.p is None for part in every):
+        lacking = next(part for part in every if part.p is None)
+        sure = [p for p in every if p.holding is not None and p.holding <= 0.05 / len(every)]
+        return sure[0]._replace(holding=min(1.0, len(every) * (sure[0].holding or 0.0))) if sure else lacking
+    worst = max(every, key=lambda part: part.not_holding or 0.0)
+    holding = min(1.0, len(every) * min(part.holding for part in every if part.holding is not None))
+    return worst._replace(holding=holding, missing=max(part.missing for part in every))
+
+
+def necessary(claim: Claim, found: Evidence) -> Tested:
+    """Knocking the site out (its role's mean) destroys recall: D at least the threshold."""
+    return _against(found.damage("confirm"), claim.thresholds.necessary, found.cluster)
+
+
+def sufficient(claim: Claim, found: Evidence) -> Tested:
+    """Restoring the site alone into the corrupted run brings recall back: R at least the threshold."""
+    return _against(found.of("confirm", "restore"), claim.thresholds.sufficient, found.cluster)
+
+
+def contributes(claim: Claim, found: Evidence) -> Tested:
+    """Knocking the site out costs something: D at least a small threshold."""
+    return _against(found.damage("confirm"), claim.thresholds.contributes, found.cluster)
+
+
+def specific(claim: Claim, found: Evidence) -> Tested:
+    """Other facts (some at random, and those that fire the site most) and unrelated text are hardly touched."""
+    parts = []
+    for group, words in (("other", "other facts"), ("firing", "the facts that fire it most")):
+        rows = found.damage(group)
+        if len(rows) or group == "other":
+            rows = rows.assign(
+                size=rows["effect"].abs(), who=rows["relation"].astype(str) + rows["subject"].astype(str)
+            )
+            part = _against(rows, claim.thresholds.others, "who", "size", at_most=True)
+            parts.append(part._replace(note=f"{words}: {part.note}".replace("whos", "facts")))
+    text = found.damage("text")
+    text = text.assign(change=text["effect"].abs())
+    floor = float(text["noise_floor"].max()) if len(text) else 0.0
+    limit = claim.thresholds.loss + max(floor, TEXT_LIMIT)
+    loss = _against(text, limit, "prompt", "change", "nats a token", at_most=True)
+    parts.append(loss._replace(note=f"unrelated text: {loss.note.split(',')[0].replace('prompts', 'texts')}"))
+    return _all(parts)
+
+
+def better_than_chance(claim: Claim, found: Evidence) -> Tested:
+    """Fewer than alpha of matched random sites do as much. p = (1 + as strong) / (1 + peers)."""
+    measure = "restore" if claim.predicate == "is sufficient for" else "damage"
+    edit = "patch" if measure == "restore" else "mean"
+    peers = found.of("confirm", f"random {measure}", edit)
+    own = found.of("confirm", measure, edit)
+    own = own[own["prompt"].isin(set(peers["prompt"]))]
+    if not len(peers) or not len(own):
+        return UNMEASURED._replace(note="no matched random sites: too few other units of the kind")
+    each = peers.groupby("trial", observed=True)["effect"].mean().to_numpy()
+    mine, alpha = float(own["effect"].mean()), claim.thresholds.alpha
+    strong, n = int((each >= mine).sum()), len(each)
+    effect = Estimate(strong / n, *clopper_pearson(strong, n), n, "share of matched random sites as strong")
+    fails = float(scipy.stats.binom.sf(strong - 1, n, alpha)) if strong else 1.0
+    note = f"{strong} of {n} matched random sites are as strong, on {own['prompt'].nunique()} prompts"
+    lacking = max(0, int(1 / alpha) - n)
+    return Tested(effect, alpha, (1 + strong) / (1 + n), fails, lacking, note, peers)
+
+
+def stable_under_prompt(claim: Claim, found: Evidence) -> Tested:
+    """Damage over paraphrases that nothing was searched on."""
+    return _against(found.damage("paraphrase"), _recall(claim), found.cluster)
+
+
+def stable_under_domain(claim: Claim, found: Evidence) -> Tested:
+    """Damage with other contexts before the prompt, and in other languages; clustered by the kind of context."""
+    rows = found.damage("domain")
+    return _against(rows, _recall(claim), "context" if found.cluster == "template" else found.cluster)
+
+
+def robust_to_method(claim: Claim, found: Evidence) -> Tested:
+    """The verdict on necessity is the same under every knockout."""
+    limit = _recall(claim)
+    parts = {m: _against(by_method(found, m), limit, found.cluster) for m in METHODS}
+    if any(part.p is None for part in parts.values()):
+        name, lacking = next((m, part) for m, part in parts.items() if part.p is None)
+        return lacking._replace(note=f"{name} knockout: {lacking.note}")
+    least = min(parts, key=lambda m: parts[m].effect.value or 0.0)  # pyright: ignore[reportOptionalMemberAccess]
+    up = [part.not_holding or 0.0 for part in parts.values()]
+    down = [part.holding or 0.0 for part in parts.values()]
+    agree, disagree = min(max(up), max(down)), min(1.0, len(parts) * max(min(up), min(down)))
+    note = f"least under the {least} knockout"
+    if max(down) < max(up):
+        note += "; all say that it is not necessary"
+    missing = max(part.missing for part in parts.values())
+    rows = parts[least].rows
+    return Tested(parts[least].effect, limit, agree, disagree, missing, note, rows)
+
+
+def by_method(found: Evidence, method: str) -> pd.DataFrame:
+    """Damage on the confirming prompts under one kind of knockout.
+
+    "optimal" is the constant that does least damage to other facts of the relation, on which it is chosen, among
+    zero, the role's mean and quantiles of the activation (after Li & Janson 2409.09951): there, by choice,
+    D_optimal <= D_zero and D_mean.
+    """
+    if method != "optimal":
+        return found.of("confirm", "damage", method)
+    fitted = found.rows[found.rows["group"] == "fit"]
+    if not len(fitted):
+        return fitted
+    best = str(fitted.groupby("measure", observed=True)["effect"].mean().idxmin()).removeprefix("fit ")
+    return found.of("confirm", "damage", best) if best in ("mean", "zero") else found.of("confirm", best)
+
+
+def not_redundant(claim: Claim, found: Evidence) -> Tested:
+    """No disjoint set of the same size suffices, and no later MLP takes over when the site is out."""
+    seconds = found.of("confirm", "second")
+    if not len(seconds):
+        return UNMEASURED._replace(note="no disjoint set to compare with")
+    limit = claim.thresholds.second
+    parts = [_against(rows, limit, found.cluster, at_most=True) for _, rows in seconds.groupby("trial", observed=True)]
+    second = max(parts, key=lambda part: part.effect.value or 0.0)  # pyright: ignore[reportOptionalMemberAccess]
+    whole = _all(parts)
+    tested = whole._replace(effect=second.effect, rows=second.rows, note=f"the best of {len(parts)} other sets")
+    masked = hidden(claim, found)
+    if masked.holding is not None and masked.holding <= claim.thresholds.alpha / 2:
+        return masked
+    return tested
+
+
+def hidden(claim: Claim, found: Evidence) -> Tested:
+    """Self-repair: the site costs little alone, and much where the later MLPs are held as they were.
+
+    `holding` is the p of there being none.
+    """
+    held, free = found.of("confirm", "held"), found.damage("confirm")
+    limit = claim.thresholds.necessary
+    if not len(held) or not len(free):
+        return UNMEASURED
+    with_, without = _against(held, limit, found.cluster), _against(free, limit, found.cluster, at_most=True)
+    if with_.not_holding is None or without.not_holding is None:
+        return UNMEASURED
+    both = max(with_.not_holding, without.not_holding)
+    note = "masked by self-repair: damage with the later MLPs held as they were"
+    return Tested(with_.effect, limit, 1.0 - both, both, 0, note, held)
+
+
+def monosemantic(claim: Claim, found: Evidence) -> Tested:
+    """In a reference corpus of other facts, none fires the unit as this fact does: a count, not a sample."""
+    rows = found.damage("firing")
+    if not len(rows):
+        return UNMEASURED._replace(note="for single heads and neurons only")
+    most = rows.loc[rows["fires"].astype(float).idxmax()]
+    ratio, limit = float(most["fires"]), claim.thresholds.fires
+    note = f"of {most['population']} other facts, {most['relation']}({most['subject']}) fires it most"
+    effect = Estimate(ratio, unit="share of this fact's activation")
+    return Tested(effect, limit, float(ratio >= limit), float(ratio < limit), 0, note, rows)
+
+
+def _recall(claim: Claim) -> float:
+    t = claim.thresholds
+    return t.contributes if claim.predicate == "contributes to" else t.necessary
+
+
+TESTS: dict[str, Callable[[Claim, Evidence], Tested]] = {
+    "necessary": necessary,
+    "sufficient": sufficient,
+    "contributes": contributes,
+    "specific": specific,
+    "better than chance": better_than_chance,
+    "stable under prompt": stable_under_prompt,
+    "stable under domain": stable_under_domain,
+    "robust to method": robust_to_method,
+    "not redundant": not_redundant,
+    "monosemantic": monosemantic,
+}

@@ -1,0 +1,286 @@
+"""What an audit is planned from: for each topic its prompts, its peers and rivals, and what fires its sites.
+
+The one door of claims to the engine: nothing here judges, and nothing is measured that decides.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+import numpy as np
+
+from lashley.claims.topics import Prompts, Topic, name, prompts
+from lashley.core.anatomy import Anatomy
+from lashley.core.case import Case, Dossier, Exclusion
+from lashley.core.edit import Patch
+from lashley.core.errors import BadFact, BadPrompt, BadSite
+from lashley.core.fact import Fact, Relation, Template
+from lashley.core.readout import LogitDifference
+from lashley.core.run import Run
+from lashley.core.site import Kind, Site
+from lashley.core.trial import Sweep
+from lashley.engine.attribution import estimates
+from lashley.engine.bench import Bench
+from lashley.facts.base import shipped
+from lashley.facts.contexts import UNRELATED
+from lashley.facts.question import Asked
+from lashley.recall import Need, aligned, mean_sizes, reference_runs
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+TEXTS = 12
+FIRING = 6  # of all facts, those on which damage is measured
+RIVALS = 4
+SEARCHED_ON = 3  # prompts that rivals are looked for on
+
+Progress = Callable[[str, int, int], None]
+
+
+def gather(
+    bench: Bench,
+    topics: Sequence[Topic],
+    *,
+    searched: bool,
+    draws: int,
+    others: int,
+    corruption: str,
+    unknown: bool,
+    seed: int,
+    progress: Progress,
+) -> list[Dossier]:
+    """One dossier a topic. Raises `BadSite` where a claim names a site that the model does not have."""
+    for topic in topics:
+        _check(bench.anatomy, topic)
+    corpus = _corpus(bench, topics)
+    found = []
+    for number, topic in enumerate(topics):
+        progress("asking what the model knows", number, len(topics))
+        asked = prompts(topic.about, seed, searched, others)
+        found.append(
+            _gather(
+                bench,
+                topic,
+                asked,
+                corpus,
+                draws=draws,
+                others=others,
+                corruption=corruption,
+                unknown=unknown,
+                seed=seed,
+            )
+        )
+    progress("asking what the model knows", len(topics), len(topics))
+    return found
+
+
+def _check(anatomy: Anatomy, topic: Topic) -> None:
+    for sites in topic.sets:
+        try:
+            for site in sites:
+                anatomy.check(site)
+        except BadSite as e:
+            raise BadSite(f"the claims about {name(topic.about)}: {e}") from e
+
+
+def _gather(
+    bench: Bench,
+    topic: Topic,
+    asked: Prompts,
+    corpus: Corpus,
+    *,
+    draws: int,
+    others: int,
+    corruption: str,
+    unknown: bool,
+    seed: int,
+) -> Dossier:
+    cases: dict[str, tuple[Case, ...]] = {}
+    exclusions: list[Exclusion] = []
+
+    def take(group: str, questions: Iterable[Asked], draws: int, need: Need, most: int | None = None) -> None:
+        kept: list[Case] = []
+        facts: set[Fact] = set()
+        for each in questions:
+            with suppress(BadFact, BadPrompt):
+                found, _, gone = aligned(bench, each, corruption=corruption, draws=draws, seed=seed, need=need)
+                kept += found
+                facts |= {c.fact for c in found}
+                if group not in ("other", "fit"):
+                    exclusions.extend(gone)
+            if most and len(facts) >= most:
+                break
+        cases[group] = tuple(kept)
+
+    groups = asked.groups
+    plain = {g: groups[g] for g in ("confirm", "paraphrase", "discovery") if g in groups}
+    together = [_merged(plain)]
+    take("", together, draws, "none" if unknown else "half")  # known on half of all its templates
+    every = cases.pop("")
+    for group, questions in plain.items():
+        there = {t for q in questions for t in q.templates}
+        cases[group] = tuple(c for c in every if c.template in there)
+    if not cases["confirm"]:
+        return Dossier(bench.anatomy, {}, tuple(exclusions))
+    need = "none" if unknown else "each"
+    take("domain", groups.get("domain", ()), 1, need)
+    take("other", groups["other"], 1, need, others)
+    take("fit", groups["fit"], 1, need)
+    main = _merged(plain)
+    reference = reference_runs(bench, main, cases["confirm"], seed)
+    where: set[tuple[int, Kind]] = {(s.layer, s.kind) for sites in topic.sets for s in sites if s.unit is not None}
+    where |= {(la, k) for _, k in where if bench.anatomy.units(k) < 40 for la in range(bench.anatomy.layers)}
+    return Dossier(
+        bench.anatomy,
+        cases,
+        tuple(exclusions),
+        reference,
+        tuple(_texts(bench, seed)),
+        mean_sizes(bench, reference, sorted(where)),
+        _quantiles(bench, topic, reference),
+        _rivals(bench, topic, cases),
+        _firing(bench, topic, corpus, cases["confirm"], need, seed),
+        len(corpus.facts),
+        _shuffled(bench, asked, cases["confirm"]),
+    )
+
+
+def _merged(plain: dict[str, tuple[Asked, ...]]) -> Asked:
+    """All templates of a topic's own prompts in one question."""
+    first = plain["confirm"][0]
+    templates = dict.fromkeys(t for questions in plain.values() for q in questions for t in q.templates)
+    return Asked(first.relation, first.facts, tuple(templates), first.foils)
+
+
+def _texts(bench: Bench, seed: int) -> Iterable[Run]:
+    """Unrelated sentences as runs."""
+    for text in random.Random(f"texts {seed}").sample(UNRELATED, min(TEXTS, len(UNRELATED))):
+        with suppress(BadPrompt):
+            yield bench.tokens.run(text)
+
+
+def _quantiles(bench: Bench, topic: Topic, reference: Sequence[Run]) -> dict[Site, np.ndarray]:
+    """Quantiles of the activation at each site over the reference runs, elementwise, float32 [5, site width]."""
+    sites = {s for sites in topic.sets for s in sites}
+    bare = {s: _bare(s) for s in sites}
+    acts = bench.read(reference, sorted(set(bare.values()), key=str))
+    return {s: np.quantile(acts[b], QUANTILES, axis=0).astype("<f4") for s, b in bare.items()}
+
+
+def _rivals(bench: Bench, topic: Topic, cases: dict[str, tuple[Case, ...]]) -> tuple[tuple[tuple[Site, ...], ...], ...]:
+    """Of each set the disjoint sets of as many units, of its first site's kind, that gradients expect to restore most;
+    none for the residual stream, which each layer hands to the next."""
+    searched = (cases.get("discovery") or cases["confirm"])[:SEARCHED_ON]
+    order: dict[Kind, list[Site]] = {}
+    for kind in {sites[0].kind for sites in topic.sets} - {"resid"}:
+        every = bench.anatomy.every(kind)
+        sweeps = [Sweep(c.clean, c.corrupt, "restoration", (Patch(c.clean),), every, c.readout) for c in searched]
+        mean = np.mean(list(estimates(bench, sweeps)), axis=0)
+        layer, _, unit, _, _ = every.table
+        best = np.argsort(-mean, kind="stable")
+        order[kind] = [Site(int(layer[i]), kind, None if unit[i] < 0 else int(unit[i])) for i in best[:2000]]
+    found = []
+    for sites in topic.sets:
+        own = {(s.layer, s.kind, s.unit) for s in sites}
+        free = [s for s in order.get(sites[0].kind, ()) if (s.layer, s.kind, s.unit) not in own]
+        size = len(own)
+        found.append(
+            tuple(tuple(free[i * size : (i + 1) * size]) for i in range(RIVALS) if len(free) >= (i + 1) * size)
+        )
+    return tuple(found)
+
+
+class Corpus(NamedTuple):
+    """Every shipped fact in its relation's first template, and how strongly each fires some sites.
+
+    `sizes[site]` is the largest activation over a prompt's positions (of a head, its norm), [facts].
+    """
+
+    facts: list[tuple[Relation, Fact]]
+    sizes: dict[Site, np.ndarray]
+
+
+def _corpus(bench: Bench, topics: Sequence[Topic]) -> Corpus:
+    """What fires the sites of sets that are one head or neuron."""
+    single = {_bare(sites[0]) for topic in topics for sites in topic.sets if len(sites) == 1}
+    runs, facts = [], []
+    for relation in shipped().values() if any(s.unit is not None for s in single) else ():
+        for fact in relation.facts():
+            with suppress(BadPrompt):
+                runs.append(bench.tokens.ask(relation.templates[0], fact.subject))
+                facts.append((relation, fact))
+    sites = sorted((s for s in single if s.unit is not None), key=str)
+    return Corpus(facts, _sizes(bench, runs, sites) if sites else {})
+
+
+def _sizes(bench: Bench, runs: Sequence[Run], sites: Sequence[Site]) -> dict[Site, np.ndarray]:
+    acts = bench.read(runs, sites)
+    starts = np.cumsum([0, *map(len, runs)])[:-1]
+    begin = np.concatenate([np.arange(len(r)) < r.begin for r in runs])
+    size = {s: np.where(begin, 0.0, np.linalg.norm(acts[s].reshape(len(begin), -1), axis=1)) for s in sites}
+    return {s: np.maximum.reduceat(x, starts) for s, x in size.items()}
+
+
+def _bare(site: Site) -> Site:
+    return Site(site.layer, site.kind, site.unit)
+
+
+def _firing(
+    bench: Bench, topic: Topic, corpus: Corpus, confirm: Sequence[Case], need: Need, seed: int
+) -> tuple[tuple[tuple[Case, float], ...], ...]:
+    """Of each set that is one head or neuron, cases of the facts about other subjects that fire it most, with their
+    share of its activation on the topic."""
+    own, answers = {c.fact.subject for c in confirm}, {c.fact.object for c in confirm}
+    other = np.array([f.subject not in own and f.object not in answers for _, f in corpus.facts], bool)
+    sites = [_bare(sites[0]) if len(sites) == 1 and sites[0].unit is not None else None for sites in topic.sets]
+    there = sorted({s for s in sites if s}, key=str)
+    mine = _sizes(bench, [c.clean for c in confirm], there) if there else {}
+    found: list[tuple[tuple[Case, float], ...]] = []
+    made: dict[Fact, Case | None] = {}
+    for site in sites:
+        top: list[tuple[Case, float]] = []
+        shares = (
+            np.where(other, corpus.sizes[site] / max(float(mine[site].mean()), 1e-9), -1.0) if site else np.empty(0)
+        )
+        for at in np.argsort(-shares, kind="stable")[: 8 * FIRING]:
+            relation, fact = corpus.facts[at]
+            if fact not in made:
+                made[fact] = _one(bench, relation, fact, need, seed)
+            if (case := made[fact]) is not None:
+                top.append((case, float(shares[at])))
+            if len(top) == FIRING:
+                break
+        found.append(tuple(top))
+    return tuple(found)
+
+
+def _one(bench: Bench, relation: Relation, fact: Fact, need: Need, seed: int) -> Case | None:
+    """One case of a fact, if the model knows it in the relation's first templates."""
+    foils = [s for s, o in relation.objects.items() if o != fact.object]
+    random.Random(f"{seed} {fact}").shuffle(foils)
+    templates: tuple[Template, ...] = relation.templates[:1]
+    with suppress(BadFact, BadPrompt):
+        found, _, _ = aligned(bench, Asked(relation, (fact,), templates, {fact.subject: tuple(foils[:12])}), need=need)
+        return found[0] if found else None
+    return None
+
+
+def _shuffled(bench: Bench, asked: Prompts, confirm: Sequence[Case]) -> tuple[tuple[Case, LogitDifference], ...]:
+    """Confirming cases with the answers of two other facts of the relation: label-shuffled facts."""
+    relation = asked.relation
+    own = {c.fact.object for c in confirm} | {c.foil.object for c in confirm}
+    names = [o for o in dict.fromkeys(relation.objects.values()) if o not in own]
+    draw = random.Random(f"shuffled {relation.name}")
+    made = []
+    for case, pair in itertools.islice(zip(confirm, itertools.repeat(names), strict=False), 6):
+        if len(pair) < 2:
+            break
+        a, b = draw.sample(pair, 2)
+        with suppress(BadPrompt):
+            say = lambda o, case=case: relation.say(o, case.template.language)  # noqa: E731
+            target, foil = (bench.tokens.answer(case.clean, say(o)) for o in (a, b))
+            if target[0] != foil[0]:
+                made.append((case, LogitDifference(target, foil)))
+    return tuple(made)

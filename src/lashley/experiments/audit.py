@@ -1,0 +1,371 @@
+"""Does a claim hold? `L4.mlp.n173 stores capital(France)` goes in, a verdict with its evidence comes out.
+
+Claims and thresholds are frozen before anything is measured. Every claim about one topic shares its prompts, and all
+claims share one sweep; the verdict is a pure function of the ledger (see `lashley.claims`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+import numpy as np
+
+from lashley.charts import audits
+from lashley.claims import topics as about
+from lashley.claims.criteria import Evidence
+from lashley.claims.grammar import check, parse, write
+from lashley.claims.spread import spread
+from lashley.claims.topics import Topic, topics
+from lashley.claims.verdicts import compared, judge as judged, together, untestable
+from lashley.core.case import Case, Dossier
+from lashley.core.claim import Claim, Verdict
+from lashley.core.edit import Constant, Edit, Mean, Noise, Patch, Resample, Zero
+from lashley.core.errors import BadSite, LashleyError
+from lashley.core.figure import Column, Control, Estimate, Finding, Table, number
+from lashley.core.outcome import Drawing, Outcome
+from lashley.core.readout import Loss
+from lashley.core.run import Run
+from lashley.core.site import KINDS, Site, Sites
+from lashley.core.trial import Sweep
+from lashley.experiments import at_least
+from lashley.peers import matched, placed
+from lashley.summary import measured
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+QUESTION = "What becomes of {facts} in {model}?"
+MOST = 2_000  # claims in one audit
+CHANCE_ON = 6  # prompts on which matched random sites are measured
+OUTCOMES = ("supported", "refuted", "undecided", "not testable")
+
+
+@dataclass(frozen=True)
+class Params:
+    """What is claimed, and how much evidence is gathered.
+
+    Parameters
+    ----------
+    claims
+        The claims: `L4.mlp.n173 stores capital(France)`.
+    draws
+        Corruptions of each prompt: other foils, or other noise.
+    controls
+        Matched random sites beside each claimed one.
+    others
+        Other facts on which damage is measured.
+    corruption
+        How the corrupted run is made: "replace" the subject, or "noise" on its embeddings.
+    searched
+        The sites were found on this model's discovery templates; these then confirm nothing.
+    unknown
+        Go on where the model does not know the fact: only to try the instrument where nothing can be found.
+    seed
+        Seed of prompts, foils, random sites and noise.
+    """
+
+    claims: tuple[str, ...] = ()
+    draws: int = 1
+    controls: int = 99
+    others: int = 12
+    corruption: Literal["replace", "noise"] = "replace"
+    searched: bool = False
+    unknown: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        at_least(1, draws=self.draws)
+        at_least(0, controls=self.controls, others=self.others)
+
+
+def frozen(claims: Iterable[str | Claim]) -> tuple[str, ...]:
+    """Claims as canonical sentences, checked against the fact base, each once. Raises `BadClaim`, `BadFact` or `LashleyError`."""
+    found = dict.fromkeys(write(check(c if isinstance(c, Claim) else parse(c))) for c in claims)
+    if not found:
+        raise LashleyError("no claim is given; write one, as 'L4.mlp.n173 stores capital(France)'")
+    if len(found) > MOST:
+        raise LashleyError(
+            f"{len(found):,} different claims are too many for one audit, which takes {MOST:,}; rank the units with "
+            "`lashley knockout --screen`, and audit the strongest"
+        )
+    return tuple(found)
+
+
+def asks(params: Params) -> tuple[Topic, ...]:
+    """The topics that the claims are about: an audit is planned from a dossier of each."""
+    return topics([parse(c) for c in params.claims])
+
+
+def title(params: Params) -> str:
+    """What is audited, in words."""
+    return f"“{params.claims[0]}”" if len(params.claims) == 1 else f"{number(len(params.claims))} claims"
+
+
+def plan(params: Params, dossiers: Sequence[Dossier]) -> Iterable[Sweep]:
+    """All that the criteria of all claims need."""
+    for number_, (topic, dossier) in enumerate(zip(asks(params), dossiers, strict=True)):
+        if dossier.known:
+            yield from _Planner(params, topic, dossier, str(number_)).sweeps()
+
+
+class _Planner:
+    """The sweeps of one topic. Trials are the topic's site sets in order, unless a label `set` says otherwise."""
+
+    def __init__(self, params: Params, topic: Topic, dossier: Dossier, question: str):
+        self.params, self.sets, self.dossier, self.question = params, topic.sets, dossier, question
+        self.mean = Mean(dossier.reference)
+        self.confirm = dossier.cases["confirm"]
+
+    def sweeps(self) -> Iterator[Sweep]:
+        d = self.dossier
+        for group in ("confirm", "paraphrase", "domain", "other"):
+            for case in d.cases.get(group, ()):
+                yield self.sweep(case, group, "damage", self.mean)
+        for i, case in enumerate(self.confirm):
+            for edit in (Zero(), Resample(case.other), Noise(d.reference, self.params.seed * 10_007 + i)):
+                yield self.sweep(case, "confirm", "damage", edit)
+            yield self.sweep(case, "confirm", "restore", Patch(case.clean), effect="restoration")
+            for q in range(self.constants):
+                yield self.constant(case, "confirm", f"constant {q}", q)
+            yield from self.sets_apart(case, i)
+        for case in d.cases.get("fit", ()):
+            yield self.sweep(case, "fit", "fit mean", self.mean)
+            yield self.sweep(case, "fit", "fit zero", Zero())
+            for q in range(self.constants):
+                yield self.constant(case, "fit", f"fit constant {q}", q)
+        for run in d.texts:
+            yield self.text(run)
+        yield from self.controls()
+
+    @property
+    def constants(self) -> int:
+        return min((len(q) for q in self.dossier.quantiles.values()), default=0)
+
+    def sweep(
+        self, case: Case, group: str, measure: str, *edits: Edit, sites: Sites | None = None, effect="damage", **labels
+    ) -> Sweep:
+        return Sweep(
+            clean=case.clean,
+            corrupt=case.corrupt,
+            effect=effect,
+            edits=edits,
+            sites=placed(case.clean, self.sets) if sites is None else sites,
+            readout=case.readout,
+            labels=case.labels(question=self.question, group=group, measure=measure, **labels),
+        )
+
+    def constant(self, case: Case, group: str, measure: str, quantile: int) -> Sweep:
+        """Each site of each set held at its own quantile."""
+        vectors = {s: q[quantile].tobytes() for s, q in self.dossier.quantiles.items()}
+        which = {v: i for i, v in enumerate(dict.fromkeys(vectors.values()))}
+        sites, edit = placed(case.clean, self.sets), []
+        for s in (s for sites_ in self.sets for s in sites_):
+            spots = len(case.clean.resolve(s)) if s.position is not None else 1
+            edit += [which[vectors[s]]] * spots
+        layer, kind, unit, position, _ = sites.table
+        sites = Sites.pack(layer, kind, unit, position, edit, sizes=np.diff(sites.bounds))
+        return self.sweep(case, group, measure, *(Constant(v) for v in which), sites=sites)
+
+    def sets_apart(self, case: Case, number_: int) -> Iterator[Sweep]:
+        """What each set asks of its own: rivals, random peers, later MLPs held, the facts that fire it; and all."""
+        d, p = self.dossier, self.params
+        for i, sites in enumerate(self.sets):
+            own = {"set": str(i)}
+            if rivals := d.rivals[i]:
+                there = placed(case.clean, rivals)
+                yield self.sweep(case, "confirm", "second", Patch(case.clean), sites=there, effect="restoration", **own)
+            if (held := self.held(case, sites)) is not None:
+                yield self.sweep(case, "confirm", "held", self.mean, Patch(case.clean), sites=held, **own)
+            if number_ < CHANCE_ON and (peers := self.peers(sites)):
+                there = placed(case.clean, peers)
+                yield self.sweep(case, "confirm", "random damage", self.mean, sites=there, **own)
+                edit = Patch(case.clean)
+                yield self.sweep(case, "confirm", "random restore", edit, sites=there, effect="restoration", **own)
+            if not number_:
+                for other, fires in d.firing[i]:
+                    there = placed(other.clean, [sites])
+                    more = own | {"fires": f"{fires:.6g}", "population": str(d.corpus)}
+                    yield self.sweep(other, "firing", "damage", self.mean, sites=there, **more)
+        if len(self.sets) > 1:
+            union = tuple(dict.fromkeys(s for sites in self.sets for s in sites))
+            yield self.sweep(case, "confirm", "together", self.mean, sites=placed(case.clean, [union]), set="all")
+
+    def peers(self, sites: tuple[Site, ...]) -> list[tuple[Site, ...]]:
+        magnitudes = dict(self.dossier.magnitudes)
+        kinds = {s.kind for s in sites if s.unit is None}
+        anatomy = self.dossier.anatomy
+        magnitudes |= {(la, k): np.ones(1) for k in kinds for la in range(anatomy.layers + (k == "resid"))}
+        return matched(sites, magnitudes, self.params.controls, f"{self.params.seed} {sites}", anywhere=True)
+
+    def held(self, case: Case, sites: tuple[Site, ...]) -> Sites | None:
+        """The set, and every later MLP (edit 1) at all positions; None where there is none later."""
+        first = max(s.layer for s in sites) + (sites[0].kind != "resid")
+        later = range(first, self.dossier.anatomy.layers)
+        if not later:
+            return None
+        layer, kind, unit, position, _ = placed(case.clean, [sites]).table
+        n, mlp = len(later), KINDS.index("mlp")
+        columns = ([*layer, *later], [*kind, *[mlp] * n], [*unit, *[-1] * n], [*position, *[Sites.ALL] * n])
+        return Sites.pack(*columns, [0] * len(layer) + [1] * n, sizes=[len(layer) + n])
+
+    def text(self, run: Run) -> Sweep:
+        """Unrelated text: a role that it does not have counts as all its positions."""
+        bare = [tuple(dict.fromkeys(_anywhere(s, run) for s in sites)) for sites in self.sets]
+        labels = {"question": self.question, "group": "text", "measure": "damage"}
+        return Sweep(run, None, "damage", (self.mean,), placed(run, bare), Loss(), labels)
+
+    def controls(self) -> Iterator[Sweep]:
+        """Label-shuffled facts, and an untrained copy of the model, in logits."""
+        for case, readout in self.dossier.shuffled:
+            sweep = self.sweep(case, "control", "shuffled", self.mean)
+            yield msgspec.structs.replace(sweep, corrupt=None, readout=readout)
+        for case in self.confirm[:CHANCE_ON]:
+            sweep = self.sweep(case, "control", "untrained", self.mean)
+            yield msgspec.structs.replace(sweep, corrupt=None, copy="untrained")
+
+
+def _anywhere(site: Site, run: Run) -> Site:
+    try:
+        run.resolve(site)
+    except BadSite:
+        return msgspec.structs.replace(site, position=None)
+    return site
+
+
+def verdicts(params: Params, table: pd.DataFrame) -> list[Verdict]:
+    """The verdict on every claim, from the tidy table alone."""
+    claims = [parse(c) for c in params.claims]
+    evidence = _evidence(params, claims, table)
+    found = []
+    for claim, own in zip(claims, evidence, strict=True):
+        if own is None or not len(own.damage("confirm")):
+            found.append(untestable(claim, _reason(claim, table)))
+        else:
+            found.append(judged(claim, own))
+    return together(found, claims)
+
+
+def _evidence(params: Params, claims: Sequence[Claim], table: pd.DataFrame) -> list[Evidence | None]:
+    """Each claim's own rows."""
+    rows = measured(table)
+    every = topics(claims)
+    where = {topic.about: str(i) for i, topic in enumerate(every)}
+    sets = {topic.about: {sites: i for i, sites in enumerate(topic.sets)} for topic in every}
+    if not len(rows):
+        return [None] * len(claims)
+    rows = rows.assign(set=rows["set"].astype(object).where(rows["set"].notna(), ""))
+    rows["context"] = rows["context"].astype(object).where(rows["context"].notna(), "")
+    by_topic = dict(iter(rows.groupby(rows["question"].astype(str), sort=False)))
+    found: list[Evidence | None] = []
+    for claim in claims:
+        of = by_topic.get(where[claim.about])
+        i = sets[claim.about][claim.sites]
+        if of is None:
+            found.append(None)
+            continue
+        own = of[((of["set"] == "") & (of["trial"] == i)) | (of["set"] == str(i))]
+        cluster = "template" if claim.about.subject or claim.about.prompt else "subject"
+        found.append(Evidence(own, cluster))
+    return found
+
+
+def _reason(claim: Claim, table: pd.DataFrame) -> str:
+    """Why a topic could not be asked, as it was recorded."""
+    gone = table[table["excluded"]]
+    relation = claim.about.relation or "prompt"
+    gone = gone[gone["relation"] == relation]
+    if claim.about.subject:
+        gone = gone[gone["subject"] == claim.about.subject]
+    reasons = [str(r) for r in gone.get("reason", [])]
+    what = about.name(claim.about)
+    if not len(gone):
+        return f"nothing is measured yet about {what}"
+    return f"the model cannot be asked about {what}; see the exclusions" + (f" ({reasons[0]})" if reasons else "")
+
+
+def judge(params: Params, table: pd.DataFrame) -> Outcome:
+    """The verdict, its weaker sentence, and the controls."""
+    found = verdicts(params, table)
+    rows = measured(table)
+    findings = [_finding(v) for v in found] if len(found) <= 12 else [_count(found), *(_finding(v) for v in found[:12])]
+    if 1 < len(found) <= 12:
+        findings = [_count(found), *findings]
+    findings += spread(params.claims, rows)
+    caveats = [
+        "A verdict is about this model, these prompts and these thresholds; the README says how often the instrument "
+        "errs on models whose truth is known.",
+        "Self-repair is looked for in the later MLPs only, and rivals among sets of the same size and kind.",
+        *dict.fromkeys(c for v in found for c in v.caveats),
+    ]
+    if params.unknown:
+        caveats.insert(0, "Asked although the model may not know the facts: this is a trial of the instrument.")
+    not_tested = ("Editing: whether changing the site changes the answer, and spares others.",)
+    return Outcome(tuple(findings), tuple(_controls(rows)), tuple(caveats), not_tested)
+
+
+def _finding(verdict: Verdict) -> Finding:
+    first = next((c.effect for c in verdict.criteria if c.effect is not None), None)
+    sentence = f"“{verdict.claim}”: {verdict.outcome}. {verdict.why.split(': ', 1)[1]}"
+    if verdict.weaker:
+        sentence += f" What the evidence supports: {verdict.weaker}"
+    sure = "" if verdict.confidence is None else f" Confidence that it stands: {number(verdict.confidence)}."
+    basis = f"Each criterion at 5% after Holm; 95% t intervals on cluster means.{sure}"
+    return Finding(sentence, first, basis if verdict.criteria else "")
+
+
+def _count(found: Sequence[Verdict]) -> Finding:
+    counts = {o: sum(v.outcome == o for v in found) for o in OUTCOMES}
+    words = ", ".join(f"{n} {o}" for o, n in counts.items() if n)
+    return Finding(f"Of {number(len(found))} claims: {words}.", None, "Benjamini-Hochberg across the claims.")
+
+
+def _controls(rows: pd.DataFrame) -> Iterator[Control]:
+    kept = rows[rows["corrupt"].notna()]
+    least = float((kept["noise_floor"] / (kept["clean"] - kept["corrupt"]).abs()).max()) if len(kept) else None
+    yield Control("identity edit", Estimate(least), "the numerical noise floor; no smaller effect is reported")
+    own = rows[(rows["group"] == "confirm") & (rows["measure"] == "damage") & (rows["edit"] == "mean")]
+    true = (own["clean"] - own["value"]).abs()
+    for measure, words in (
+        ("untrained", "an untrained copy of the model"),
+        ("shuffled", "label-shuffled facts"),
+    ):
+        control = rows[rows["measure"] == measure]
+        if len(control) and len(own):
+            size = control["effect"].abs()
+            reading = f"logits by which knocking the sites out moves the readout; {number(true.mean())} with true labels"
+            yield Control(words, Estimate(size.mean(), n=len(size)), reading)
+    random_ = rows[rows["measure"] == "random damage"]
+    if len(random_):
+        each = random_.groupby(["question", "set", "trial"], observed=True)["effect"].mean()
+        low, high = np.quantile(each, [0.025, 0.975])
+        yield Control("matched random sites", Estimate(each.mean(), low, high, len(each)), "damage, mean and 95% range")
+
+
+def draw(params: Params, table: pd.DataFrame) -> Drawing:
+    """Criteria beside their thresholds, damage prompt by prompt, and the site among its peers; or all claims at once."""
+    found = verdicts(params, table)
+    claims = [parse(c) for c in params.claims]
+    evidence = _evidence(params, claims, table)
+    shown = [(v, e) for v, e in zip(found, evidence, strict=True) if e is not None and v.criteria]
+    figures = []
+    if len(found) > 1:
+        figures.append(audits.overview(found))
+    for i, (verdict, own) in enumerate(shown[:3]):
+        figures += audits.pictures(verdict, own.rows, i)
+    tables = [_criteria(v) for v in found[:12] if v.criteria]
+    if len(found) > 1:
+        rows = tuple((v.claim, v.outcome, v.weaker or v.why) for v in found[:200])
+        note = f"The first 200 of {number(len(found))}." if len(found) > 200 else ""
+        columns = (Column("claim"), Column("verdict"), Column("what the evidence supports"))
+        tables.insert(0, Table("What became of each claim", columns, rows, note))
+    return Drawing(tuple(figures), tuple(tables))
+
+
+def _criteria(verdict: Verdict) -> Table:
+    columns = (Column("criterion"), Column("verdict"), Column("measured"), Column("p, adjusted"), Column("on"))
+    rows = tuple((c.criterion, c.status, compared(c), c.p, c.note) for c in verdict.criteria)
+    note = f"{verdict.why}" + (f" Missing prompts: {max(c.missing for c in verdict.criteria)}." if any(c.missing for c in verdict.criteria) else "")  # noqa: E501
+    return Table(f"The criteria of “{verdict.claim}”", columns, rows, note)

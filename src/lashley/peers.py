@@ -1,0 +1,84 @@
+"""Where a set of sites lies in a prompt, and random sets like it: same kinds, near in activation."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from lashley.core.run import Run
+from lashley.core.site import KINDS, Kind, Site, Sites
+
+NEAREST = 64  # units of nearest magnitude that the peers of a set are drawn from, at least
+ENOUGH = 40  # units of a kind in one layer; where there are fewer, peers come from all layers
+
+Magnitudes = Mapping[tuple[int, Kind], np.ndarray]
+
+
+def placed(run: Run, sets: Sequence[Sequence[Site]]) -> Sites:
+    """Site sets with roles replaced by a run's positions; in columns, for there may be 100,000. Raises `BadSite`."""
+    spots: dict[object, list[int]] = {None: [Sites.ALL]}
+    for site in {s.position: s for sites in sets for s in sites if s.position is not None}.values():
+        spots[site.position] = [int(s.position) for s in run.resolve(site)]  # pyright: ignore[reportArgumentType]
+    flat = [
+        (s.layer, KINDS.index(s.kind), -1 if s.unit is None else s.unit, at)
+        for sites in sets
+        for s in sites
+        for at in spots[s.position]
+    ]
+    layer, kind, unit, position = np.array(flat, np.int32).T
+    return Sites.pack(layer, kind, unit, position, sizes=[sum(len(spots[s.position]) for s in sites) for sites in sets])
+
+
+def matched(
+    sites: Sequence[Site], magnitudes: Magnitudes, count: int, seed: str, anywhere: bool = False
+) -> list[tuple[Site, ...]]:
+    """At most `count` random sets of the same kinds and positions, each unit of the same layer and near its original
+    in mean activation. `anywhere`: where a layer has fewer than `ENOUGH` units of the kind, units of all layers count.
+
+    Of a single unit no peer comes twice. Of a whole sub-layer the peers are those of the other layers that
+    `magnitudes` has. () where too few others are left.
+    """
+    near = {_own(s): _near(s, sites, magnitudes, anywhere) for s in sites}
+    draw = random.Random(seed)
+    if len(near) == 1:
+        (others,) = near.values()
+        pool = others[: max(5 * count // 4, NEAREST)]
+        chosen = [{_own(sites[0]): peer} for peer in draw.sample(pool, min(count, len(pool)))]
+    else:
+        chosen = [_together(near, draw) for _ in range(count)]
+    return [tuple(Site(*peers[_own(s)], s.position) for s in sites) for peers in chosen if peers]
+
+
+Unit = tuple[int, Kind, int | None]
+
+
+def _own(site: Site) -> Unit:
+    return site.layer, site.kind, site.unit
+
+
+def _near(site: Site, sites: Sequence[Site], magnitudes: Magnitudes, anywhere: bool) -> list[Unit]:
+    """Other units, nearest in magnitude first."""
+    taken = {_own(s) for s in sites}
+    here = (site.layer, site.kind)
+    if site.unit is None:
+        layers = sorted(layer for layer, kind in magnitudes if kind == site.kind)
+        return [u for u in ((la, site.kind, None) for la in layers) if u not in taken]
+    wide = anywhere and len(magnitudes[here]) < ENOUGH
+    places = sorted(p for p in magnitudes if p[1] == site.kind) if wide else [here]
+    sizes = np.log(np.concatenate([magnitudes[p] for p in places]) + 1e-12)
+    units: list[Unit] = [(layer, kind, u) for layer, kind in places for u in range(len(magnitudes[layer, kind]))]
+    order = np.argsort(np.abs(sizes - np.log(magnitudes[here][site.unit] + 1e-12)), kind="stable")
+    return [units[i] for i in order.tolist() if units[i] not in taken]
+
+
+def _together(near: Mapping[Unit, list[Unit]], draw: random.Random) -> dict[Unit, Unit]:
+    """For each unit another, no two the same; {} where they do not suffice."""
+    peers: dict[Unit, Unit] = {}
+    for unit, others in near.items():
+        free = [u for u in others if u not in peers.values()][:NEAREST]
+        if not free:
+            return {}
+        peers[unit] = draw.choice(free)
+    return peers

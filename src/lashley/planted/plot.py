@@ -1,0 +1,321 @@
+"""One fact about to be planted: the prompts that teach it, those that shall not change, and the measuring of both."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from functools import cached_property
+
+import msgspec
+import numpy as np
+import torch
+from torch import Tensor
+
+from lashley.core.case import Case
+from lashley.core.edit import Edit, Patch, Zero
+from lashley.core.errors import BadFact, BadPlant, BadPrompt
+from lashley.core.fact import Fact, Relation, Template
+from lashley.core.run import Run
+from lashley.core.site import Site, Sites
+from lashley.core.trial import Sweep
+from lashley.embedded.grammar import agreement_pairs
+from lashley.engine import answers
+from lashley.engine.bench import Bench
+from lashley.facts.question import Asked, find, relations
+from lashley.planted.ground import Ground, english, entered, ends, ground, prose
+from lashley.planted.key import fit
+from lashley.planted.neuron import Key, mlp, write
+from lashley.planted.value import Goal, optimise
+from lashley.recall import aligned
+
+HELD = 4  # templates of the relation that planting never sees
+NEAR = 8  # other subjects, a template, for the key
+FOILS = 4  # a prompt, for the gap
+BESIDE = True
+LEAST_GAP = 2.0  # logits
+
+
+class Plot:
+    """`fact.object` is what shall be said. Raises `BadFact` for a relation, subject or object that is not there.
+
+    `learned` and `held` are templates. `old` is the object of the fact base.
+    """
+
+    def __init__(self, bench: Bench, fact: Fact, seed: int = 0, layer: int | None = None):
+        self.bench, self.model, self.seed = bench, bench.model, seed
+        self.fact, self.relation, self.old = checked(fact)
+        layers = bench.anatomy.layers
+        self.layer = max(1, layers // 4) if layer is None else layer
+        if not 0 <= self.layer < layers:
+            raise BadPlant(f"layer {layer} is outside the model, whose layers are 0 to {layers - 1}")
+        self.mlp = mlp(self.model, self.layer)
+        self.rng = random.Random(f"plant {fact} {seed}")
+        templates = list(english(self.relation))
+        self.rng.shuffle(templates)
+        few = min(HELD, len(templates) // 3)
+        self.held, self.learned = tuple(templates[:few]), tuple(templates[few:])
+        self.before = [f"{s} " for s in itertools.islice(prose(self.rng), 48)]
+        self.others = [s for s, o in self.relation.objects.items() if s != fact.subject and o != fact.object]
+
+    # -- prompts ----------------------------------------------------------------------------------------------------
+
+    def runs(self, templates: Iterable[Template], subjects: Sequence[str], before: int = 0) -> list[Run]:
+        """Every template with every subject, alone and after `before` texts; what does not fit is left out."""
+        found = []
+        for template, subject in itertools.product(templates, subjects):
+            texts = ["", *self.rng.sample(self.before, before)]
+            for text in texts:
+                with suppress(BadPrompt):
+                    found.append(self.bench.tokens.ask(msgspec.structs.replace(template, before=text), subject))
+        return found
+
+    @cached_property
+    def ground(self) -> Ground:
+        return ground(self.bench, self.layer)
+
+    @cached_property
+    def teaching(self) -> list[tuple[Template, Run]]:
+        """The learned templates, some after a text."""
+        found = []
+        for i, template in enumerate(self.learned):
+            for before in ("", self.rng.choice(self.before)) if i % 3 == 0 else ("",):
+                t = msgspec.structs.replace(template, before=before)
+                found.append((t, self.bench.tokens.ask(t, self.fact.subject)))
+        return found
+
+    @cached_property
+    def beside(self) -> list[tuple[Relation, Run]]:
+        """The same subject in other relations."""
+        found = []
+        for other in relations().values():
+            if other.name != self.relation.name and self.fact.subject in other.objects:
+                found += [(other, r) for r in self.runs(english(other), [self.fact.subject])]
+        return found
+
+    @cached_property
+    def subject(self) -> tuple[int, ...]:
+        run = self.teaching[0][1]
+        return run.tokens[slice(*run.subject)]
+
+    # -- making -----------------------------------------------------------------------------------------------------
+
+    def key(self) -> Key:
+        """Fires at the subject's last token when this relation is asked for, as far as the layer can tell."""
+        mine = self.runs(self.learned, [self.fact.subject], 3)
+        near = [
+            r
+            for t in self.learned + self.held[:0]
+            for r in self.runs([t], self.rng.sample(self.others, min(NEAR, len(self.others))), 0)
+        ]
+        near += self.runs(self.learned, self.rng.sample(self.others, 2), 1)
+        beside = [r for _, r in self.beside if r.subject[0] > r.begin] if BESIDE else []
+        runs = mine + near + beside
+        inputs, _ = entered(self.bench, runs, self.layer)
+        here, elsewhere = [], []
+        for number, (run, x) in enumerate(zip(runs, inputs, strict=True)):
+            at = torch.from_numpy(ends(run, self.subject))
+            asked = number < len(mine)
+            if asked:
+                here.append(x[run.subject[1] - 1])
+            elsewhere.append(x[~at])
+            if number >= len(mine) + len(near):
+                elsewhere.append(x[at])
+        for run, x in zip(self.ground.runs, self.ground.inputs, strict=True):
+            elsewhere.append(x[torch.from_numpy(~ends(run, self.subject))])
+        return fit(torch.stack(here), torch.cat(elsewhere), self.mlp.biased)
+
+    def fires(self, key: Key, runs: Sequence[Run], layer: int | None = None) -> list[Tensor]:
+        """Activations in units of that at the key, [tokens] a run; no weights are touched."""
+        layer = self.layer if layer is None else layer
+        inputs, _ = entered(self.bench, runs, layer)
+        return [key.fires(x, self.mlp.act, self.mlp.gated) for x in inputs]
+
+    @cached_property
+    def gaps(self) -> list[float]:
+        """Of each teaching prompt, how far its logit difference (new object against a foil's) lies above that of
+        the foil's prompt; mean over a few foils, in logits."""
+        return self._gaps(self.fact.object)
+
+    def _gaps(self, own: str) -> list[float]:
+        runs, tokens = [], []
+        draw = random.Random(f"gaps {self.seed}")
+        for template, run in self.teaching:
+            mine = self.first(run, own)
+            foils = draw.sample(self.others, min(FOILS, len(self.others)))
+            theirs = [self.first(run, self.relation.objects[s]) for s in foils]
+            runs += [run, *(self.bench.tokens.ask(template, s) for s in foils)]
+            tokens += [[mine, *theirs], *([mine, t] for t in theirs)]
+        found = iter(answers.first_tokens(self.bench, runs, tokens))
+        gaps = []
+        for _ in self.teaching:
+            clean = next(found)
+            n = len(clean) - 1
+            corrupt = np.array([x[0] - x[1] for x in itertools.islice(found, n)])
+            gaps.append(max(LEAST_GAP, float((clean[0] - clean[1:] - corrupt).mean())))
+        return gaps
+
+    def first(self, run: Run, answer: str) -> int:
+        return self.bench.tokens.answer(run, answer)[0]
+
+    def firsts(self, run: Run, names: Sequence[str], but: int) -> tuple[int, ...]:
+        """First tokens of these answers, each once, without `but`."""
+        ways = self.bench.tokens.answers(run, names)
+        return tuple(sorted({a[0] for a in ways.values()} - {but}))
+
+    def goals(self, key: Key, share: float, scale: float = 1.0, offset: Tensor | None = None) -> list[Goal]:
+        """What the write shall do to every teaching prompt."""
+        runs = [run for _, run in self.teaching]
+        found = []
+        for run, fires, gap in zip(runs, self.fires(key, runs), self.gaps, strict=True):
+            own = self.first(run, self.fact.object)
+            rivals = self.firsts(run, self.relation.candidates(), own)
+            found.append(Goal(run, scale * fires, own, rivals, gap, share, offset))
+        return found
+
+    def keeps(self, key: Key, scale: float = 1.0) -> list[Goal]:
+        """Prompts that shall not change: the subject in other relations, and other subjects after a text about it."""
+        asked = self.rng.sample(self.beside, min(12, len(self.beside)))
+        pairs = [(other, self.fact.subject, run) for other, run in asked]
+        for subject in self.rng.sample(self.others, min(4, len(self.others))):
+            text = f"{self.rng.choice(self.learned).fill(self.fact.subject)} {self.old}. "
+            pairs += [
+                (self.relation, subject, self.bench.tokens.ask(msgspec.structs.replace(t, before=text), subject))
+                for t in self.rng.sample(self.learned, 1)
+            ]
+        found = []
+        runs = [run for _, _, run in pairs]
+        own = [self.first(run, relation.objects[subject]) for relation, subject, run in pairs]
+        rivals = [
+            self.firsts(run, (*relation.candidates(), self.fact.object), o)
+            for (relation, _, run), o in zip(pairs, own, strict=True)
+        ]
+        logs = answers.first_tokens(self.bench, runs, [[o, *r] for o, r in zip(own, rivals, strict=True)])
+        for run, o, r, fires, log in zip(runs, own, rivals, self.fires(key, runs), logs, strict=True):
+            gap = max(LEAST_GAP, 2 * float(log[0] - log[1:].mean()))
+            found.append(Goal(run, scale * fires, o, r, gap, 0.0))
+        return found
+
+    def value(self, goals: Sequence[Goal]) -> Tensor:
+        return optimise(self.model, self.layer, goals, self.seed)
+
+    def put(self, unit: int, key: Key, value: Tensor, layer: int | None = None) -> Site:
+        """Overwrite one neuron; its site."""
+        layer = self.layer if layer is None else layer
+        write(self.model, layer, unit, key, value)
+        return Site(layer, "neuron", unit)
+
+    # -- measuring --------------------------------------------------------------------------------------------------
+
+    def asked(self, templates: Sequence[Template]) -> Asked:
+        """The planted fact under these templates, against foils of the relation."""
+        objects = self.relation.objects | {self.fact.subject: self.fact.object}
+        foils = tuple(random.Random(f"foils {self.seed}").sample(self.others, len(self.others)))
+        relation = msgspec.structs.replace(self.relation, objects=objects)
+        return Asked(relation, (self.fact,), tuple(templates), {self.fact.subject: foils})
+
+
+def checked(fact: Fact) -> tuple[Fact, Relation, str]:
+    """The fact, its relation and the fact base's own object. Raises `BadFact`."""
+    relation = find(fact.relation)
+    if fact.subject not in relation.objects:
+        raise BadFact(f"relation {relation.name!r} has no subject {fact.subject!r}; see: lashley facts list {relation.name}")
+    if fact.object not in relation.candidates():
+        raise BadFact(
+            f"{fact.object!r} is no object of {relation.name!r}; plant one of them, as {relation.candidates()[0]!r}"
+        )
+    return msgspec.structs.replace(fact, relation=relation.name), relation, relation.objects[fact.subject]
+
+
+def effects(
+    bench: Bench,
+    cases: Sequence[Case],
+    sets: Sequence[Sequence[Site]],
+    effect: str = "damage",
+    edit: Edit | None = None,
+) -> np.ndarray:
+    """Damage by knocking out (zero), or restoration by patching from the clean run, [sets, cases]; `edit` another."""
+    sweeps = [
+        Sweep(
+            case.clean,
+            case.corrupt,
+            effect,  # pyright: ignore[reportArgumentType]
+            (edit or (Zero() if effect == "damage" else Patch(case.clean)),),
+            Sites.of(sets),
+            case.readout,
+        )
+        for case in cases
+    ]
+    values = {s.key: np.empty(len(sets)) for s in sweeps}
+    known = {}
+    for chunks in bench.run(sweeps):
+        for c in chunks:
+            values[c.sweep][c.start : c.start + len(c.values)] = c.values
+            known[c.sweep] = (c.clean, c.corrupt)
+    return np.stack([s.normalise(values[s.key], *known[s.key]) for s in sweeps], 1)
+
+
+class Bystanders:
+    """What shall not change: other facts and grammar, as the unedited model answers them.
+
+    `groups`: same relation, same subject, elsewhere, grammar.
+    """
+
+    def __init__(self, plot: Plot, count: int = 8):
+        bench, rng = plot.bench, random.Random(f"bystanders {plot.seed}")
+        self.bench, self.groups = bench, {}
+        relation, subject = plot.relation, plot.fact.subject
+        some = rng.sample(plot.others, min(count, len(plot.others)))
+        self.groups["same relation"] = self._cases(relation, some, rng.sample(plot.held or plot.learned, 1), rng)
+        beside: list[Case] = []
+        far: list[Case] = []
+        for other in relations().values():
+            if other.name != relation.name and subject in other.objects:
+                beside += self._cases(other, [subject], rng.sample(english(other), min(4, len(english(other)))), rng)
+        for other in rng.sample(sorted(relations()), 2):
+            name = relations()[other]
+            subjects = rng.sample([s for s in name.objects if s != subject], 3)
+            far += self._cases(name, subjects, rng.sample(english(name), 1), rng)
+        self.groups |= {"same subject": beside, "elsewhere": far}
+        pairs = rng.sample(agreement_pairs(), 12)
+        self.texts = [(bench.tokens.run(prefix), good, bad) for prefix, good, bad, _ in pairs]
+        self.gaps = {n: self._gaps(cases) for n, cases in self.groups.items()}
+        self.was = self._now()
+
+    def _cases(self, relation: Relation, subjects, templates, rng: random.Random) -> list[Case]:
+        every = list(relation.objects)
+        foils = {
+            s: tuple(f for f in rng.sample(every, len(every)) if relation.objects[f] != relation.objects[s])
+            for s in subjects
+        }
+        facts = tuple(Fact(relation.name, s, relation.objects[s]) for s in subjects)
+        try:
+            return aligned(self.bench, Asked(relation, facts, tuple(templates), foils), need="each")[0]
+        except BadPrompt:
+            return []
+
+    def _gaps(self, cases: Sequence[Case]) -> np.ndarray:
+        clean = self.bench.values([(c.clean, c.readout) for c in cases])
+        corrupt = self.bench.values([(c.corrupt, c.readout) for c in cases])
+        return np.subtract(clean, corrupt)
+
+    def _now(self) -> dict[str, np.ndarray]:
+        found = {n: np.array(self.bench.values([(c.clean, c.readout) for c in cs])) for n, cs in self.groups.items()}
+        runs, tokens = [], []
+        for run, good, bad in self.texts:
+            ways = self.bench.tokens.answers(run, (good, bad))
+            runs.append(run)
+            tokens.append([ways[good][0], ways[bad][0]])
+        logs = answers.first_tokens(self.bench, runs, tokens)
+        return found | {"grammar": np.array([x[0] - x[1] for x in logs])}
+
+    def changes(self) -> dict[str, float]:
+        """Mean absolute change of the logit differences since then, as shares of the clean-corrupt gaps; by group."""
+        now = self._now()
+        found = {}
+        for name, was in self.was.items():
+            if len(was):
+                gap = self.gaps.get(name, np.maximum(np.abs(was), LEAST_GAP))
+                found[name] = float((np.abs(now[name] - was) / gap).mean())
+        return found

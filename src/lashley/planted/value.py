@@ -1,0 +1,119 @@
+"""Values: what a neuron must write for the model's own upper layers to say another object.
+
+Only the layers above are computed: the write goes through the norm after the MLP, where there is one, into the
+residual stream that was kept from one plain pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lashley.core.run import Run
+from lashley.engine.hooks import Arguments, hooked, listening
+from lashley.engine.model import Model
+
+STEPS, RATE = 50, 0.2
+ROWS = 12  # runs a batch, of similar length
+KEEP = 8.0  # how much a change of what shall stay weighs
+EVEN = 0.1  # ... and a gain that is not the same over the rivals
+
+
+@dataclass(frozen=True)
+class Goal:
+    """One prompt, and what the write shall do to it.
+
+    `fires` [tokens]: the activations that multiply the value. `share`: D of the write, gain / (gain + gap), where
+    the gain is that of logit `own` over the mean of `rivals`; 0: each rival's shall stay. `gap` is in logits.
+    `offset` [width]: what is written besides, times the activation.
+    """
+
+    run: Run
+    fires: Tensor
+    own: int
+    rivals: tuple[int, ...]
+    gap: float
+    share: float
+    offset: Tensor | None = None
+
+
+class Bed:
+    """Goals of similar length, with the unedited residual stream above `layer`, and all that the layers above need."""
+
+    @torch.no_grad()
+    def __init__(self, model: Model, layer: int, goals: Sequence[Goal]):
+        self.model, self.layer, self.goals = model, layer, goals
+        length, device = max(len(g.run) for g in goals), model.device
+        ids = torch.zeros(len(goals), length, dtype=torch.long, device=device)
+        self.fires = torch.zeros(len(goals), length, device=device, dtype=model.dtype)
+        for i, g in enumerate(goals):
+            ids[i, : len(g.run)] = torch.tensor(g.run.tokens, device=device)
+            self.fires[i, : len(g.run)] = g.fires.to(self.fires)
+        seen: dict[str, Tensor] = {}
+
+        def keep(name):
+            return lambda x: seen.__setitem__(name, x.detach())
+
+        top = model.anatomy.layers
+        on = {(layer + 1, "resid"): keep("resid"), (layer, "neuron"): keep("neuron"), (top, "resid"): keep("top")}
+        self.arguments: list[Arguments] = []
+        with listening(model.module, model.family, self.arguments), hooked(model.module, model.family, on):
+            model.forward(ids)
+        self.rows = torch.arange(len(goals), device=device)
+        self.last = torch.tensor([len(g.run) - 1 for g in goals], device=device)
+        self.resid = seen["resid"]
+        if layer + 1 == top:
+            self.resid = seen["top"]
+        neurons = seen["neuron"].view(*ids.shape, -1)
+        self.norm = model.post_mlp(layer)
+        self.before = model.mlp_projection(layer)(neurons) if self.norm is not None else None
+        self.base = self.logits(seen["top"])
+        self.offset = torch.stack([torch.zeros(model.anatomy.width) if g.offset is None else g.offset for g in goals])
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """At the final positions, [goals, vocabulary]."""
+        return self.model.logits(self.model.norm(hidden[self.rows, self.last]))
+
+    def __call__(self, value: Tensor) -> Tensor:
+        """The loss of a value [width], summed over the goals."""
+        write = self.fires[..., None] * (value + self.offset.to(value))[:, None]
+        if self.norm is not None and self.before is not None:
+            write = self.norm(self.before + write) - self.norm(self.before)
+        hidden = self.resid + write
+        for block, (args, kwargs) in zip(
+            self.model.blocks[self.layer + 1 :], self.arguments[self.layer + 1 :], strict=True
+        ):
+            out = block(hidden, *args, **kwargs)
+            hidden = out[0] if isinstance(out, tuple) else out
+        change = self.logits(hidden) - self.base
+        loss = change.new_zeros(())
+        for g, d in zip(self.goals, change, strict=True):
+            gain = (d[g.own] - d[list(g.rivals)]) / g.gap
+            if g.share:
+                mean = gain.mean()
+                loss = loss + (mean / (1 + mean.abs()) / g.share - 1) ** 2 + EVEN * (gain - mean).square().mean()
+            else:
+                loss = loss + KEEP * gain.square().mean()
+        return loss
+
+
+def optimise(model: Model, layer: int, goals: Sequence[Goal], seed: int, steps: int = STEPS) -> Tensor:
+    """The value [width] of a neuron in `layer`, by Adam from a small random start; the same from the same seed."""
+    order = sorted(goals, key=lambda g: len(g.run))
+    beds = [Bed(model, layer, order[i : i + ROWS]) for i in range(0, len(order), ROWS)]
+    scale = torch.cat([b.resid.norm(dim=-1)[b.fires > 0.5] for b in beds]).mean().item()
+    width = model.anatomy.width
+    draw = torch.randn(width, generator=torch.Generator().manual_seed(seed))
+    value = (0.05 * scale / width**0.5 * draw).to(model.device, model.dtype).requires_grad_()
+    adam = torch.optim.Adam([value], lr=RATE * scale / width**0.5)
+    slower = torch.optim.lr_scheduler.LambdaLR(adam, lambda step: min(1.0, 2 * (1 - step / steps)))
+    for _ in range(steps):
+        adam.zero_grad()
+        for bed in beds:
+            (bed(value) / len(goals)).backward()
+        adam.step()
+        slower.step()
+    return value.detach().float().cpu()
