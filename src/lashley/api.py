@@ -10,7 +10,7 @@ study.figures[0]                 # shows itself in a notebook
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,10 @@ import msgspec
 import numpy as np
 
 from lashley import experiments
+from lashley.claims import grammar
+from lashley.claims.files import read as read_claims
 from lashley.core.case import Estimated, Known
+from lashley.core.claim import Claim
 from lashley.core.cost import Cost
 from lashley.core.errors import BadPrompt, LashleyError, StudyConflict
 from lashley.core.run import Run
@@ -30,9 +33,11 @@ from lashley.engine.checkpoints import EMBEDDED, load
 from lashley.engine.explain import explain
 from lashley.engine.selftest import checked
 from lashley.engine.stream import Store
+from lashley.experiments import audit as audits
 from lashley.facts.base import shipped
 from lashley.facts.question import Question, resolve
 from lashley.recall import recall
+from lashley.search import search
 from lashley.study import Progress, Study, begin, planned, silent
 
 
@@ -129,6 +134,38 @@ def knockout(bench: Bench | str = EMBEDDED, **words) -> Study:
 def attention(bench: Bench | str = EMBEDDED, **words) -> Study:
     """Attention knockouts; see `lashley.experiments.attention.Params` and `Question` for the words."""
     return ask("attention", bench, **words)
+
+
+def claims(sentences: Iterable[str] = (), file: str | Path | None = None) -> tuple[Claim, ...]:
+    """Claims from sentences and from a file. Raises `BadClaim`, or `LashleyError` for a file that cannot be read."""
+    typed = [grammar.parse(text) for text in sentences]
+    return (*typed, *(read_claims(file).claims if file else ()))
+
+
+def audit(
+    bench: Bench | str,
+    *asserted: str | Claim,
+    strongest: int = 0,
+    units: str = "neurons",
+    of: str | None = None,
+    study: str | Path | None = None,
+    progress: Progress = silent,
+    command: str = "",
+    **words,
+) -> Study:
+    """Audit claims; see `lashley.experiments.audit.Params` for the words. `strongest` units that recall `of` needs
+    most, on discovery templates, are claimed to store it each."""
+    bench = open_model(bench) if isinstance(bench, str) else bench
+    if strongest:
+        if not of:
+            raise LashleyError("whose strongest units? name a fact: --of 'capital(France)'")
+        about = grammar.check(grammar.parse(f"L0.mlp stores {of}")).about
+        found = search(bench, about, strongest, units, words.get("seed", 0), progress)
+        asserted = (*asserted, *(Claim((site,), "stores", about) for site in found))
+        words["searched"] = True
+    params = audits.Params(claims=audits.frozen(asserted), **words)
+    typed = command or shlex.join(["lashley", "audit", *params.claims])
+    return begin("audit", params, Question(), bench, study, typed, progress).run(bench, progress)
 
 
 def known(bench: Bench, relation: str, language: str = "en", progress: Progress = silent) -> list[Known]:

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lashley import experiments
-from lashley.core.errors import LashleyError
+from lashley.core.errors import BadClaim, LashleyError
 
 app = App(
     name="lashley",
@@ -102,6 +102,8 @@ class Running:
 def _experiment(name: str) -> None:
     """A sub-command whose options are the experiment's own `Params`, and the same under `plan`."""
     module = experiments.find(name)
+    if hasattr(module, "asks"):  # of claims, not of a fact: see `audit`
+        return
 
     def command(prompt=None, /, *, params=None, asking=None, running=None) -> None:
         question, own = asked(prompt, params, asking)
@@ -152,6 +154,66 @@ def _open(running: Running):
 
 for _name in experiments.names():
     _experiment(_name)
+
+
+_audit = experiments.find("audit")
+Gathering = dataclasses.make_dataclass(
+    "Gathering",
+    [(f.name, f.type, f) for f in dataclasses.fields(_audit.Params) if f.name != "claims"],
+    frozen=True,
+    namespace={"__doc__": _audit.Params.__doc__},
+)
+
+
+@app.command(help=_audit.__doc__)
+def audit(
+    *claims: str,
+    file: Path | None = None,
+    strongest: int = 0,
+    units: Literal["neurons", "heads"] = "neurons",
+    of: str | None = None,
+    gathering: Annotated[Gathering | None, Parameter(name="*")] = None,  # pyright: ignore[reportInvalidTypeForm]
+    running: Running | None = None,
+) -> None:
+    """Audit claims.
+
+    Parameters
+    ----------
+    claims
+        Sentences: "L4.mlp.n173 stores capital(France)".
+    file
+        A file of claims: TOML, JSON lines, CSV, or one a line.
+    strongest
+        Audit that each of so many units stores a fact: those that cost its recall most, on prompts that then
+        confirm nothing.
+    units
+        What the strongest are sought among.
+    of
+        The fact that they are sought for: capital(France).
+    """
+    from lashley import api
+
+    running = running or Running()
+    words = dataclasses.asdict(gathering) if gathering else {}
+    with _progress(running.json) as progress:
+        made = api.claims(claims, file)
+        if not strongest:
+            _audit.frozen(made)  # a slip is told before a model is opened
+        study = api.audit(
+            _open(running), *made, strongest=strongest, units=units, of=of, study=running.study,
+            progress=progress, command=_command(), **words,
+        )  # fmt: skip
+    _print(study, running.json)
+
+
+@app.command
+def judge(exported: Path, /, *, json: bool = False) -> None:
+    """Judge the claims of an EXPORTED study again (parquet), with neither model nor torch."""
+    from lashley.ledger.tidy import exported as read_export
+    from lashley.report import listings
+
+    spec, table = read_export(exported)
+    listings.verdicts(Console(), _audit.again(spec.params, table), json)
 
 
 @app.command
@@ -336,6 +398,9 @@ def main() -> None:
         app(sys.argv[1:], exit_on_error=False, print_error=False)
     except cyclopts.CycloptsError as e:
         print(f"lashley: {_line(e).rstrip('.')}; see lashley --help", file=sys.stderr)
+        sys.exit(2)
+    except BadClaim as e:
+        print(e.pointed() if sys.stderr.isatty() else f"lashley: {_line(e)}", file=sys.stderr)
         sys.exit(2)
     except LashleyError as e:
         print(f"lashley: {_line(e)}", file=sys.stderr)

@@ -174,7 +174,8 @@ def _rivals(bench: Bench, topic: Topic, cases: dict[str, tuple[Case, ...]]) -> t
     none for the residual stream, which each layer hands to the next."""
     searched = (cases.get("discovery") or cases["confirm"])[:SEARCHED_ON]
     order: dict[Kind, list[Site]] = {}
-    for kind in {sites[0].kind for sites in topic.sets} - {"resid"}:
+    kinds: set[Kind] = {sites[0].kind for sites in topic.sets}
+    for kind in kinds - {"resid"}:
         every = bench.anatomy.every(kind)
         sweeps = [Sweep(c.clean, c.corrupt, "restoration", (Patch(c.clean),), every, c.readout) for c in searched]
         mean = np.mean(list(estimates(bench, sweeps)), axis=0)

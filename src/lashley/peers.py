@@ -64,7 +64,8 @@ def _near(site: Site, sites: Sequence[Site], magnitudes: Magnitudes, anywhere: b
     here = (site.layer, site.kind)
     if site.unit is None:
         layers = sorted(layer for layer, kind in magnitudes if kind == site.kind)
-        return [u for u in ((la, site.kind, None) for la in layers) if u not in taken]
+        other: list[Unit] = [(layer, site.kind, None) for layer in layers]
+        return [u for u in other if u not in taken]
     wide = anywhere and len(magnitudes[here]) < ENOUGH
     places = sorted(p for p in magnitudes if p[1] == site.kind) if wide else [here]
     sizes = np.log(np.concatenate([magnitudes[p] for p in places]) + 1e-12)

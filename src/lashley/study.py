@@ -158,6 +158,7 @@ class Study:
             title=f"{spec.experiment}: {what} in {model}",
             question=self.experiment.QUESTION.format(facts=what, model=model),
             finding=outcome.findings[0],
+            verdicts=outcome.verdicts,
             also=outcome.findings[1:],
             figures=drawing.figures,
             tables=drawing.tables,

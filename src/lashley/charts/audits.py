@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 SHARE = "share of the logit difference"
 COLOURS = {
-    **{"holds": "#0072b2", "fails": "#d55e00", "undecided": "#8b8f94"},
-    **{"supported": "#0072b2", "refuted": "#d55e00"},
+    "holds": "#0072b2",
+    "fails": "#d55e00",
+    "undecided": "#8b8f94",
+    "supported": "#0072b2",
+    "refuted": "#d55e00",
 }
 WHAT = {
     "necessary": "necessary: damage",
@@ -27,7 +30,7 @@ WHAT = {
     "specific": "specific: damage to others",
     "stable under prompt": "stable under prompt: damage",
     "stable under domain": "stable under domain: damage",
-    "robust to method": "robust to method: least damage",
+    "robust to method": "robust to method (do all agree?): least damage",
     "not redundant": "not redundant: the best rival",
 }
 GROUPS = {
@@ -61,7 +64,11 @@ def criteria(verdict: Verdict, name: str) -> Figure | None:
     key = {"field": "verdict", "type": "nominal", "scale": _colours(rows), "legend": _legend()}
     low = min(-0.05, *(r["low"] if r["low"] is not None else r["effect"] for r in rows))
     high = max(1.0, *(r["high"] if r["high"] is not None else r["effect"] for r in rows))
-    x = {"field": "effect", "type": "quantitative", "scale": {"domain": [max(low, -1.5), min(high, 2.5)], "clamp": True}}
+    x = {
+        "field": "effect",
+        "type": "quantitative",
+        "scale": {"domain": [max(low, -1.5), min(high, 2.5)], "clamp": True},
+    }
     x |= {"axis": {"title": f"{SHARE} (short black line: the threshold)"}}
     layers = [
         {"mark": {"type": "rule", "color": theme.RULE}, "encoding": {"x": {"datum": 0}, "y": None, "color": None}},
@@ -69,7 +76,10 @@ def criteria(verdict: Verdict, name: str) -> Figure | None:
             "mark": {"type": "tick", "color": theme.INK, "thickness": 2, "size": 19},
             "encoding": {"x": {"field": "at", "type": "quantitative"}, "color": {"value": theme.INK}},
         },
-        {"mark": {"type": "rule", "strokeWidth": 2.5}, "encoding": {"x": x | {"field": "low"}, "x2": {"field": "high"}}},
+        {
+            "mark": {"type": "rule", "strokeWidth": 2.5},
+            "encoding": {"x": x | {"field": "low"}, "x2": {"field": "high"}},
+        },
         {"mark": {"type": "point", "filled": True, "size": 90, "opacity": 1}, "encoding": {"x": x}},
     ]
     spec = {
@@ -152,7 +162,9 @@ def overview(verdicts: Sequence[Verdict], most: int = 40) -> Figure:
         e = next((c.effect for c in verdict.criteria if c.criterion == "necessary" and c.effect), Estimate(None))
         if e.value is not None:
             named = verdict.claim if len(verdict.claim) < 70 else f"{verdict.claim[:67]}…"
-            rows.append(_round({"y": named, "effect": e.value, "low": e.low, "high": e.high}) | {"verdict": verdict.outcome})
+            rows.append(
+                _round({"y": named, "effect": e.value, "low": e.low, "high": e.high}) | {"verdict": verdict.outcome}
+            )
     rows = sorted(rows, key=lambda r: -r["effect"])[:most]
     x = {"field": "effect", "type": "quantitative", "axis": {"title": "damage: lost share of the logit difference"}}
     spec = {
@@ -165,7 +177,10 @@ def overview(verdicts: Sequence[Verdict], most: int = 40) -> Figure:
         },
         "layer": [
             {"mark": {"type": "rule", "color": theme.RULE}, "encoding": {"x": {"datum": 0}, "y": None, "color": None}},
-            {"mark": {"type": "rule", "strokeWidth": 2}, "encoding": {"x": x | {"field": "low"}, "x2": {"field": "high"}}},
+            {
+                "mark": {"type": "rule", "strokeWidth": 2},
+                "encoding": {"x": x | {"field": "low"}, "x2": {"field": "high"}},
+            },
             {"mark": {"type": "point", "filled": True, "size": 70, "opacity": 1}, "encoding": {"x": x}},
         ],
     }

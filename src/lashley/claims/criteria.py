@@ -230,7 +230,7 @@ def monosemantic(claim: Claim, found: Evidence) -> Tested:
     rows = found.damage("firing")
     if not len(rows):
         return UNMEASURED._replace(note="for single heads and neurons only")
-    most = rows.loc[rows["fires"].astype(float).idxmax()]
+    most = rows.iloc[int(rows["fires"].astype(float).to_numpy().argmax())]
     ratio, limit = float(most["fires"]), claim.thresholds.fires
     note = f"of {most['population']} other facts, {most['relation']}({most['subject']}) fires it most"
     effect = Estimate(ratio, unit="share of this fact's activation")

@@ -13,7 +13,6 @@ import io
 import json
 import re
 import tomllib
-from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -46,7 +45,7 @@ class _Row(msgspec.Struct):
     defaults: Thresholds = Thresholds()
 
 
-_Rows = Iterator[tuple[str, _Row | LashleyError]]  # where in the file; what is there, or what is wrong with it
+_Rows = Iterator[tuple[int, _Row | LashleyError]]  # of TOML the number of the entry, else of the line; what is there
 
 
 def read(path: str | Path) -> ClaimFile:
@@ -58,17 +57,20 @@ def read(path: str | Path) -> ClaimFile:
     path = Path(path)
     if not (rows := _FORMATS.get(path.suffix.lower())):
         raise LashleyError(f"{path}: a file of claims ends in {', '.join(_FORMATS)}; save it as one of them")
+    text = _text(path)
     claims: list[Claim] = []
     first, bad = None, 0
-    for at, row in rows(path, _text(path)):
+    for number, row in rows(path, text):
         try:
             if isinstance(row, LashleyError):
                 raise row
             claims.append(parse(row.text, row.options, row.defaults))
         except LashleyError as e:
-            first, bad = first or (f"{path}{at}", e), bad + 1
+            first, bad = first or (number, e), bad + 1
     if first:
-        raise _told(*first, bad - 1)
+        number, error = first
+        place = _place(text, number) if rows is _toml else f"line {number}"
+        raise _told(f"{path}, {place}", error, bad - 1)
     if not claims:
         raise LashleyError(f"{path} holds no claim; write one, as {_EXAMPLE}")
     different = dict.fromkeys(claims)
@@ -101,45 +103,45 @@ def _text(path: Path) -> str:
         raise LashleyError(f"{path}, line {line}: not UTF-8 text; save the file as UTF-8") from e
 
 
-def _lines(text: str) -> Iterator[tuple[str, str]]:
+def _lines(text: str) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(io.StringIO(text, newline=None), 1):
         if line := line.strip():
-            yield f", line {number}", line
+            yield number, line
 
 
 def _txt(path: Path, text: str) -> _Rows:
-    return ((at, _Row(line)) for at, line in _lines(text) if not line.startswith("#"))
+    return ((number, _Row(line)) for number, line in _lines(text) if not line.startswith("#"))
 
 
 def _jsonl(path: Path, text: str) -> _Rows:
-    for at, line in _lines(text):
+    for number, line in _lines(text):
         try:
-            yield at, _entry(json.loads(line, object_pairs_hook=_once), "claim")
+            yield number, _entry(json.loads(line, object_pairs_hook=_once), "claim")
         except json.JSONDecodeError as e:
             what = f"not JSON ({e.msg} at character {e.pos})"
-            yield at, LashleyError(f'{what}; write {{"claim": "{_EXAMPLE}"}}')
+            yield number, LashleyError(f'{what}; write {{"claim": "{_EXAMPLE}"}}')
         except (ValueError, RecursionError) as e:
-            yield at, LashleyError(f'not a claim ({e}); write {{"claim": "{_EXAMPLE}"}}')
+            yield number, LashleyError(f'not a claim ({e}); write {{"claim": "{_EXAMPLE}"}}')
 
 
 def _csv(path: Path, text: str) -> _Rows:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
     columns: list[str] = []
-    at = ", line 1"
+    line = 1
     try:
         for cells in reader:
             row = [cell.strip() for cell in cells]
             if columns and any(row):
-                yield at, _cells(columns, row)
+                yield line, _cells(columns, row)
             elif any(row):
                 columns = [cell.casefold() for cell in row]
                 if wrong := _header(columns):
-                    yield at, wrong
+                    yield line, wrong
                     return
-            at = f", line {reader.line_num + 1}"
+            line = reader.line_num + 1
     except csv.Error as e:
         do = "put a claim with commas in double quotes, and write its own quotes twice"
-        yield at, LashleyError(f"not CSV ({e}); {do}")
+        yield line, LashleyError(f"not CSV ({e}); {do}")
 
 
 def _header(columns: list[str]) -> LashleyError | None:
@@ -175,25 +177,26 @@ def _toml(path: Path, text: str) -> _Rows:
         defaults = thresholds(options)
     except LashleyError as e:
         raise LashleyError(f"{path}, [thresholds]: {e}") from e
-    lines = _strings(text)
     for number, entry in enumerate(claims + tables, 1):
-        row, at = _entry(entry, "text"), f", claim {number}"
+        row = _entry(entry, "text")
         if isinstance(row, _Row):
             row.defaults = defaults
-            at = f", line {lines[row.text].popleft()}" if lines[row.text] else at
-        yield at, row
+        yield number, row
 
 
-def _strings(text: str) -> dict[str, deque[int]]:
-    """The lines on which each string of a TOML file begins."""
-    found: dict[str, deque[int]] = defaultdict(deque)
-    line, last = 1, 0
+def _place(text: str, number: int) -> str:
+    """Where the entry of that number begins in a TOML file."""
+    held = tomllib.loads(text)
+    entries = [_entry(entry, "text") for entry in held.get("claims", []) + held.get("claim", [])]
+    told = [row.text if isinstance(row, _Row) else None for row in entries[:number]]
+    line, last, same = 1, 0, 0
     for token in _STRING.finditer(text):
         line, last = line + text.count("\n", last, token.start()), token.start()
         with suppress(tomllib.TOMLDecodeError):
-            if not token[0].startswith("#"):
-                found[tomllib.loads(f"x = {token[0]}")["x"]].append(line)
-    return found
+            same += tomllib.loads(f"x = {token[0]}")["x"] == told[-1]
+        if same == told.count(told[-1]):
+            return f"line {line}"
+    return f"claim {number}"
 
 
 def _entry(value: object, key: str) -> _Row | LashleyError:

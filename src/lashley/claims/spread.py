@@ -24,12 +24,12 @@ def spread(claims: Sequence[str], rows: pd.DataFrame) -> Iterator[Finding]:
         joint = mine[mine["measure"] == "together"]
         if len(topic.sets) < 2 or not len(own) or not len(joint):
             continue
-        mean = own.groupby("trial", observed=True)["effect"].mean()
-        strongest = mean.idxmax()
+        mean = own.groupby("trial", observed=True)["effect"].mean().sort_index()
+        strongest = int(mean.to_numpy().argmax())
         best, all_ = (_estimate(r) for r in (own[own["trial"] == strongest], joint))
         positive = mean.clip(lower=0)
         ratio = float(positive.sum() ** 2 / max(float((positive**2).sum()), 1e-12))
-        site = "+".join(map(str, topic.sets[int(strongest)]))
+        site = "+".join(map(str, topic.sets[strongest]))
         sentence = (
             f"Of the {number(len(topic.sets))} named sites for {about.name(topic.about)}, knocked out one by one, the "
             f"strongest ({site}) costs {percent(best)}; together they cost {share(all_)}, and their damage is spread "

@@ -96,7 +96,7 @@ def _own_prompt(about: About, seed: int, others: int) -> Prompts:
         foil_object=about.foil_object,
     )
     asked = resolve(q)
-    groups = {"confirm": (asked,), "discovery": (asked,)}
+    groups: dict[str, tuple[Asked, ...]] = {"confirm": (asked,), "discovery": (asked,)}
     groups["domain"] = (_with_contexts(asked.relation, asked.facts[0], asked.templates, seed, 2),)
     groups["other"], groups["fit"] = _others(
         asked.relation, asked.facts, asked.templates, seed, others, list(shipped().values())

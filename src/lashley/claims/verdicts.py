@@ -101,7 +101,7 @@ def weaker(claim: Claim, found: Evidence) -> str:
         ladder += [
             msgspec.structs.replace(claim, predicate=p, only=False, require=())
             for p in ("is necessary for", "is sufficient for")
-        ]  # noqa: E501
+        ]
     held = [c for c in ladder if _stands(c, found)]
     measured = quantified(claim, found)
     if not held:
@@ -176,7 +176,7 @@ def _open(c: Judged) -> str:
         f"; about {number(c.missing)} more {'prompts' if c.criterion != 'better than chance' else 'peers'}"
         if c.missing
         else ""
-    )  # noqa: E501
+    )
     return f"{c.criterion} is open ({compared(c)}{more})"
 
 

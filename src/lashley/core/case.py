@@ -9,7 +9,7 @@ from lashley.core.anatomy import Anatomy
 from lashley.core.fact import Fact, Template
 from lashley.core.readout import LogitDifference
 from lashley.core.run import Run
-from lashley.core.site import Kind
+from lashley.core.site import Kind, Site
 from lashley.core.trial import Sweep
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from lashley.core.claim import Verdict
 from lashley.core.figure import Control, Figure, Finding, Table
 
 
@@ -14,6 +15,7 @@ class Outcome(msgspec.Struct, frozen=True):
     controls: tuple[Control, ...] = ()
     caveats: tuple[str, ...] = ()
     not_tested: tuple[str, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
 
 
 class Drawing(msgspec.Struct, frozen=True):

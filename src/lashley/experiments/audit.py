@@ -19,7 +19,8 @@ from lashley.claims.criteria import Evidence
 from lashley.claims.grammar import check, parse, write
 from lashley.claims.spread import spread
 from lashley.claims.topics import Topic, topics
-from lashley.claims.verdicts import compared, judge as judged, together, untestable
+from lashley.claims.verdicts import compared, together, untestable
+from lashley.claims.verdicts import judge as judged
 from lashley.core.case import Case, Dossier
 from lashley.core.claim import Claim, Verdict
 from lashley.core.edit import Constant, Edit, Mean, Noise, Patch, Resample, Zero
@@ -28,7 +29,7 @@ from lashley.core.figure import Column, Control, Estimate, Finding, Table, numbe
 from lashley.core.outcome import Drawing, Outcome
 from lashley.core.readout import Loss
 from lashley.core.run import Run
-from lashley.core.site import KINDS, Site, Sites
+from lashley.core.site import KINDS, Kind, Site, Sites
 from lashley.core.trial import Sweep
 from lashley.experiments import at_least
 from lashley.peers import matched, placed
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 QUESTION = "What becomes of {facts} in {model}?"
 MOST = 2_000  # claims in one audit
 CHANCE_ON = 6  # prompts on which matched random sites are measured
+Effect = Literal["restoration", "damage"]
 OUTCOMES = ("supported", "refuted", "undecided", "not testable")
 
 
@@ -82,7 +84,10 @@ class Params:
 
 
 def frozen(claims: Iterable[str | Claim]) -> tuple[str, ...]:
-    """Claims as canonical sentences, checked against the fact base, each once. Raises `BadClaim`, `BadFact` or `LashleyError`."""
+    """Claims as canonical sentences, checked against the fact base, each once.
+
+    Raises `BadClaim`, `BadFact` or `LashleyError`.
+    """
     found = dict.fromkeys(write(check(c if isinstance(c, Claim) else parse(c))) for c in claims)
     if not found:
         raise LashleyError("no claim is given; write one, as 'L4.mlp.n173 stores capital(France)'")
@@ -145,7 +150,14 @@ class _Planner:
         return min((len(q) for q in self.dossier.quantiles.values()), default=0)
 
     def sweep(
-        self, case: Case, group: str, measure: str, *edits: Edit, sites: Sites | None = None, effect="damage", **labels
+        self,
+        case: Case,
+        group: str,
+        measure: str,
+        *edits: Edit,
+        sites: Sites | None = None,
+        effect: Effect = "damage",
+        **labels: str,
     ) -> Sweep:
         return Sweep(
             clean=case.clean,
@@ -171,7 +183,7 @@ class _Planner:
 
     def sets_apart(self, case: Case, number_: int) -> Iterator[Sweep]:
         """What each set asks of its own: rivals, random peers, later MLPs held, the facts that fire it; and all."""
-        d, p = self.dossier, self.params
+        d = self.dossier
         for i, sites in enumerate(self.sets):
             own = {"set": str(i)}
             if rivals := d.rivals[i]:
@@ -194,7 +206,7 @@ class _Planner:
             yield self.sweep(case, "confirm", "together", self.mean, sites=placed(case.clean, [union]), set="all")
 
     def peers(self, sites: tuple[Site, ...]) -> list[tuple[Site, ...]]:
-        magnitudes = dict(self.dossier.magnitudes)
+        magnitudes: dict[tuple[int, Kind], np.ndarray] = dict(self.dossier.magnitudes)
         kinds = {s.kind for s in sites if s.unit is None}
         anatomy = self.dossier.anatomy
         magnitudes |= {(la, k): np.ones(1) for k in kinds for la in range(anatomy.layers + (k == "resid"))}
@@ -233,6 +245,13 @@ def _anywhere(site: Site, run: Run) -> Site:
     except BadSite:
         return msgspec.structs.replace(site, position=None)
     return site
+
+
+def again(params: dict, table: pd.DataFrame) -> list[Verdict]:
+    """The verdicts of a study from its exported heading and table. Raises `LashleyError` where it holds no claims."""
+    if "claims" not in params:
+        raise LashleyError("this study makes no claims; `lashley report` shows what it found")
+    return verdicts(msgspec.convert(params, Params), table)
 
 
 def verdicts(params: Params, table: pd.DataFrame) -> list[Verdict]:
@@ -279,7 +298,7 @@ def _reason(claim: Claim, table: pd.DataFrame) -> str:
     gone = gone[gone["relation"] == relation]
     if claim.about.subject:
         gone = gone[gone["subject"] == claim.about.subject]
-    reasons = [str(r) for r in gone.get("reason", [])]
+    reasons = [str(r) for r in gone["reason"]]
     what = about.name(claim.about)
     if not len(gone):
         return f"nothing is measured yet about {what}"
@@ -303,7 +322,7 @@ def judge(params: Params, table: pd.DataFrame) -> Outcome:
     if params.unknown:
         caveats.insert(0, "Asked although the model may not know the facts: this is a trial of the instrument.")
     not_tested = ("Editing: whether changing the site changes the answer, and spares others.",)
-    return Outcome(tuple(findings), tuple(_controls(rows)), tuple(caveats), not_tested)
+    return Outcome(tuple(findings), tuple(_controls(rows)), tuple(caveats), not_tested, tuple(found))
 
 
 def _finding(verdict: Verdict) -> Finding:
@@ -335,7 +354,9 @@ def _controls(rows: pd.DataFrame) -> Iterator[Control]:
         control = rows[rows["measure"] == measure]
         if len(control) and len(own):
             size = control["effect"].abs()
-            reading = f"logits by which knocking the sites out moves the readout; {number(true.mean())} with true labels"
+            reading = (
+                f"logits by which knocking the sites out moves the readout; {number(true.mean())} with true labels"
+            )
             yield Control(words, Estimate(size.mean(), n=len(size)), reading)
     random_ = rows[rows["measure"] == "random damage"]
     if len(random_):
@@ -345,7 +366,7 @@ def _controls(rows: pd.DataFrame) -> Iterator[Control]:
 
 
 def draw(params: Params, table: pd.DataFrame) -> Drawing:
-    """Criteria beside their thresholds, damage prompt by prompt, and the site among its peers; or all claims at once."""
+    """Criteria beside their thresholds, damage prompt by prompt, and the site among its peers; or all claims."""
     found = verdicts(params, table)
     claims = [parse(c) for c in params.claims]
     evidence = _evidence(params, claims, table)
@@ -367,5 +388,9 @@ def draw(params: Params, table: pd.DataFrame) -> Drawing:
 def _criteria(verdict: Verdict) -> Table:
     columns = (Column("criterion"), Column("verdict"), Column("measured"), Column("p, adjusted"), Column("on"))
     rows = tuple((c.criterion, c.status, compared(c), c.p, c.note) for c in verdict.criteria)
-    note = f"{verdict.why}" + (f" Missing prompts: {max(c.missing for c in verdict.criteria)}." if any(c.missing for c in verdict.criteria) else "")  # noqa: E501
+    note = f"{verdict.why}" + (
+        f" Missing prompts: {max(c.missing for c in verdict.criteria)}."
+        if any(c.missing for c in verdict.criteria)
+        else ""
+    )
     return Table(f"The criteria of “{verdict.claim}”", columns, rows, note)

@@ -16,14 +16,16 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
+import pyarrow.parquet
 
 from lashley.core import edit, readout
-from lashley.core.errors import LashleyError
+from lashley.core.errors import BrokenStudy, LashleyError
 from lashley.core.run import Run
 from lashley.core.site import KINDS, ROLES, Site, Sites
 from lashley.core.trial import Sweep
 from lashley.ledger.files import replacing
 from lashley.ledger.ledger import Frame, Ledger
+from lashley.ledger.spec import Spec
 
 COLUMNS = (
     *("experiment", "model", "relation", "subject", "object", "foil", "template", "prompt"),
@@ -43,8 +45,9 @@ COLUMNS = (
         "population",
     ),
     *("question", "group", "measure", "set", "fires", "copy"),
-    *("sweep", "trial"),
+    *("sweep", "trial", "reason"),
 )
+SPEC = b"lashley"  # where a parquet file keeps the study's heading
 LONGEST = 64  # sites of one trial that the column `site` spells out
 
 _LABELS = (
@@ -52,7 +55,7 @@ _LABELS = (
     *("language", "register", "context", "split", "pair", "window", "keys", "control", "population"),
     *("question", "group", "measure", "set", "fires"),
 )
-_WORDS = ("experiment", "model", *_LABELS, "prompt", "edit", "readout", "copy", "sweep")
+_WORDS = ("experiment", "model", *_LABELS, "prompt", "edit", "readout", "copy", "reason", "sweep")
 _ROLES = ("all", *ROLES)
 _NONE = Sites.ALL  # "no such number" in a column of integers, as it is for positions
 _TEXT = pa.large_string()
@@ -269,6 +272,25 @@ def export(ledger: Ledger, path: str | Path, format: Format = "parquet") -> None
     frame = table(ledger)
     with replacing(Path(path)) as draft:
         _FORMATS[format](frame, draft)
+        if format == "parquet":
+            _head(draft, ledger.spec)
+
+
+def _head(path: Path, spec: Spec) -> None:
+    """Put the study's frozen heading into a parquet file, so that it can be judged alone."""
+    whole = pyarrow.parquet.read_table(path)
+    head = {**(whole.schema.metadata or {}), SPEC: msgspec.json.encode(spec)}
+    pyarrow.parquet.write_table(whole.replace_schema_metadata(head), path)
+
+
+def exported(path: str | Path) -> tuple[Spec, pd.DataFrame]:
+    """The heading and the table of an exported parquet file. Raises `BrokenStudy`."""
+    try:
+        whole = pyarrow.parquet.read_table(path)
+        head = msgspec.json.decode((whole.schema.metadata or {})[SPEC], type=Spec)
+    except (OSError, KeyError, pa.ArrowException, msgspec.MsgspecError) as e:
+        raise BrokenStudy(f"{path} is no exported study; write one with `lashley export STUDY --format parquet`") from e
+    return head, whole.to_pandas()
 
 
 def _parquet(frame: pd.DataFrame, path: Path) -> None:

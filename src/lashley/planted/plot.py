@@ -220,7 +220,9 @@ def checked(fact: Fact) -> tuple[Fact, Relation, str]:
     """The fact, its relation and the fact base's own object. Raises `BadFact`."""
     relation = find(fact.relation)
     if fact.subject not in relation.objects:
-        raise BadFact(f"relation {relation.name!r} has no subject {fact.subject!r}; see: lashley facts list {relation.name}")
+        raise BadFact(
+            f"relation {relation.name!r} has no subject {fact.subject!r}; see: lashley facts list {relation.name}"
+        )
     if fact.object not in relation.candidates():
         raise BadFact(
             f"{fact.object!r} is no object of {relation.name!r}; plant one of them, as {relation.candidates()[0]!r}"

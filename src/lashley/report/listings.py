@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lashley.core.case import Known
+from lashley.core.claim import Verdict
 from lashley.core.cost import ROUTES, Cost
 from lashley.facts.question import find, relations
 
@@ -115,3 +116,15 @@ def _grid(*heads: str) -> Table:
     for head in heads:
         grid.add_column(head, overflow="fold")
     return grid
+
+
+def verdicts(console: Console, found: Sequence[Verdict], json: bool) -> None:
+    """What became of some claims."""
+    if json:
+        print(msgspec.json.encode(found, order="deterministic").decode())
+        return
+    for verdict in found:
+        console.print(f"{verdict.claim}: {verdict.outcome}", style="bold", highlight=False, markup=False)
+        console.print(f"  {verdict.why}", highlight=False, markup=False)
+        if verdict.weaker:
+            console.print(f"  What the evidence supports: {verdict.weaker}", highlight=False, markup=False)

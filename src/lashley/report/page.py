@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from lashley.core.claim import Verdict
 from lashley.core.errors import BrokenStudy
 from lashley.core.figure import Control, Exclusion, Figure, Finding, Table
 
@@ -15,12 +16,14 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 
     `finding` answers `question` in one sentence with its uncertainty; `also` holds what else was found.
     `caveats` say what could make the finding wrong, `not_tested` what it does not speak about, `controls`
-    (the identity edit's noise floor among them) what it was compared with. `command` makes it again.
+    (the identity edit's noise floor among them) what it was compared with; `verdicts` what became of claims, if any
+    were made. `command` makes it again.
     """
 
     title: str
     question: str
     finding: Finding
+    verdicts: tuple[Verdict, ...] = ()
     also: tuple[Finding, ...] = ()
     figures: tuple[Figure, ...] = ()
     tables: tuple[Table, ...] = ()

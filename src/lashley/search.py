@@ -1,0 +1,50 @@
+"""Which units look strongest for a fact, on its discovery templates: what is found here is confirmed elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from lashley.claims.topics import name, prompts
+from lashley.core.claim import About
+from lashley.core.edit import Mean
+from lashley.core.errors import BadFact, LashleyError
+from lashley.core.site import Kind, Site, Sites
+from lashley.core.trial import Sweep
+from lashley.engine.attribution import estimates
+from lashley.engine.bench import Bench
+from lashley.recall import aligned, reference_runs
+
+KIND: dict[str, Kind] = {"neurons": "neuron", "heads": "head"}
+MEASURED = 8  # of the units that gradients rank highest, so many times those asked for are measured
+
+
+def search(
+    bench: Bench, about: About, count: int, units: str, seed: int, progress: Callable[[str, int, int], None]
+) -> list[Site]:
+    """The `count` units whose mean knockout costs most on the discovery templates: gradients rank all, and the
+    first few times as many are measured exactly. Raises `BadFact` where the model does not know the fact."""
+    if count < 1 or units not in KIND:
+        raise LashleyError(f"strongest {count} {units}: ask for 1 or more, of {' or '.join(KIND)}")
+    (asked,) = prompts(about, seed, True, 0).groups["discovery"]
+    cases, gaps, gone = aligned(bench, asked, seed=seed)
+    if not cases:
+        raise BadFact(f"nothing can be searched about {name(about)}: {gone[0].reason if gone else 'it has no prompts'}")
+    mean = Mean(reference_runs(bench, asked, cases, seed))
+    every = bench.anatomy.every(KIND[units])
+    frame = [(c, Sweep(c.clean, c.corrupt, "damage", (mean,), every, c.readout)) for c in cases]
+    guessed = np.mean([-e / g for e, g in zip(estimates(bench, [s for _, s in frame]), gaps, strict=True)], axis=0)
+    best = np.argsort(-guessed, kind="stable")[: MEASURED * count]
+    chosen = [every[i] for i in best]
+    sweeps = [Sweep(c.clean, c.corrupt, "damage", (mean,), Sites.of(chosen), c.readout) for c in cases]
+    exact = np.zeros(len(chosen))
+    where = {s.key: s for s in sweeps}
+    done = 0
+    for chunks in bench.run(sweeps):
+        for c in chunks:
+            damage = where[c.sweep].normalise(c.values, c.clean, c.corrupt)
+            exact[c.start : c.start + len(c.values)] += np.asarray(damage) / len(sweeps)
+            done += len(c.values)
+        progress("searching on discovery prompts", done, len(chosen) * len(sweeps))
+    return [chosen[i][0] for i in np.argsort(-exact, kind="stable")[:count]]
