@@ -33,7 +33,7 @@ from lashley.recall import Need, aligned, mean_sizes, reference_runs
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 TEXTS = 12
 FIRING = 6  # of all facts, those on which damage is measured
-RIVALS = 4
+RIVALS = 12  # disjoint sets of the same size that are tried as well
 SEARCHED_ON = 3  # prompts that rivals are looked for on
 
 Progress = Callable[[str, int, int], None]

@@ -21,14 +21,20 @@ MEASURED = 8  # of the units that gradients rank highest, so many times those as
 
 
 def search(
-    bench: Bench, about: About, count: int, units: str, seed: int, progress: Callable[[str, int, int], None]
+    bench: Bench,
+    about: About,
+    count: int,
+    units: str,
+    seed: int,
+    progress: Callable[[str, int, int], None],
+    unknown: bool = False,
 ) -> list[Site]:
     """The `count` units whose mean knockout costs most on the discovery templates: gradients rank all, and the
-    first few times as many are measured exactly. Raises `BadFact` where the model does not know the fact."""
+    first few times as many are measured exactly. `unknown`: whatever the model answers. Raises `BadFact` where the model does not know the fact."""
     if count < 1 or units not in KIND:
         raise LashleyError(f"strongest {count} {units}: ask for 1 or more, of {' or '.join(KIND)}")
     (asked,) = prompts(about, seed, True, 0).groups["discovery"]
-    cases, gaps, gone = aligned(bench, asked, seed=seed)
+    cases, gaps, gone = aligned(bench, asked, seed=seed, need="none" if unknown else "half")
     if not cases:
         raise BadFact(f"nothing can be searched about {name(about)}: {gone[0].reason if gone else 'it has no prompts'}")
     mean = Mean(reference_runs(bench, asked, cases, seed))

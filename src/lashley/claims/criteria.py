@@ -201,7 +201,8 @@ def not_redundant(claim: Claim, found: Evidence) -> Tested:
     parts = [_against(rows, limit, found.cluster, at_most=True) for _, rows in seconds.groupby("trial", observed=True)]
     second = max(parts, key=lambda part: part.effect.value or 0.0)  # pyright: ignore[reportOptionalMemberAccess]
     whole = _all(parts)
-    tested = whole._replace(effect=second.effect, rows=second.rows, note=f"the best of {len(parts)} other sets")
+    suffice = sum(part.effect is not None and (part.effect.value or 0.0) >= limit for part in parts)
+    tested = whole._replace(effect=second.effect, rows=second.rows, note=f"{suffice} of {len(parts)} other sets suffice")
     masked = hidden(claim, found)
     if masked.holding is not None and masked.holding <= claim.thresholds.alpha / 2:
         return masked

@@ -185,29 +185,31 @@ class _Planner:
         """What each set asks of its own: rivals, random peers, later MLPs held, the facts that fire it; and all."""
         d = self.dossier
         for i, sites in enumerate(self.sets):
-            own = {"set": str(i)}
+            own = str(i)
             if rivals := d.rivals[i]:
                 there = placed(case.clean, rivals)
-                yield self.sweep(case, "confirm", "second", Patch(case.clean), sites=there, effect="restoration", **own)
+                yield self.sweep(case, "confirm", "second", Patch(case.clean), sites=there, effect="restoration", set=own)
             if (held := self.held(case, sites)) is not None:
-                yield self.sweep(case, "confirm", "held", self.mean, Patch(case.clean), sites=held, **own)
+                yield self.sweep(case, "confirm", "held", self.mean, Patch(case.clean), sites=held, set=own)
             if number_ < CHANCE_ON and (peers := self.peers(sites)):
                 there = placed(case.clean, peers)
-                yield self.sweep(case, "confirm", "random damage", self.mean, sites=there, **own)
+                yield self.sweep(case, "confirm", "random damage", self.mean, sites=there, set=own)
                 edit = Patch(case.clean)
-                yield self.sweep(case, "confirm", "random restore", edit, sites=there, effect="restoration", **own)
+                yield self.sweep(case, "confirm", "random restore", edit, sites=there, effect="restoration", set=own)
             if not number_:
                 for other, fires in d.firing[i]:
                     there = placed(other.clean, [sites])
-                    more = own | {"fires": f"{fires:.6g}", "population": str(d.corpus)}
-                    yield self.sweep(other, "firing", "damage", self.mean, sites=there, **more)
+                    share, of = f"{fires:.6g}", str(d.corpus)
+                    yield self.sweep(
+                        other, "firing", "damage", self.mean, sites=there, set=own, fires=share, population=of
+                    )
         if len(self.sets) > 1:
             union = tuple(dict.fromkeys(s for sites in self.sets for s in sites))
             yield self.sweep(case, "confirm", "together", self.mean, sites=placed(case.clean, [union]), set="all")
 
     def peers(self, sites: tuple[Site, ...]) -> list[tuple[Site, ...]]:
         magnitudes: dict[tuple[int, Kind], np.ndarray] = dict(self.dossier.magnitudes)
-        kinds = {s.kind for s in sites if s.unit is None}
+        kinds: set[Kind] = {s.kind for s in sites if s.unit is None}
         anatomy = self.dossier.anatomy
         magnitudes |= {(la, k): np.ones(1) for k in kinds for la in range(anatomy.layers + (k == "resid"))}
         return matched(sites, magnitudes, self.params.controls, f"{self.params.seed} {sites}", anywhere=True)
@@ -257,9 +259,9 @@ def again(params: dict, table: pd.DataFrame) -> list[Verdict]:
 def verdicts(params: Params, table: pd.DataFrame) -> list[Verdict]:
     """The verdict on every claim, from the tidy table alone."""
     claims = [parse(c) for c in params.claims]
-    evidence = _evidence(params, claims, table)
+    each = evidence(params, claims, table)
     found = []
-    for claim, own in zip(claims, evidence, strict=True):
+    for claim, own in zip(claims, each, strict=True):
         if own is None or not len(own.damage("confirm")):
             found.append(untestable(claim, _reason(claim, table)))
         else:
@@ -267,7 +269,7 @@ def verdicts(params: Params, table: pd.DataFrame) -> list[Verdict]:
     return together(found, claims)
 
 
-def _evidence(params: Params, claims: Sequence[Claim], table: pd.DataFrame) -> list[Evidence | None]:
+def evidence(params: Params, claims: Sequence[Claim], table: pd.DataFrame) -> list[Evidence | None]:
     """Each claim's own rows."""
     rows = measured(table)
     every = topics(claims)
@@ -369,8 +371,8 @@ def draw(params: Params, table: pd.DataFrame) -> Drawing:
     """Criteria beside their thresholds, damage prompt by prompt, and the site among its peers; or all claims."""
     found = verdicts(params, table)
     claims = [parse(c) for c in params.claims]
-    evidence = _evidence(params, claims, table)
-    shown = [(v, e) for v, e in zip(found, evidence, strict=True) if e is not None and v.criteria]
+    each = evidence(params, claims, table)
+    shown = [(v, e) for v, e in zip(found, each, strict=True) if e is not None and v.criteria]
     figures = []
     if len(found) > 1:
         figures.append(audits.overview(found))

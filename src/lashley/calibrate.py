@@ -1,0 +1,259 @@
+"""How often the instrument errs: claims of known truth, by the hundred, and what became of them.
+
+A trial is one model (planted, null, or as trained) with its claims. Trials are independent and their records lie in one
+file, a line each: what is there is not done again.
+"""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from lashley.claims.criteria import METHODS, Evidence, by_method
+from lashley.claims.grammar import check, parse, write
+from lashley.claims.topics import topics
+from lashley.claims.verdicts import judge, untestable
+from lashley.core.claim import About, Claim, Verdict
+from lashley.core.errors import BadPlant, LashleyError
+from lashley.core.fact import Fact
+from lashley.core.site import Site
+from lashley.experiments import audit
+from lashley.facts.base import shipped
+from lashley.facts.question import Question
+from lashley.stats import compare
+
+RELATIONS = ("capital", "currency", "demonym", "language", "landmark")
+STANDARD = 3.0  # strength of a plant
+DECOYS = 12  # random units of the planted layer, beside the plant's own near misses
+SEARCHED, RANDOM = 10, 20  # claims on a model with nothing planted: units that a search found, and random ones
+
+Progress = Callable[[str, int, int], None]
+
+
+class Trial(msgspec.Struct, frozen=True):
+    """One model to be made and audited. `plant` is a plant, or "natural", "untrained", "shuffled weights" or
+    "shuffled labels"."""
+
+    model: str
+    plant: str
+    seed: int
+    strength: float = STANDARD
+    r: int = 0
+
+    @property
+    def key(self) -> str:
+        return f"{self.model} {self.plant} r{self.r} strength {self.strength:g} seed {self.seed}"
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What became of one claim. `true` is its truth; `damage`, `restored` and `held` are means of its confirming
+    prompts (held: with the later MLPs as they were), `rivals` how many other sets suffice, `methods` whether each
+    knockout finds it necessary."""
+
+    claim: str
+    true: bool
+    outcome: str
+    confidence: float | None
+    damage: float | None
+    restored: float | None
+    held: float | None
+    rivals: int
+    methods: dict[str, bool]
+    failed: tuple[str, ...] = ()
+    open: tuple[str, ...] = ()
+
+
+class Record(msgspec.Struct, frozen=True):
+    """One trial done. `error` says why nothing could be planted; such trials are counted, and have no results."""
+
+    key: str
+    trial: Trial
+    results: tuple[Result, ...]
+    roles: dict[str, tuple[str, ...]]
+    numbers: dict[str, float]
+    seconds: float
+    error: str = ""
+
+
+def trials(model: str, size: str) -> list[Trial]:
+    """What is tried: of a "standard" calibration, a "quick" one, or a "small" one for a large model."""
+    n = {"standard": 8, "quick": 1, "small": 1}[size]
+    made = [Trial(model, "single", s) for s in range(5 * n if size != "quick" else 4)]
+    if size != "small":
+        made += [Trial(model, "single", 100 + s, strength) for strength in (1.5, 2.0, 5.0) for s in range(n)]
+    reps = range(3 if size == "standard" else 1)
+    if size != "small":
+        counts = range(1, 9) if size == "standard" else (1, 3)
+        made += [Trial(model, "redundant", 200 + s, r=r) for r in counts for s in reps]
+        made += [Trial(model, "split", 300 + r, r=r) for r in ((2, 3, 4) if size == "standard" else (2,))]
+    for plant in ("backup", "unread", "suppressor", "cancelling", "shared", "dormant")[: 6 if size != "small" else 0]:
+        made += [Trial(model, plant, 400 + s) for s in range(6 if size == "standard" else 1)]
+    for null in ("untrained", "shuffled weights", "shuffled labels", "natural"):
+        made += [Trial(model, null, 500 + s) for s in range(6 if size == "standard" else 1)]
+    return made
+
+
+def calibrate(
+    model: str, folder: Path, size: str = "standard", workers: int = 2, progress: Progress = lambda w, d, t: None
+) -> list[Record]:
+    """Do what is missing of a calibration, one trial after another in each worker; all its records.
+
+    Raises `LashleyError` where the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "records.jsonl"
+    wanted = trials(model, size)
+    done = {r.key: r for r in read(path)}
+    left = [t for t in wanted if t.key not in done]
+    progress("calibrating", len(wanted) - len(left), len(wanted))
+    with path.open("ab") as file:
+        for record in _each(left, workers):
+            file.write(msgspec.json.encode(record) + b"\n")
+            file.flush()
+            done[record.key] = record
+            progress("calibrating", sum(t.key in done for t in wanted), len(wanted))
+    return [done[t.key] for t in wanted]
+
+
+def read(path: Path) -> Iterator[Record]:
+    """The records of a calibration; a torn last line is passed over."""
+    if path.exists():
+        for line in path.read_bytes().splitlines():
+            try:
+                yield msgspec.json.decode(line, type=Record)
+            except msgspec.MsgspecError:
+                continue
+
+
+def _each(left: Sequence[Trial], workers: int) -> Iterator[Record]:
+    if workers < 2 or len(left) < 2:
+        yield from map(run, left)
+        return
+    os.environ["OMP_NUM_THREADS"] = "1"
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
+    try:
+        waiting = {pool.submit(run, t) for t in left}
+        while waiting:
+            ready, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            yield from (f.result() for f in ready)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+@cache
+def _bench(model: str):
+    from lashley.api import open_model
+
+    return open_model(model)
+
+
+def run(trial: Trial) -> Record:
+    """Make one model, audit its claims, and put the weights back."""
+    from lashley import planted
+
+    begun = time.monotonic()
+    bench = _bench(trial.model)
+    with planted.undoing(bench):
+        try:
+            claims, roles, numbers = _made(bench, trial)
+        except BadPlant as e:
+            return Record(trial.key, trial, (), {}, {}, time.monotonic() - begun, str(e))
+        unknown = trial.plant in ("untrained", "shuffled weights", "shuffled labels")
+        results = audited(bench, claims, trial, unknown)
+    return Record(trial.key, trial, tuple(results), roles, numbers, time.monotonic() - begun)
+
+
+def _made(bench, trial: Trial) -> tuple[list[tuple[Claim, bool]], dict[str, tuple[str, ...]], dict[str, float]]:
+    """The model in its state, and its claims with their truth."""
+    from lashley import planted
+    from lashley.search import search
+
+    draw = random.Random(trial.key)
+    relation = RELATIONS[trial.seed % len(RELATIONS)]
+    if trial.plant not in planted.names() or trial.plant == "null":
+        subject = draw.choice(sorted(shipped()[relation].objects))
+        about = About(relation, subject)
+        if trial.plant in ("untrained", "shuffled weights"):
+            planted.find("null").plant(bench, planted.draw(bench, relation, trial.seed), how=trial.plant, seed=trial.seed)
+        elif trial.plant == "shuffled labels":
+            objects = shipped()[relation].objects
+            about = About(relation, subject, draw.choice(sorted({*objects.values()} - {objects[subject]})))
+        unknown = trial.plant != "natural"
+        found = search(bench, about, SEARCHED, "neurons", trial.seed, lambda *_: None, unknown)
+        layers, neurons = bench.anatomy.layers, bench.anatomy.neurons
+        more = [Site(draw.randrange(layers), "neuron", draw.randrange(neurons)) for _ in range(RANDOM)]
+        return [(Claim((s,), "stores", about), False) for s in dict.fromkeys([*found, *more])], {}, {}
+    fact: Fact = planted.draw(bench, relation, trial.seed)
+    own: dict[str, Any] = {"r": trial.r} if trial.r else {}
+    truth = planted.find(trial.plant).plant(bench, fact, strength=trial.strength, seed=trial.seed, **own)
+    claims = [(check(parse(c)), True) for c in truth.true] + [(check(parse(c)), False) for c in truth.false]
+    units = {s for role in truth.units.values() for s in role}
+    layer = Site.parse(min(units)).layer
+    about = claims[0][0].about
+    for _ in range(DECOYS):
+        site = Site(layer, "neuron", draw.randrange(bench.anatomy.neurons))
+        if str(site) not in units:
+            claims.append((Claim((site,), "stores", about), False))
+    kept = {write(c): (c, t) for c, t in reversed(claims)}
+    return list(reversed(kept.values())), truth.units, truth.numbers
+
+
+def audited(bench, claims: Sequence[tuple[Claim, bool]], trial: Trial, unknown: bool) -> Iterable[Result]:
+    """Every claim judged alone, as one asks it."""
+    from lashley.study import begin
+
+    params = audit.Params(claims=audit.frozen(c for c, _ in claims), unknown=unknown, seed=trial.seed)
+    folder = Path(tempfile.mkdtemp(prefix="lashley-calibrate-"))
+    try:
+        study = begin("audit", params, Question(), bench, folder / "study").run(bench)
+        table = study.table
+        study.ledger.close()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    parsed = [parse(c) for c in params.claims]
+    evidence = audit.evidence(params, parsed, table)
+    truth = {write(check(c)): t for c, t in claims}
+    for claim, own in zip(parsed, evidence, strict=True):
+        known = own is not None and len(own.damage("confirm"))
+        verdict = judge(claim, own) if own is not None and known else untestable(claim, "not known")
+        yield _result(claim, truth[write(claim)], verdict, own if known else None)
+
+
+def _result(claim: Claim, true: bool, verdict: Verdict, own: Evidence | None) -> Result:
+    blank: tuple[float | None, ...] = (None, None, None)
+    damage, restored, held = blank if own is None else (
+        _mean(rows) for rows in (own.damage("confirm"), own.of("confirm", "restore"), own.of("confirm", "held"))
+    )  # fmt: skip
+    methods = {} if own is None else {m: _finds(own, m, claim.thresholds.necessary) for m in METHODS}
+    seconds = None if own is None else own.of("confirm", "second")
+    rivals = 0
+    if seconds is not None and len(seconds):
+        rivals = int((seconds.groupby("trial", observed=True)["effect"].mean() >= claim.thresholds.second).sum())
+    required = [c for c in verdict.criteria if c.criterion in claim.required]
+    failed, open_ = (tuple(c.criterion for c in required if c.status == s) for s in ("fails", "undecided"))
+    return Result(
+        verdict.claim, true, verdict.outcome, verdict.confidence, damage, restored, held, rivals, methods, failed, open_
+    )
+
+
+def _mean(rows) -> float | None:
+    return float(rows["effect"].mean()) if len(rows) else None
+
+
+def _finds(own: Evidence, method: str, limit: float) -> bool:
+    rows = by_method(own, method)
+    above = compare(rows["effect"].to_numpy(float), limit, rows[own.cluster].astype(str).to_numpy()).above
+    return above is not None and above <= 0.025
