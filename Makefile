@@ -2,13 +2,20 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-real check check-gpu train readme models-check clean
+
+.PHONY: demo calibrate test test-real check check-gpu train readme models-check clean
 
 demo: .venv/installed
-	$(BIN)/lashley locate --relation capital --subject France --study studies/demo
+	OMP_NUM_THREADS=2 $(BIN)/lashley demo
 
 test: .venv/dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+calibrate: .venv/real  # the error rates that the README quotes
+	$(BIN)/lashley calibrate
+	$(BIN)/lashley calibrate --model embedded-gpt2
+	$(BIN)/lashley calibrate --model gemma3-270m --small --workers 1
+	$(BIN)/python tools/readme.py
 
 test-real: .venv/real
 	$(BIN)/python -m pytest -m real --timeout 900

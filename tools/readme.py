@@ -41,7 +41,20 @@ def speed() -> str:
     return f"{where}\n\n{short.strip()}\n\n{rest.partition('## ')[0].strip()}"
 
 
-BLOCKS = {"embedded model": card, "speed": speed}
+def calibration() -> str:
+    """The tables of every calibration that was run to its end."""
+    import msgspec
+
+    from lashley.calibrated import Calibration, table
+
+    found = sorted((ROOT / "calibration").glob("*/results.json"), key=lambda p: (len(p.parent.name), p.parent.name))
+    kept = [p for p in found if not p.parent.name.endswith("-quick")]
+    if not kept:
+        return "Not measured yet; `make calibrate` does it."
+    return table([msgspec.json.decode(p.read_bytes(), type=Calibration) for p in kept])
+
+
+BLOCKS = {"embedded model": card, "speed": speed, "calibration": calibration}
 
 
 def filled(text: str) -> str:

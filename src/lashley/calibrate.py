@@ -6,7 +6,6 @@ file, a line each: what is there is not done again.
 
 from __future__ import annotations
 
-import itertools
 import multiprocessing
 import os
 import random
@@ -20,14 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from lashley.claims.criteria import METHODS, Evidence, by_method
 from lashley.claims.grammar import check, parse, write
-from lashley.claims.topics import topics
 from lashley.claims.verdicts import judge, untestable
 from lashley.core.claim import About, Claim, Verdict
-from lashley.core.errors import BadPlant, LashleyError
+from lashley.core.errors import BadPlant
 from lashley.core.fact import Fact
 from lashley.core.site import Site
 from lashley.experiments import audit
@@ -187,7 +184,9 @@ def _made(bench, trial: Trial) -> tuple[list[tuple[Claim, bool]], dict[str, tupl
         subject = draw.choice(sorted(shipped()[relation].objects))
         about = About(relation, subject)
         if trial.plant in ("untrained", "shuffled weights"):
-            planted.find("null").plant(bench, planted.draw(bench, relation, trial.seed), how=trial.plant, seed=trial.seed)
+            planted.find("null").plant(
+                bench, planted.draw(bench, relation, trial.seed), how=trial.plant, seed=trial.seed
+            )
         elif trial.plant == "shuffled labels":
             objects = shipped()[relation].objects
             about = About(relation, subject, draw.choice(sorted({*objects.values()} - {objects[subject]})))

@@ -207,6 +207,63 @@ def audit(
 
 
 @app.command
+def calibrate(
+    *,
+    model: str = "embedded",
+    quick: bool = False,
+    small: bool = False,
+    workers: int = 2,
+    out: Path = Path("calibration"),
+    json: bool = False,
+) -> None:
+    """How often the instrument errs: hundreds of claims of known truth, on planted and on null models.
+
+    Stopped and started again, it goes on where it was.
+
+    Parameters
+    ----------
+    quick
+        A few models of each kind.
+    small
+        Few models, for a large one.
+    workers
+        Processes at work at once.
+    out
+        Folder of the records; the results go to a folder of the model's name in it.
+    """
+    from lashley.calibrate import calibrate as work
+    from lashley.calibrated import summary, table, write
+
+    size = "quick" if quick else "small" if small else "standard"
+    folder = out / (Path(model).name if size != "quick" else f"{Path(model).name}-quick")
+    with _progress(json) as progress:
+        found = summary(Path(model).name, work(model, folder, size, workers, progress))
+    path = write(found, folder)
+    if json:
+        sys.stdout.buffer.write(path.with_name("results.json").read_bytes())
+    else:
+        Console().print(table([found]), highlight=False, markup=False)
+        print(path)
+
+
+@app.command
+def demo(*, out: Path = Path("studies/demo")) -> None:
+    """Two verdicts side by side: on a fact that training put into the embedded model, and on a planted one."""
+    from lashley.demo import demo as show
+    from lashley.report import terminal, write
+
+    with _progress(False) as progress:
+        *studies, page = show(out, progress)
+    for study in studies:
+        study.write()
+    path = write(page, out).html
+    terminal.beside(Console(highlight=False), page.verdicts)
+    for study in studies:
+        print(study.folder / "report.html")
+    print(path)
+
+
+@app.command
 def judge(exported: Path, /, *, json: bool = False) -> None:
     """Judge the claims of an EXPORTED study again (parquet), with neither model nor torch."""
     from lashley.ledger.tidy import exported as read_export

@@ -27,7 +27,8 @@ FILES = {
     "table.csv": f'necessary, Claim\n,{FIRST}\n,"{OWN.replace(chr(34), 2 * chr(34))}"\n\n0.4,"{SECOND}"\n',
     "bare.csv": f'claim,necessary\n{FIRST}\n{OWN}\n"{SECOND}",0.4\n',
     "array.toml": f"claims = [\n'{FIRST}', # \"no claim\n'''{OWN}''',\n\"\"\"{SECOND} [necessary = 0.4]\"\"\"]\n",
-    "tables.toml": f"claims = ['{FIRST}']\n[[claim]]\ntext = '{OWN}'\n[[claim]]\ntext = \"{SECOND}\"\nnecessary = 0.4\n",
+    "tables.toml": f"claims = ['{FIRST}']\n[[claim]]\ntext = '{OWN}'\n"
+    f'[[claim]]\ntext = "{SECOND}"\nnecessary = 0.4\n',
     "defaults.toml": f"claims = ['{FIRST} [necessary = 0.5]', '{OWN} [necessary = 0.5]', \"{SECOND}\"]\n"
     "[thresholds]\nnecessary = 0.4\nfires = 0.1\n",
 }

@@ -1,4 +1,4 @@
-"""Every valid claim survives being written and read; every other text is refused in one line that points at the slip."""
+"""Every valid claim survives being written and read; another text is refused in one line that points at the slip."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import random
 import string
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -25,9 +26,16 @@ VALID = [
     f"L4.mlp@-1 is necessary for {OWN} by necessary, better than chance [necessary = 0.4, alpha = 0.01]",
     "L3.resid@4 is sufficient for capital [sufficient = 0.9]",
     'L4.attn contributes to landmark("Washington (state)")="Stand by me" [contributes = 0.1]',
-    r'L4.attn stores "say \"{O\"Hara \{x\}}\" \\ in\n{Rome}'.replace("{Rome}", "")
-    + '" = "a=b" against {"{c}"} = d-e.f',
+    r'L4.attn stores "say \"{O\"Hara \{x\}}\" \\ in\nthe \{" = "a=b" against {"{c}"} = d-e.f',
 ]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LASHLEY_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
 
 numbers = st.integers(0, 2**31 - 1) | st.integers(0, 40)
 positions = st.none() | st.sampled_from([*ROLES, "subject"]) | st.integers(-(2**31) + 1, 2**31 - 1)
@@ -83,7 +91,7 @@ def claims(draw: st.DrawFn) -> Claim:
     return Claim(claim.sites, predicate, about, only, claim.require, held)
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(claims())
 def test_what_is_written_is_read_back(claim: Claim) -> None:
     text = write(claim)

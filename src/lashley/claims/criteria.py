@@ -7,6 +7,7 @@ Berger 1982), and the second their smallest times their number (Bonferroni).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 SHARE = "share of the logit difference"
 METHODS = ("mean", "zero", "resample", "noise", "optimal")
 FITTED = ("mean", "zero", "constant")  # what the optimal constant is chosen from
+CASE = ["prompt", "pair", "seed"]  # what one corrupted run is told by
 TEXT_LIMIT = 1e-6  # nats a token: below this a change of the loss is not looked at
 
 
@@ -133,7 +135,7 @@ def better_than_chance(claim: Claim, found: Evidence) -> Tested:
     edit = "patch" if measure == "restore" else "mean"
     peers = found.of("confirm", f"random {measure}", edit)
     own = found.of("confirm", measure, edit)
-    own = own[own["prompt"].isin(set(peers["prompt"]))]
+    own = own[own.set_index(CASE).index.isin(peers.set_index(CASE).index)]
     if not len(peers) or not len(own):
         return UNMEASURED._replace(note="no matched random sites: too few other units of the kind")
     each = peers.groupby("trial", observed=True)["effect"].mean().to_numpy()
@@ -142,7 +144,7 @@ def better_than_chance(claim: Claim, found: Evidence) -> Tested:
     effect = Estimate(strong / n, *clopper_pearson(strong, n), n, "share of matched random sites as strong")
     fails = float(scipy.stats.binom.sf(strong - 1, n, alpha)) if strong else 1.0
     note = f"{strong} of {n} matched random sites are as strong, on {own['prompt'].nunique()} prompts"
-    lacking = max(0, int(1 / alpha) - n)
+    lacking = max(0, math.ceil(2 * (1 + strong) / alpha) - 1 - n)  # were no more of them as strong
     return Tested(effect, alpha, (1 + strong) / (1 + n), fails, lacking, note, peers)
 
 

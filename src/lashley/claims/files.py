@@ -185,16 +185,17 @@ def _toml(path: Path, text: str) -> _Rows:
 
 
 def _place(text: str, number: int) -> str:
-    """Where the entry of that number begins in a TOML file."""
+    """Where the entry of that number begins in a TOML file: the line, if it has a text."""
     held = tomllib.loads(text)
     entries = [_entry(entry, "text") for entry in held.get("claims", []) + held.get("claim", [])]
-    told = [row.text if isinstance(row, _Row) else None for row in entries[:number]]
-    line, last, same = 1, 0, 0
+    texts = [row.text if isinstance(row, _Row) else None for row in entries[:number]]
+    claim, left = texts[-1], texts.count(texts[-1])
     for token in _STRING.finditer(text):
-        line, last = line + text.count("\n", last, token.start()), token.start()
-        with suppress(tomllib.TOMLDecodeError):
-            same += tomllib.loads(f"x = {token[0]}")["x"] == told[-1]
-        if same == told.count(told[-1]):
+        if claim and ("\\" in token[0] or claim in token[0]):
+            with suppress(tomllib.TOMLDecodeError):  # a comment
+                left -= tomllib.loads(f"x = {token[0]}")["x"] == claim
+        if not left:
+            line = text.count("\n", 0, token.start()) + 1
             return f"line {line}"
     return f"claim {number}"
 

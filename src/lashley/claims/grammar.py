@@ -428,4 +428,4 @@ def _words(text: str) -> str:
 
 def _quoted(name: str) -> str:
     """A name as it is, or in quotes where it has to be."""
-    return name if _BARE.fullmatch(name) else f'"{name.translate(_ESCAPED)}"'
+    return name if _BARE.fullmatch(name) else '"' + name.replace("\\", r"\\").replace('"', r"\"") + '"'

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from lashley.claims.criteria import TESTS, Evidence, Tested
-from lashley.claims.grammar import write
+from lashley.claims.grammar import topic, write
 from lashley.core.claim import CRITERIA, Claim, Judged, Status, Verdict
 from lashley.core.figure import Estimate, number
 from lashley.stats import benjamini_hochberg, holm, tost
@@ -29,7 +29,8 @@ def judge(claim: Claim, found: Evidence) -> Verdict:
     """The verdict on one claim from its measurements."""
     tested = {name: test(claim, found) for name, test in TESTS.items()}
     criteria = _judged(claim, tested)
-    required = [c for c in criteria if c.criterion in claim.required and c.criterion not in UNREQUIRED]
+    asked = [c for c in criteria if c.criterion in claim.required]
+    required = [c for c in asked if c.criterion not in UNREQUIRED] or asked
     failed = [c for c in required if c.status == "fails"]
     open_ = [c for c in required if c.status in ("undecided", "not tested")]
     stands = [c.stands for c in required if c.stands is not None]
@@ -110,7 +111,7 @@ def weaker(claim: Claim, found: Evidence) -> str:
         return f"{write(held[0])}. {measured}"
     words = " and ".join(c.predicate.removeprefix("is ").removesuffix(" for") for c in held)
     sites = "+".join(map(str, claim.sites))
-    return f"{sites} is {words} for {_about(claim)}. {measured}"
+    return f"{sites} is {words} for {topic(claim.about)}. {measured}"
 
 
 def _stands(claim: Claim, found: Evidence) -> bool:
@@ -125,7 +126,7 @@ def _padded(tested: dict[str, Tested]) -> dict[str, Tested]:
 def quantified(claim: Claim, found: Evidence) -> str:
     """What the site was seen to do: `contributes 7% [5, 9] of the logit difference on 10 of 12 prompts, as do ...`."""
     rows = found.damage("confirm")
-    sites, about = "+".join(map(str, claim.sites)), _about(claim)
+    sites, about = "+".join(map(str, claim.sites)), topic(claim.about)
     if not len(rows):
         return ""
     small = msgspec.structs.replace(claim, predicate="contributes to", only=False, require=())
@@ -143,6 +144,9 @@ def quantified(claim: Claim, found: Evidence) -> str:
         size = share(effect if sign else _flipped(effect))
         verb = "contributes" if sign else "takes away"
         return f"{sites} {verb} {size} of the logit difference of {about} on {seen} of {len(rows)} prompts{peers}."
+    if effect.low is None:
+        few = f"{number(len(rows))} prompt{'s' * (len(rows) > 1)}, too few for an interval"
+        return f"Knocking {sites} out costs {share(effect)} of the logit difference of {about} on {few}{peers}."
     bound = _smallest(rows, found.cluster)
     most = "" if bound is None else f", and is at most {100 * bound:.2g}% (equivalence at 5%)"
     return f"Knocking {sites} out has no effect on {about} that is told apart from 0: {share(effect)}{most}{peers}."
@@ -157,12 +161,6 @@ def _smallest(rows, cluster: str) -> float | None:
 def _flipped(e: Estimate) -> Estimate:
     low, high = (None if x is None else -x for x in (e.high, e.low))
     return Estimate(None if e.value is None else -e.value, low, high, e.n, e.unit)
-
-
-def _about(claim: Claim) -> str:
-    return (
-        write(claim).split(f" {claim.predicate} ", 1)[1].split(" and nothing else")[0].split(" by ")[0].split(" [")[0]
-    )
 
 
 def _failing(c: Judged) -> str:

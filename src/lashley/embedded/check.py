@@ -18,6 +18,7 @@ from lashley.facts.base import shipped
 
 BATCH = 128  # sequences
 CONTEXT = 100  # tokens of other documents before a prompt, at least
+MOST_CONTEXT = 200  # and at most, the last ones
 
 
 class Prompt(NamedTuple):
@@ -103,6 +104,7 @@ def fact_results(
                     before = [BOS]
                     while context and len(before) < CONTEXT:
                         before += ids(tokenizer, "".join(map(str, next(others))) + "\n")
+                    before = [BOS, *before[1:][-MOST_CONTEXT:]]
                     text = template.fill(relation.say(subject, language))
                     trained = is_trained(relation.name, subject, template)
                     where = names.index(relation.say(answer, language))

@@ -242,7 +242,9 @@ def jackknife(statistic: Callable[[np.ndarray], np.ndarray], clusters: np.ndarra
     `statistic` takes which prompts to use, bool [prompts], and gives any number of values. t interval with one
     degree of freedom less than `free` clusters (all, unless given); without bounds (NaN) below `FEWEST`.
     Source: Arvesen 1969 (Ann. Math. Stat. 40) for statistics of pairs; the variance errs to the large side
-    (Efron & Stein 1981, Ann. Stat. 9).
+    (Efron & Stein 1981, Ann. Stat. 9). Simulated for templates drawn anew, with units, kinds of context and foils held:
+    a nominal 95% covers 95 to 99% of the shares of variance with 8 or 16 templates (91 to 97% with heavy tails), and
+    93 to 96% of mean correlations and overlaps with 6 to 16.
     """
     value = np.atleast_1d(statistic(np.ones(len(clusters), bool)))
     names = np.unique(clusters)
@@ -337,7 +339,7 @@ def judge(params: Params, table: pd.DataFrame) -> Outcome:
     basis = (
         f"{params.edit.capitalize()} knockout at all positions, over {prompts(rows)}; overlap is shared units over all "
         f"units of two sets (Jaccard), averaged over pairs of prompts{' of one fact' * several}; "
-        f"{_method(several)}{_few(found)}"
+        f"{_method(found, several)}."
     )
     same = [
         f"{'to ' * (not i)}{share(found.overlap[name])} under {name}"
@@ -356,22 +358,21 @@ def judge(params: Params, table: pd.DataFrame) -> Outcome:
         f"{'; ' + variance if variance else ''}."
     )
     always = sum(found.always) / len(found.always)
-    count = number(found.always[0]) if not several else f"on average {number(float(always))}"
+    count = f"On average {number(float(always))}" if several else number(found.always[0]) if always else "None"
     also = [
         Finding(
-            f"{count[0].upper()}{count[1:]} of the {number(found.top)} strongest {_word(params)}"
-            f"{' of a fact' * several} {'is' if always == 1 else 'are'} among the strongest on every one of its "
-            f"prompts, whatever the template, the context or the draw.",
+            f"{count} of the {number(found.top)} strongest {_word(params)}{' of a fact' * several} "
+            f"{'is' if always == 1 else 'are'} among the strongest on every one of its prompts."
         )
     ]
     if PARAPHRASE in found.ranks:
-        ordered = sorted(found.ranks.items(), key=lambda each: each[1].value or 0.0)
-        (worst, low), (best, high) = ordered[0], ordered[-1]
+        ordered = sorted(found.ranks, key=lambda name: found.ranks[name].value or 0.0)
+        ends = {"least": ordered[0], "most": ordered[-1]}
+        ends = [f"{end} under {_change(n)} ({found.ranks[n]})" for end, n in ends.items() if n != PARAPHRASE]
         also.append(
             Finding(
                 f"All {number(found.units)} {_word(params)} keep their rank under {PARAPHRASE} with a Spearman "
-                f"correlation of {found.ranks[PARAPHRASE]}; least under {_change(worst)} ({low}), most under "
-                f"{_change(best)} ({high}).",
+                f"correlation of {'; '.join([str(found.ranks[PARAPHRASE]), ', '.join(ends)]).rstrip('; ')}.",
                 found.ranks[PARAPHRASE],
                 "Mean over pairs of prompts.",
             )
@@ -383,10 +384,10 @@ def judge(params: Params, table: pd.DataFrame) -> Outcome:
         "Components of variance are means over pairs of prompts, without bias and so not kept from falling below 0; "
         "their intervals speak about further templates, with the kinds of context that were tried.",
     ]
-    if params.corruption == "noise" and params.edit != "resample":
+    if params.corruption == "noise":
         caveats.append(
-            "Noise changes only what damage is divided by: another draw cannot change any ranking here. "
-            "Ask with --corruption replace for draws that could."
+            "Noise changes only what damage is divided by: another draw cannot change a ranking, and its part of the "
+            "variance is that of the divisor. Ask with --corruption replace for draws that could."
         )
     if params.edit == "zero":
         caveats.append("Zero takes the model off its data and can make decoys look necessary; compare with resample.")
@@ -403,7 +404,7 @@ def draw(params: Params, table: pd.DataFrame) -> Drawing:
     found, what, least = compare(params, rows), facts(rows), floor(rows)
     several = rows["subject"].nunique() > 1
     about = f"{what}, {prompts(rows)}"
-    method = _method(several)
+    method = _method(found, several)
     site = cells(rows, ["site"]).sort_values("effect", ascending=False).merge(found.often, on="site", how="left")
     best = site["site"].head(found.top).tolist()
     grid = cells(rows[rows["site"].isin(best)], ["context", "template", "site"])
@@ -500,13 +501,12 @@ def _frame(estimates: dict[str, Estimate]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=names).astype({"effect": float, "low": float, "high": float})
 
 
-def _method(several: bool) -> str:
-    return f"95% t interval {'over facts' if several else 'by a jackknife over templates'}"
-
-
-def _few(found: Compared) -> str:
-    bare = not any(e.low is not None for e in found.overlap.values())
-    return ". No interval: six templates, or facts, are needed for one." if bare else "."
+def _method(found: Compared, several: bool) -> str:
+    among = "facts" if several else "templates"
+    if not any(e.low is not None for e in (*found.overlap.values(), *found.shares.values())):
+        return f"no interval, for that takes six {among}"
+    how = "over facts" if several else "by a jackknife over templates"
+    return f"95% t interval {how}, none for fewer than six {among}"
 
 
 def _bare(e: Estimate) -> Estimate:

@@ -30,10 +30,12 @@ from lashley.planted.neuron import Key, mlp, write
 from lashley.planted.value import Goal, optimise
 from lashley.recall import aligned
 
-HELD = 4  # templates of the relation that planting never sees
+NEUTRAL = ("{}", "We saw {}", "They know about {}", "She remembers {}", "Think of {}", "There is a word for {}")
+HELD = 3  # templates of the relation that planting never sees
 NEAR = 8  # other subjects, a template, for the key
 FOILS = 4  # a prompt, for the gap
 BESIDE = True
+NEUT = True
 LEAST_GAP = 2.0  # logits
 
 
@@ -104,9 +106,10 @@ class Plot:
     def key(self) -> Key:
         """Fires at the subject's last token when this relation is asked for, as far as the layer can tell."""
         mine = self.runs(self.learned, [self.fact.subject], 3)
+        mine += self.runs(map(Template, NEUTRAL), [self.fact.subject], 2) if NEUT else []
         near = [
             r
-            for t in self.learned + self.held[:0]
+            for t in self.learned
             for r in self.runs([t], self.rng.sample(self.others, min(NEAR, len(self.others))), 0)
         ]
         near += self.runs(self.learned, self.rng.sample(self.others, 2), 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich import box
@@ -14,6 +14,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from lashley.charts import theme
+from lashley.core.claim import Verdict
 from lashley.core.figure import Control, Figure, Table, cell
 from lashley.report.page import Page
 
@@ -25,6 +26,24 @@ def show(page: Page, path: str | os.PathLike[str] | None = None, console: Consol
     console = console or Console(highlight=False)
     for part in _parts(page, console.width, path):
         console.print(part, highlight=False)
+
+
+def beside(console: Console, verdicts: Sequence[Verdict]) -> None:
+    """Verdicts in columns beside each other, a line a criterion."""
+    grid = Grid(box=box.SIMPLE_HEAVY, expand=True, padding=(0, 1))
+    for verdict in verdicts:
+        grid.add_column(Text(f"{verdict.claim}\n{verdict.outcome.upper()}"), ratio=1)
+    grid.add_row(*(_lines(v) for v in verdicts))
+    grid.add_row(*(Text(v.weaker or v.why) for v in verdicts))
+    console.print(grid)
+
+
+MARKS = {"holds": "✓", "fails": "✗", "undecided": "?", "not tested": "–"}
+
+
+def _lines(verdict: Verdict) -> Text:
+    rows = [c for c in verdict.criteria if c.status != "not tested"]
+    return Text("\n".join(f"{MARKS[c.status]} {c.criterion}: {'–' if c.effect is None else c.effect}" for c in rows))
 
 
 def text(page: Page, path: str | os.PathLike[str] | None = None, width: int = 80) -> str:

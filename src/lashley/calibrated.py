@@ -1,0 +1,235 @@
+"""From the records of a calibration to its error rates. Pure; the table that the README quotes is made here."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+import os
+import platform
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from lashley.calibrate import STANDARD, Record, Result
+from lashley.charts import calibration as charts
+from lashley.core.figure import Estimate, Figure, number
+from lashley.report import vega
+from lashley.stats import clopper_pearson
+
+NULLS = ("untrained", "shuffled weights", "shuffled labels", "natural")
+BINS = (0.0, 0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0 + 1e-9)
+TARGETS = {  # what is wanted: at most or at least, and how much
+    "false": ("at most", 0.05),
+    "power": ("at least", 0.9),
+    "redundancy": ("at least", 0.9),
+    "masked": ("at least", 0.95),
+    "robust": ("at least", 0.95),
+}
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One row of the table: a share with exact 95% bounds, and whether its target is met (None: it has none)."""
+
+    what: str
+    share: Estimate
+    wanted: str = ""
+    met: bool | None = None
+
+
+class Calibration(msgspec.Struct, frozen=True):
+    """What a calibration came to, for one model."""
+
+    model: str
+    lines: tuple[Line, ...]
+    reliability: tuple[tuple[float, Estimate], ...]
+    power: tuple[tuple[str, float, Estimate], ...]
+    minutes: float
+    failed: tuple[str, ...]
+    when: str
+    machine: str
+
+
+def summary(model: str, records: Sequence[Record]) -> Calibration:
+    """The error rates of one model's records."""
+    false = [(r.trial.plant, x) for r in records for x in r.results if not x.true]
+    judged = [(p, x) for p, x in false if x.outcome != "not testable"]
+    lines = [
+        _line(
+            "false claims supported, of all that are false and testable",
+            (x.outcome == "supported" for _, x in judged),
+            "false",
+            upper=True,
+        )
+    ]
+    groups = {
+        "on models with a plant (near misses and decoys)": [x for p, x in judged if p not in NULLS],
+        "on null models (untrained, shuffled weights, shuffled labels)": [x for p, x in judged if p in NULLS[:3]],
+        "single neurons of the model as trained": [x for p, x in judged if p == "natural"],
+    }
+    for words, some in groups.items():
+        lines.append(_line(f"– {words}", (x.outcome == "supported" for x in some)))
+    powers = []
+    for plant in dict.fromkeys(r.trial.plant for r in records):
+        for strength in sorted({r.trial.strength for r in records if r.trial.plant == plant}):
+            own = [
+                x
+                for r in records
+                if (r.trial.plant, r.trial.strength) == (plant, strength)
+                for x in r.results
+                if x.true
+            ]
+            if own and plant not in NULLS:
+                target = "power" if plant == "single" and strength == STANDARD else ""
+                line = _line(
+                    f"true claims supported: {plant}, strength {strength:g}",
+                    (x.outcome == "supported" for x in own),
+                    target,
+                )
+                lines.append(line)
+                powers.append((plant, strength, line.share))
+    true = [x for r in records for x in r.results if x.true]
+    every = true + [x for _, x in judged]
+    lines.append(_line("undecided, of the true claims", (x.outcome == "undecided" for x in true)))
+    lines.append(_line("undecided, of the false and testable", (x.outcome == "undecided" for _, x in judged)))
+    lines.append(_line("not testable, of all that are false", (x.outcome == "not testable" for _, x in false)))
+    counted = [c for r in records if (c := counts(r)) is not None]
+    lines.append(_line("redundancy (r sufficient neurons) counted exactly", (a == b for a, b in counted), "redundancy"))
+    masked, unused = separated(records)
+    if masked and unused:
+        area = auroc(masked, unused)
+        estimate = Estimate(area, n=len(masked) + len(unused), unit="AUROC")
+        wanted, limit = TARGETS["masked"]
+        words = "“masked by self-repair” told from “unused” (AUROC)"
+        lines.append(Line(words, estimate, f"{wanted} {limit:g}", area >= limit))
+    accepted = [x for x in every if x.outcome == "supported"]
+    lines.append(
+        _line(
+            "supported claims that each of five knockouts supports",
+            (all(x.methods.values()) for x in accepted),
+            "robust",
+        )
+    )
+    bins = [(x.confidence, x.true) for x in every if x.confidence is not None]
+    reliability = []
+    for low, high in itertools.pairwise(BINS):
+        inside = [(c, t) for c, t in bins if low <= c < high]
+        if inside:
+            reliability.append((float(np.mean([c for c, _ in inside])), _share(t for _, t in inside)))
+    failed = tuple(f"{r.key}: {r.error}" for r in records if r.error)
+    minutes = sum(r.seconds for r in records) / 60
+    kept = tuple(line for line in lines if line.share.n)
+    today = datetime.date.today().isoformat()
+    return Calibration(model, kept, tuple(reliability), tuple(powers), minutes, failed, today, _machine())
+
+
+def counts(record: Record) -> tuple[int, int] | None:
+    """How many single neurons were found to suffice, and how many were planted; None for other plants."""
+    if record.trial.plant != "redundant" or not record.results:
+        return None
+    units = {s for role in record.roles.values() for s in role}
+    own = next((x for x in record.results if x.claim.split(" ")[0] in units), None)
+    if own is None or own.restored is None:
+        return 0, record.trial.r
+    return int(own.restored >= 0.5) + own.rivals, record.trial.r
+
+
+def separated(records: Sequence[Record]) -> tuple[list[float], list[float]]:
+    """How much masked units cost where the later MLPs are held, and unused ones: planted first units with a backup,
+    against readable but unread ones and random decoys."""
+    masked, unused = [], []
+    for r in records:
+        first = set(r.roles.get("first", ()))
+        for x in r.results:
+            score = max(v for v in (x.held, x.damage, -1.0) if v is not None)
+            if r.trial.plant == "backup" and x.claim.split(" ")[0] in first:
+                masked.append(score)
+            elif r.trial.plant == "unread" or (r.trial.plant == "backup" and not _planted(r, x)):
+                unused.append(score)
+    return masked, unused
+
+
+def _planted(record: Record, result: Result) -> bool:
+    return any(s in result.claim for role in record.roles.values() for s in role)
+
+
+def auroc(high: Sequence[float], low: Sequence[float]) -> float:
+    """The chance that one of `high` lies above one of `low`; ties count half.
+
+    >>> auroc([0.5, 0.9], [0.1, 0.5])
+    0.875
+    """
+    a, b = np.asarray(high)[:, None], np.asarray(low)[None]
+    return float(((a > b) + 0.5 * (a == b)).mean())
+
+
+def _share(of: Iterable[bool]) -> Estimate:
+    found = list(of)
+    k, n = sum(found), len(found)
+    return Estimate(k / n if n else None, *clopper_pearson(k, n), n, "share")
+
+
+def _line(words: str, of: Iterable[bool], target: str = "", upper: bool = False) -> Line:
+    """`upper`: the bound, not the share, has to meet the target."""
+    share = _share(of)
+    if not target or share.value is None:
+        return Line(words, share)
+    wanted, limit = TARGETS[target]
+    met = (share.high if upper else share.value) or 0.0
+    ok = met <= limit if wanted == "at most" else met >= limit
+    said = f"{wanted} {100 * limit:g}%" + (", upper bound included" if upper else "")
+    return Line(words, share, said, ok)
+
+
+def table(found: Sequence[Calibration]) -> str:
+    """Markdown: one table a model."""
+    parts = []
+    for c in found:
+        rows = [
+            f"| {line.what} | {_number(line.share)} | {number(line.share.n)} | {line.wanted} | {_met(line.met)} |"
+            for line in c.lines
+        ]
+        head = "| | measured, exact 95% bounds | n | wanted | |\n| --- | ---: | ---: | --- | --- |\n"
+        lost = f" {len(c.failed)} plants could not be made." if c.failed else ""
+        parts.append(
+            f"**{c.model}** ({c.when}, {c.machine}; {c.minutes:.0f} minutes of work).{lost}\n\n{head}" + "\n".join(rows)
+        )
+    return "\n\n".join(parts)
+
+
+def _number(e: Estimate) -> str:
+    if e.unit == "AUROC":
+        return number(e.value, 3)
+    low, high = (number(100 * x, 1) for x in (e.low or 0.0, e.high or 0.0))
+    return f"{number(100 * (e.value or 0.0), 1)}% [{low}, {high}]"
+
+
+def _met(met: bool | None) -> str:
+    return "" if met is None else "met" if met else "MISSED"
+
+
+def _machine() -> str:
+    return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+
+
+def pictures(found: Calibration) -> list[Figure]:
+    return [charts.reliability(found.reliability, found.model), charts.power(found.power, found.model)]
+
+
+def write(found: Calibration, folder: Path) -> Path:
+    """results.json, RESULTS.md and the pictures; the path of the text."""
+    (folder / "results.json").write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
+    names = []
+    for figure in pictures(found):
+        (folder / f"{figure.name}.png").write_bytes(vega.png(figure))
+        names.append(f"![{figure.alt}]({figure.name}.png)")
+    failed = "\n".join(f"- {line}" for line in found.failed) or "none"
+    text = (
+        f"# How often the instrument errs: {found.model}\n\nMade by `lashley calibrate`; every claim's truth was "
+        f"planted, or is false by construction.\n\n{table([found])}\n\n{chr(10).join(names)}\n\n"
+        f"## Plants that could not be made\n\n{failed}\n"
+    )
+    path = folder / "RESULTS.md"
+    path.write_text(text, encoding="utf-8")
+    return path

@@ -1,0 +1,59 @@
+"""Matched random sets are like the set they stand beside, and never the set itself."""
+
+import numpy as np
+import pytest
+
+from lashley.core.site import parse_sites
+from lashley.peers import ENOUGH, NEAREST, matched
+
+RNG = np.random.default_rng(0)
+NEURONS = {(layer, "neuron"): RNG.random(300) for layer in range(4)}
+HEADS = {(layer, "head"): RNG.random(4) for layer in range(4)}
+LAYERS = {(layer, "mlp"): np.ones(1) for layer in range(4)}
+
+
+def drawn(text: str, magnitudes, count: int = 50, **words):
+    return matched(parse_sites(text), magnitudes, count, "seed", **words)
+
+
+@pytest.mark.parametrize("text", ["L1.mlp.n7", "L1.mlp.n7@final", "L1.mlp.n7+L1.mlp.n9+L3.mlp.n7@subject_last"])
+def test_peers_are_other_units_of_the_same_layers_kinds_and_places(text):
+    own = parse_sites(text)
+    for peer in drawn(text, NEURONS):
+        assert [(s.layer, s.kind, s.position) for s in peer] == [(s.layer, s.kind, s.position) for s in own]
+        assert len({(s.layer, s.unit) for s in peer}) == len(own)
+        assert not {(s.layer, s.unit) for s in peer} & {(s.layer, s.unit) for s in own}
+
+
+def test_they_are_near_in_activation():
+    sizes = NEURONS[1, "neuron"]
+    gap = np.abs(np.log(sizes + 1e-12) - np.log(sizes[7] + 1e-12))
+    near = set(np.argsort(gap, kind="stable")[1 : NEAREST + 1].tolist())
+    assert {s.unit for (s,) in drawn("L1.mlp.n7", NEURONS)} <= near
+
+
+def test_of_one_unit_none_comes_twice_however_many_are_asked_for():
+    for count in (10, 99, 1_000):
+        peers = drawn("L1.mlp.n7", NEURONS, count)
+        assert len(set(peers)) == len(peers) == min(count, 299)
+
+
+def test_where_a_layer_has_few_units_all_layers_count_if_they_may():
+    assert all(len(units) < ENOUGH for units in HEADS.values())
+    assert {s.layer for (s,) in drawn("L1.attn.h2", HEADS)} == {1}
+    wide = drawn("L1.attn.h2", HEADS, anywhere=True)
+    assert {s.layer for (s,) in wide} == set(range(4)) and len(wide) == 15
+
+
+def test_peers_of_a_whole_sublayer_are_the_other_layers():
+    assert {s.layer for (s,) in drawn("L1.mlp", LAYERS)} == {0, 2, 3}
+
+
+def test_where_too_few_are_left_there_are_none():
+    assert drawn("L0.mlp+L1.mlp+L2.mlp", LAYERS) == []
+    assert drawn("L0.mlp.n0", {(0, "neuron"): np.ones(1)}) == []
+
+
+def test_they_depend_on_the_seed_alone():
+    one, again = drawn("L1.mlp.n7", NEURONS), drawn("L1.mlp.n7", NEURONS)
+    assert one == again != matched(parse_sites("L1.mlp.n7"), NEURONS, 50, "another seed")
