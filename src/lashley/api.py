@@ -168,6 +168,26 @@ def audit(
     return begin("audit", params, Question(), bench, study, typed, progress).run(bench, progress)
 
 
+def follow(
+    study: str | Path, *, device: str = "cpu", memory: str | int = "512MiB", progress: Progress = silent
+) -> Study | None:
+    """Do what is best to measure next in an audit (see `lashley.claims.next`): the study that it makes or goes on
+    with, None where nothing is open. Raises `LashleyError` where only words would help."""
+    found = Study.open(study)
+    steps = audits.following(found)
+    if not steps:
+        return None
+    best = steps[0]
+    if not best.command:
+        raise LashleyError(f"{study}: nothing that can be run would settle what is open; it needs {best.what}")
+    if not best.params:
+        return resume(study, device=device, memory=memory, progress=progress)
+    model = found.ledger.spec.model
+    bench = open_model(model["name"], device=device, dtype=model["dtype"], memory=memory)
+    params = msgspec.convert(best.params, audits.Params)
+    return begin("audit", params, Question(), bench, best.study, best.command, progress).run(bench, progress)
+
+
 def known(bench: Bench, relation: str, language: str = "en", progress: Progress = silent) -> list[Known]:
     """Which facts of a relation the model knows: its object ranks first on at least half of the templates."""
     asked = resolve(Question(relation=relation, language=language))

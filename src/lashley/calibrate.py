@@ -33,7 +33,7 @@ from lashley.facts.question import Question
 from lashley.stats import compare
 
 RELATIONS = ("capital", "currency", "demonym", "language", "landmark")
-STANDARD = 3.0  # strength of a plant
+STANDARD = 1.0  # strength of a plant; `planted.STANDARD`, which needs torch
 DECOYS = 12  # random units of the planted layer, beside the plant's own near misses
 SEARCHED, RANDOM = 10, 20  # claims on a model with nothing planted: units that a search found, and random ones
 
@@ -90,7 +90,7 @@ def trials(model: str, size: str) -> list[Trial]:
     n = {"standard": 8, "quick": 1, "small": 1}[size]
     made = [Trial(model, "single", s) for s in range(5 * n if size != "quick" else 4)]
     if size != "small":
-        made += [Trial(model, "single", 100 + s, strength) for strength in (1.5, 2.0, 5.0) for s in range(n)]
+        made += [Trial(model, "single", 100 + s, strength) for strength in (0.7, 1.5) for s in range(n)]
     reps = range(3 if size == "standard" else 1)
     if size != "small":
         counts = range(1, 9) if size == "standard" else (1, 3)

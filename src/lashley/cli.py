@@ -161,7 +161,7 @@ Gathering = dataclasses.make_dataclass(
     "Gathering",
     [(f.name, f.type, f) for f in dataclasses.fields(_audit.Params) if f.name != "claims"],
     frozen=True,
-    namespace={"__doc__": _audit.Params.__doc__},
+    namespace={"__doc__": _audit.Params.__doc__, "__module__": __name__},  # cyclopts takes no class of `types` apart
 )
 
 
@@ -271,6 +271,32 @@ def judge(exported: Path, /, *, json: bool = False) -> None:
 
     spec, table = read_export(exported)
     listings.verdicts(Console(), _audit.again(spec.params, table), json)
+
+
+@app.command(name="next")
+def next_(
+    study: Path, /, *, run: bool = False, json: bool = False, device: str = "cpu", memory: str = "512MiB"
+) -> None:
+    """What is worth measuring next in STUDY, an audit: what could settle the most open criteria a second comes first.
+
+    Parameters
+    ----------
+    run
+        Do the first, and show what came of it.
+    """
+    from lashley.report import listings
+    from lashley.study import Study
+
+    steps = _audit.following(Study.open(study))
+    if not (run and steps):
+        listings.steps(Console(), steps, json)
+        return
+
+    from lashley import api
+
+    with _progress(json) as progress:
+        done = api.follow(study, device=device, memory=memory, progress=progress)
+    _print(done, json)
 
 
 @app.command

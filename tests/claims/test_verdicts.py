@@ -79,13 +79,13 @@ def test_without_nothing_else_the_claim_may_still_hold(found):
 
 
 def test_no_effect_is_shown_by_equivalence(found):
-    nothing = {name: 0.0 for name in WEAK} | {"confirm restore patch": 0.0}
+    nothing = dict.fromkeys(WEAK, 0.0) | {"confirm restore patch": 0.0}
     weaker = judge(STORES, found(nothing)).weaker
     assert "has no effect on capital(France)" in weaker and "at most 1.2% (equivalence at 5%)" in weaker
 
 
 def test_a_site_that_works_against_the_fact_takes_away(found):
-    against = {name: -0.2 for name in WEAK}
+    against = dict.fromkeys(WEAK, -0.2)
     assert "L4.mlp.n173 takes away 20" in judge(STORES, found(against)).weaker
 
 
@@ -162,9 +162,9 @@ def test_holm_is_over_what_is_required(found):
 
 def sweep(found, p: float, strong: int, of: int = 20):
     """So many verdicts supported at `p` among others that are refuted, together."""
-    claims = [parse(f"L4.mlp.n{i} stores capital(France) by sufficient, better than chance") for i in range(of)]
-    made = [found({"confirm restore patch": beyond(p) if i < strong else 0.1}, peers=299) for i in range(of)]
-    alone = [judge(c, e) for c, e in zip(claims, made, strict=True)]
+    claims = [parse(f"L4.mlp.n{i} stores capital(France) by sufficient") for i in range(of)]
+    stands, falls = (found({"confirm restore patch": mean}, peers=9) for mean in (beyond(p), 0.1))
+    alone = [judge(c, stands if i < strong else falls) for i, c in enumerate(claims)]
     assert [v.outcome for v in alone] == ["supported"] * strong + ["refuted"] * (of - strong)
     return together(alone, claims)
 
@@ -183,7 +183,7 @@ def test_what_stands_among_many_stays(found, p, strong):
 def test_the_peers_of_a_supported_claim_do_not_limit_a_sweep(found):
     """With 99 peers the p of chance is 0.02 at best: over 20 claims it alone would refute everything."""
     claims = [parse(f"L4.mlp.n{i} stores capital(France)") for i in range(20)]
-    alone = [judge(c, found() if not i else found(WEAK)) for i, c in enumerate(claims)]
+    alone = [judge(claims[0], found()), *[judge(claims[1], found(WEAK))] * 19]
     assert together(alone, claims)[0].outcome == "supported"
 
 

@@ -204,7 +204,8 @@ def not_redundant(claim: Claim, found: Evidence) -> Tested:
     second = max(parts, key=lambda part: part.effect.value or 0.0)  # pyright: ignore[reportOptionalMemberAccess]
     whole = _all(parts)
     suffice = sum(part.effect is not None and (part.effect.value or 0.0) >= limit for part in parts)
-    tested = whole._replace(effect=second.effect, rows=second.rows, note=f"{suffice} of {len(parts)} other sets suffice")
+    note = f"{suffice} of {len(parts)} other sets suffice"
+    tested = whole._replace(effect=second.effect, rows=second.rows, note=note)
     masked = hidden(claim, found)
     if masked.holding is not None and masked.holding <= claim.thresholds.alpha / 2:
         return masked

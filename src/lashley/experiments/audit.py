@@ -17,6 +17,7 @@ from lashley.charts import audits
 from lashley.claims import topics as about
 from lashley.claims.criteria import Evidence
 from lashley.claims.grammar import check, parse, write
+from lashley.claims.next import UNSEEN, Step, steps
 from lashley.claims.spread import spread
 from lashley.claims.topics import Topic, topics
 from lashley.claims.verdicts import compared, together, untestable
@@ -37,6 +38,8 @@ from lashley.summary import measured
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from lashley.study import Study
 
 QUESTION = "What becomes of {facts} in {model}?"
 MOST = 2_000  # claims in one audit
@@ -60,7 +63,8 @@ class Params:
     others
         Other facts on which damage is measured.
     corruption
-        How the corrupted run is made: "replace" the subject, or "noise" on its embeddings.
+        How the corrupted run is made: "noise" on the subject's embeddings (damage 1 is recall lost), or "replace" by
+        another subject (damage 1 is that one's object recalled instead).
     searched
         The sites were found on this model's discovery templates; these then confirm nothing.
     unknown
@@ -73,7 +77,7 @@ class Params:
     draws: int = 1
     controls: int = 99
     others: int = 12
-    corruption: Literal["replace", "noise"] = "replace"
+    corruption: Literal["noise", "replace"] = "noise"
     searched: bool = False
     unknown: bool = False
     seed: int = 0
@@ -256,6 +260,22 @@ def again(params: dict, table: pd.DataFrame) -> list[Verdict]:
     return verdicts(msgspec.convert(params, Params), table)
 
 
+def following(study: Study) -> list[Step]:
+    """What is worth measuring next, best first; [] where nothing is open. Raises `LashleyError` for another study."""
+    if not isinstance(study.params, Params):
+        raise LashleyError(f"{study.folder} makes no claims; `lashley audit` takes them, and this takes its studies")
+    params, table, ledger = study.params, study.table, study.ledger
+    return steps(
+        params,
+        verdicts(params, table),
+        evidence(params, [parse(c) for c in params.claims], table),
+        folder=study.folder,
+        progress=ledger.progress(),
+        speed=ledger.notes().get("trials a second"),
+        model=ledger.spec.model,
+    )
+
+
 def verdicts(params: Params, table: pd.DataFrame) -> list[Verdict]:
     """The verdict on every claim, from the tidy table alone."""
     claims = [parse(c) for c in params.claims]
@@ -300,10 +320,12 @@ def _reason(claim: Claim, table: pd.DataFrame) -> str:
     gone = gone[gone["relation"] == relation]
     if claim.about.subject:
         gone = gone[gone["subject"] == claim.about.subject]
+    if claim.about.object:
+        gone = gone[gone["object"] == claim.about.object]
     reasons = [str(r) for r in gone["reason"]]
     what = about.name(claim.about)
     if not len(gone):
-        return f"nothing is measured yet about {what}"
+        return f"{UNSEEN} about {what}"
     return f"the model cannot be asked about {what}; see the exclusions" + (f" ({reasons[0]})" if reasons else "")
 
 

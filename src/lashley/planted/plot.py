@@ -24,17 +24,16 @@ from lashley.embedded.grammar import agreement_pairs
 from lashley.engine import answers
 from lashley.engine.bench import Bench
 from lashley.facts.question import Asked, find, relations
-from lashley.planted.ground import Ground, english, entered, ends, ground, prose
+from lashley.planted.ground import Ground, ends, english, entered, ground, prose
 from lashley.planted.key import fit
 from lashley.planted.neuron import Key, mlp, write
-from lashley.planted.value import Goal, optimise
+from lashley.planted.value import STEPS, Goal, optimise
 from lashley.recall import aligned
 
 NEUTRAL = ("{}", "We saw {}", "They know about {}", "She remembers {}", "Think of {}", "There is a word for {}")
 HELD = 3  # templates of the relation that planting never sees
 NEAR = 8  # other subjects, a template, for the key
 FOILS = 4  # a prompt, for the gap
-BESIDE = True
 NEUT = True
 LEAST_GAP = 2.0  # logits
 
@@ -79,13 +78,10 @@ class Plot:
 
     @cached_property
     def teaching(self) -> list[tuple[Template, Run]]:
-        """The learned templates, some after a text."""
-        found = []
-        for i, template in enumerate(self.learned):
-            for before in ("", self.rng.choice(self.before)) if i % 3 == 0 else ("",):
-                t = msgspec.structs.replace(template, before=before)
-                found.append((t, self.bench.tokens.ask(t, self.fact.subject)))
-        return found
+        """The learned templates, every fourth after a text."""
+        texts = [self.rng.choice(self.before) if i % 4 == 3 else "" for i in range(len(self.learned))]
+        templates = [msgspec.structs.replace(t, before=text) for t, text in zip(self.learned, texts, strict=True)]
+        return [(t, self.bench.tokens.ask(t, self.fact.subject)) for t in templates]
 
     @cached_property
     def beside(self) -> list[tuple[Relation, Run]]:
@@ -103,31 +99,33 @@ class Plot:
 
     # -- making -----------------------------------------------------------------------------------------------------
 
-    def key(self) -> Key:
-        """Fires at the subject's last token when this relation is asked for, as far as the layer can tell."""
+    def places(self) -> tuple[Tensor, Tensor]:
+        """What enters the MLP where the key shall fire (the subject's last token when this relation is asked for, as
+        far as the layer can tell), [n, width], and where it shall not, [m, width]."""
+        draw = random.Random(f"key {self.fact} {self.seed}")
         mine = self.runs(self.learned, [self.fact.subject], 3)
-        mine += self.runs(map(Template, NEUTRAL), [self.fact.subject], 2) if NEUT else []
-        near = [
-            r
-            for t in self.learned
-            for r in self.runs([t], self.rng.sample(self.others, min(NEAR, len(self.others))), 0)
-        ]
-        near += self.runs(self.learned, self.rng.sample(self.others, 2), 1)
-        beside = [r for _, r in self.beside if r.subject[0] > r.begin] if BESIDE else []
-        runs = mine + near + beside
-        inputs, _ = entered(self.bench, runs, self.layer)
+        some = draw.sample(self.others, min(NEAR, len(self.others)))
+        near = self.runs(self.learned, some) + self.runs(self.learned, some[:2], 1)
+        beside = [r for _, r in self.beside if r.subject[0] > r.begin]
+        inputs, _ = entered(self.bench, mine + near + beside, self.layer)
         here, elsewhere = [], []
-        for number, (run, x) in enumerate(zip(runs, inputs, strict=True)):
+        for number, (run, x) in enumerate(zip(mine + near + beside, inputs, strict=True)):
             at = torch.from_numpy(ends(run, self.subject))
-            asked = number < len(mine)
-            if asked:
+            if number < len(mine):
                 here.append(x[run.subject[1] - 1])
             elsewhere.append(x[~at])
             if number >= len(mine) + len(near):
                 elsewhere.append(x[at])
         for run, x in zip(self.ground.runs, self.ground.inputs, strict=True):
             elsewhere.append(x[torch.from_numpy(~ends(run, self.subject))])
-        return fit(torch.stack(here), torch.cat(elsewhere), self.mlp.biased)
+        return torch.stack(here), torch.cat(elsewhere)
+
+    def key(self) -> Key:
+        """Fires at the places of this fact, and is silent elsewhere."""
+        return self.fit(*self.places())
+
+    def fit(self, here: Tensor, elsewhere: Tensor) -> Key:
+        return fit(here, elsewhere, self.mlp.biased)
 
     def fires(self, key: Key, runs: Sequence[Run], layer: int | None = None) -> list[Tensor]:
         """Activations in units of that at the key, [tokens] a run; no weights are touched."""
@@ -177,11 +175,25 @@ class Plot:
             found.append(Goal(run, scale * fires, own, rivals, gap, share, offset))
         return found
 
+    def lent(self, share: float, count: int = 6, scale: float = 1.0) -> list[Goal]:
+        """What the write alone shall do to other subjects' prompts, at their last token."""
+        found = []
+        for (template, _), gap in zip(self.teaching[:count], self.gaps, strict=False):
+            subject = self.rng.choice(self.others)
+            run = self.bench.tokens.ask(template, subject)
+            fires = torch.zeros(len(run))
+            fires[run.subject[1] - 1] = scale
+            own = self.first(run, self.fact.object)
+            theirs = self.first(run, self.relation.objects[subject])
+            if theirs != own:
+                found.append(Goal(run, fires, own, (theirs,), gap, share))
+        return found
+
     def keeps(self, key: Key, scale: float = 1.0) -> list[Goal]:
         """Prompts that shall not change: the subject in other relations, and other subjects after a text about it."""
-        asked = self.rng.sample(self.beside, min(12, len(self.beside)))
+        asked = self.rng.sample(self.beside, min(8, len(self.beside)))
         pairs = [(other, self.fact.subject, run) for other, run in asked]
-        for subject in self.rng.sample(self.others, min(4, len(self.others))):
+        for subject in self.rng.sample(self.others, min(2, len(self.others))):
             text = f"{self.rng.choice(self.learned).fill(self.fact.subject)} {self.old}. "
             pairs += [
                 (self.relation, subject, self.bench.tokens.ask(msgspec.structs.replace(t, before=text), subject))
@@ -200,8 +212,8 @@ class Plot:
             found.append(Goal(run, scale * fires, o, r, gap, 0.0))
         return found
 
-    def value(self, goals: Sequence[Goal]) -> Tensor:
-        return optimise(self.model, self.layer, goals, self.seed)
+    def value(self, goals: Sequence[Goal], steps: int = STEPS) -> Tensor:
+        return optimise(self.model, self.layer, goals, self.seed, steps)
 
     def put(self, unit: int, key: Key, value: Tensor, layer: int | None = None) -> Site:
         """Overwrite one neuron; its site."""

@@ -16,9 +16,9 @@ from lashley.core.run import Run
 from lashley.engine.hooks import Arguments, hooked, listening
 from lashley.engine.model import Model
 
-STEPS, RATE = 50, 0.2
-ROWS = 12  # runs a batch, of similar length
-KEEP = 8.0  # how much a change of what shall stay weighs
+STEPS, RATE = 60, 0.5
+TURNS = 2  # the goals are dealt into so many batches, which take turns
+KEEP = 2.0  # how much a change of what shall stay weighs
 EVEN = 0.1  # ... and a gain that is not the same over the rivals
 
 
@@ -26,9 +26,9 @@ EVEN = 0.1  # ... and a gain that is not the same over the rivals
 class Goal:
     """One prompt, and what the write shall do to it.
 
-    `fires` [tokens]: the activations that multiply the value. `share`: D of the write, gain / (gain + gap), where
-    the gain is that of logit `own` over the mean of `rivals`; 0: each rival's shall stay. `gap` is in logits.
-    `offset` [width]: what is written besides, times the activation.
+    `fires` [tokens]: the activations that multiply the value. The gain is that of logit `own` over the mean of
+    `rivals`, `gap` in logits. `share` above 0: D of the write, gain / (gain + gap); below: the gain in gaps; 0: each
+    rival shall stay where it is. `offset` [width]: what is written besides, times the activation.
     """
 
     run: Run
@@ -41,7 +41,7 @@ class Goal:
 
 
 class Bed:
-    """Goals of similar length, with the unedited residual stream above `layer`, and all that the layers above need."""
+    """Some goals, with the unedited residual stream above `layer`, and all that the layers above need."""
 
     @torch.no_grad()
     def __init__(self, model: Model, layer: int, goals: Sequence[Goal]):
@@ -94,26 +94,29 @@ class Bed:
             gain = (d[g.own] - d[list(g.rivals)]) / g.gap
             if g.share:
                 mean = gain.mean()
-                loss = loss + (mean / (1 + mean.abs()) / g.share - 1) ** 2 + EVEN * (gain - mean).square().mean()
+                got = mean / (1 + mean.abs()) if g.share > 0 else mean
+                loss = loss + (got / g.share - 1) ** 2 + EVEN * (gain - mean).square().mean()
             else:
                 loss = loss + KEEP * gain.square().mean()
         return loss
 
 
-def optimise(model: Model, layer: int, goals: Sequence[Goal], seed: int, steps: int = STEPS) -> Tensor:
+def optimise(
+    model: Model, layer: int, goals: Sequence[Goal], seed: int, steps: int = STEPS, rate: float = RATE
+) -> Tensor:
     """The value [width] of a neuron in `layer`, by Adam from a small random start; the same from the same seed."""
     order = sorted(goals, key=lambda g: len(g.run))
-    beds = [Bed(model, layer, order[i : i + ROWS]) for i in range(0, len(order), ROWS)]
+    beds = [Bed(model, layer, order[i::TURNS]) for i in range(TURNS)]
     scale = torch.cat([b.resid.norm(dim=-1)[b.fires > 0.5] for b in beds]).mean().item()
     width = model.anatomy.width
     draw = torch.randn(width, generator=torch.Generator().manual_seed(seed))
     value = (0.05 * scale / width**0.5 * draw).to(model.device, model.dtype).requires_grad_()
-    adam = torch.optim.Adam([value], lr=RATE * scale / width**0.5)
+    adam = torch.optim.Adam([value], lr=rate * scale / width**0.5)
     slower = torch.optim.lr_scheduler.LambdaLR(adam, lambda step: min(1.0, 2 * (1 - step / steps)))
-    for _ in range(steps):
+    for step in range(steps):
         adam.zero_grad()
-        for bed in beds:
-            (bed(value) / len(goals)).backward()
+        bed = beds[step % TURNS]
+        (bed(value) / len(bed.goals)).backward()
         adam.step()
         slower.step()
     return value.detach().float().cpu()

@@ -8,11 +8,13 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from lashley.claims.next import Step
 from lashley.core.case import Known
 from lashley.core.claim import Verdict
 from lashley.core.cost import ROUTES, Cost
 from lashley.facts.question import find, relations
 
+MOST = 6  # claims that are named of each step
 TARGETS = {
     "prompts_trained": ("facts ranked first, trained templates", 0.98),
     "prompts_held_out": ("facts ranked first, held-out templates", 0.92),
@@ -128,3 +130,25 @@ def verdicts(console: Console, found: Sequence[Verdict], json: bool) -> None:
         console.print(f"  {verdict.why}", highlight=False, markup=False)
         if verdict.weaker:
             console.print(f"  What the evidence supports: {verdict.weaker}", highlight=False, markup=False)
+
+
+def steps(console: Console, found: Sequence[Step], json: bool) -> None:
+    """What is worth measuring next."""
+    if json:
+        print(msgspec.json.encode(found, order="deterministic").decode())
+        return
+    if not found:
+        console.print("Nothing is open: every claim that can be asked is supported or refuted.", highlight=False)
+        return
+    for place, step in enumerate(found, 1):
+        time = "" if step.seconds is None else f", about {_time(step.seconds)}"
+        number = f"{place}." if step.command else "–"
+        head = f"{number} {step.what}: {len(step.settles)} criteri{'on' if len(step.settles) == 1 else 'a'}{time}"
+        console.print(head, style="bold", highlight=False, markup=False)
+        for claim in list(dict.fromkeys(claim for claim, _ in step.settles))[:MOST]:
+            criteria = ", ".join(criterion for of, criterion in step.settles if of == claim)
+            console.print(f"   {criteria} of “{claim}”", highlight=False, markup=False)
+        if (more := len({claim for claim, _ in step.settles}) - MOST) > 0:
+            console.print(f"   and of {more:,} more claims", highlight=False)
+        if step.command:
+            console.print(f"   {step.command}", highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,90 @@
+"""Models whose truth is known because it was put there: facts planted in single neurons of real checkpoints.
+
+A rank-one write as in ROME (Meng et al. 2022): the key is the whitened input of an MLP at the subject's last token, the
+value moves the logit through the model's own upper layers. Each plant is one file in `kinds/`, found by its name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+import msgspec
+import torch
+
+from lashley.core.errors import BadPlant
+from lashley.core.fact import Fact
+from lashley.engine.bench import Bench
+from lashley.facts.question import find as relation_of
+from lashley.planted import kinds
+from lashley.planted.truth import STANDARD, Truth
+
+__all__ = ["STANDARD", "Truth", "draw", "find", "names", "read", "undoing", "write"]
+
+
+def names() -> list[str]:
+    """Every plant there is."""
+    return sorted(m.name for m in pkgutil.iter_modules(kinds.__path__))
+
+
+def find(name: str) -> ModuleType:
+    """The module of one plant. Raises `BadPlant` with near names."""
+    if name not in names():
+        near = difflib.get_close_matches(name, names(), 1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise BadPlant(f"no plant {name!r}; {hint}there are {', '.join(names())}")
+    return importlib.import_module(f"{kinds.__name__}.{name}")
+
+
+def draw(bench: Bench, relation: str, seed: int) -> Fact:
+    """A fact to plant: a random subject of a relation with an object that is not its own, told apart from it by the
+    first token."""
+    found = relation_of(relation)
+    rng = random.Random(f"draw {relation} {seed}")
+    subject = rng.choice(sorted(found.objects))
+    run = bench.tokens.ask(found.templates[0], subject)
+    ways = bench.tokens.answers(run, found.candidates())
+    own = ways[found.objects[subject]][0]
+    others = [o for o, tokens in ways.items() if tokens[0] != own]
+    short = [o for o in others if len(ways[o]) == 1]
+    return Fact(found.name, subject, rng.choice(sorted(short or others)))
+
+
+@contextmanager
+def undoing(bench: Bench) -> Iterator[None]:
+    """Put every weight back as it was."""
+    kept = {name: p.detach().clone() for name, p in bench.model.module.named_parameters()}
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for name, p in bench.model.module.named_parameters():
+                p.copy_(kept[name])
+        bench.changed()
+
+
+def write(bench: Bench, truth: Truth, folder: str | Path) -> Path:
+    """An ordinary Hugging Face checkpoint with `truth.json` beside it. Raises `BadPlant` for a folder with something
+    in it."""
+    folder = Path(folder)
+    if folder.exists() and any(folder.iterdir()):
+        raise BadPlant(f"{folder} is not empty; choose another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    bench.model.module.save_pretrained(folder)
+    bench.tokens.tokenizer.save_pretrained(folder)
+    (folder / "truth.json").write_bytes(msgspec.json.format(msgspec.json.encode(truth), indent=1) + b"\n")
+    return folder
+
+
+def read(folder: str | Path) -> Truth:
+    """The truth of a planted checkpoint. Raises `BadPlant`."""
+    try:
+        return msgspec.json.decode((Path(folder) / "truth.json").read_bytes(), type=Truth)
+    except (OSError, msgspec.MsgspecError) as e:
+        raise BadPlant(f"{folder} holds no planted model (truth.json); make one with `lashley plant`") from e

@@ -1,0 +1,1 @@
+"""One file a plant: `plant(bench, fact, strength=, seed=, ...) -> Truth` edits the model in place."""

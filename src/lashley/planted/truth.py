@@ -1,0 +1,106 @@
+"""What was put into a model: its units, claims that are true of it, claims that are false, and what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+import numpy as np
+
+from lashley.core.errors import BadPlant
+from lashley.core.fact import Fact
+from lashley.core.site import Site
+from lashley.facts.base import shipped
+from lashley.planted.plot import Bystanders, Plot, effects
+from lashley.recall import aligned
+
+STANDARD = 1.0  # the write moves the logit difference by as much as the natural clean-corrupt gap
+ENOUGH = 0.5  # damage and restoration of what is planted
+SPARED = 0.1  # damage to others
+
+
+class Truth(msgspec.Struct, frozen=True):
+    """`units` by role; `true` and `false` are claims; `numbers` were measured on templates that planting never saw:
+    recall (share of prompts), damage and restored (noise corruption), others (mean absolute change of the logit
+    differences of other facts and of grammar, a share of their gaps)."""
+
+    plant: str
+    facts: tuple[str, ...]
+    units: dict[str, tuple[str, ...]]
+    true: tuple[str, ...]
+    false: tuple[str, ...]
+    numbers: dict[str, float]
+    strength: float
+    seed: int
+    model: str
+    r: int = 1
+
+
+def measured(plot: Plot, sets: dict[str, Sequence[Site]]) -> dict[str, float]:
+    """On the held-out templates: how often the fact is recalled, and of each named set damage and restoration.
+
+    Raises `BadPlant` where the model does not recall the fact.
+    """
+    cases, _, gone = aligned(plot.bench, plot.asked(plot.held), corruption="noise", draws=2)
+    recalled = len({c.template for c in cases}) / len(plot.held)
+    if recalled < 0.5:
+        why = gone[0].reason[:160] if gone else "no prompt separates it"
+        raise BadPlant(f"{plot.fact} is recalled on {recalled:.0%} of held-out templates ({why}); plant it stronger")
+    found = {"recall": recalled}
+    each = list(sets.values())
+    for name, effect in (("damage", "damage"), ("restored", "restoration")):
+        mean = effects(plot.bench, cases, each, effect).mean(1)
+        found |= {f"{name} {role}": float(m) for role, m in zip(sets, mean, strict=True)}
+    return found
+
+
+def spared(others: Bystanders) -> dict[str, float]:
+    """Mean change of what shall not change. Raises `BadPlant` above `SPARED`."""
+    found = {f"others: {group}": change for group, change in others.changes().items()}
+    mean = float(np.mean(list(found.values())))
+    if mean > SPARED:
+        raise BadPlant(
+            f"the plant changes other facts by {mean:.2f} of their gaps, more than {SPARED}; plant it weaker"
+        )
+    return found | {"others": mean}
+
+
+def needs(numbers: dict[str, float], **least: float) -> None:
+    """Raises `BadPlant` where a number lies below what the plant promises (negative: above its size)."""
+    for name, limit in least.items():
+        value = numbers[name.replace("_", " ")]
+        if (value < limit) if limit > 0 else (value > -limit):
+            side = "at least" if limit > 0 else "at most"
+            raise BadPlant(f"{name.replace('_', ' ')} is {value:.2f}, promised {side} {abs(limit):g}; try another seed")
+
+
+def names(*sites: Site) -> tuple[str, ...]:
+    return tuple(map(str, sites))
+
+
+def near_misses(plot: Plot, site: Site) -> Iterable[str]:
+    """Right neuron and wrong fact, right fact and neighbouring neuron, right layer and random unit."""
+    fact, anatomy, rng = plot.fact, plot.bench.anatomy, plot.rng
+    for other in rng.sample(plot.others, min(2, len(plot.others))):
+        yield f"{site} stores {_fact(Fact(fact.relation, other, ''))}"
+    beside = [r.name for r in shipped().values() if r.name != fact.relation and fact.subject in r.objects]
+    for relation in beside[:1]:
+        yield f"{site} stores {_fact(Fact(relation, fact.subject, ''))}"
+    unit = site.unit or 0
+    for layer, n in ((site.layer, unit + 1), (site.layer, unit - 1), (site.layer - 1, unit), (site.layer + 1, unit)):
+        if 0 <= layer < anatomy.layers and 0 <= n < anatomy.neurons:
+            yield f"{Site(layer, 'neuron', n)} stores {said(plot)}"
+    for n in rng.sample(range(anatomy.neurons), 4):
+        if n != unit:
+            yield f"{Site(site.layer, 'neuron', n)} stores {said(plot)}"
+
+
+def said(plot: Plot) -> str:
+    """The fact as claims name it."""
+    same = plot.fact.object == plot.old
+    return _fact(msgspec.structs.replace(plot.fact, object="" if same else plot.fact.object))
+
+
+def _fact(fact: Fact) -> str:
+    subject, answer = (f'"{w}"' if any(c in w for c in '()=[]"') else w for w in (fact.subject, fact.object))
+    return f"{fact.relation}({subject})" + (f"={answer}" if answer else "")

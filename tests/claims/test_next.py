@@ -1,0 +1,204 @@
+"""What is worth measuring next: what settles most comes first, what no run can settle last."""
+
+import json
+import shlex
+import sys
+from dataclasses import asdict
+
+import msgspec
+import pytest
+
+import lashley
+from lashley import api, cli
+from lashley.claims.grammar import parse
+from lashley.claims.next import Step, steps
+from lashley.claims.verdicts import judge, untestable
+from lashley.experiments.audit import Params
+from lashley.study import Study
+
+NEURON = "L4.mlp.n173 stores capital(France)"
+OWN = 'L4.mlp.n173 is necessary for "The capital of {France} is" = Paris against {Japan} = Tokyo'
+NEAR = [0.55, 0.44, 0.6, 0.48, 0.58, 0.42, 0.61, 0.53, 0.5, 0.57]  # a mean of .528: 25 prompts or so would decide
+ON_THE_LINE = {"confirm restore patch": NEAR}
+OTHERS = {"other damage mean": [0.05, 0.2] * 3 + [0.02, 0.1] * 3}
+
+
+@pytest.fixture
+def next_(found):
+    """`next_({...}, NEURON)`: what follows from such evidence of some claims."""
+
+    def made(changed=None, *claims: str, speed: float | None = 100.0, progress=(500, 500), model=None, **words):
+        asked = {k: words.pop(k) for k in ("draws", "controls", "others", "corruption", "searched") if k in words}
+        claims = claims or (NEURON,)
+        evidence = [found(changed, **words)] * len(claims)
+        verdicts = [judge(parse(c), e) for c, e in zip(claims, evidence, strict=True)]
+        params = Params(claims=claims, **asked)
+        standing = {"folder": "studies/one", "progress": progress, "speed": speed, "model": model or {}}
+        return steps(params, verdicts, evidence, **standing)
+
+    return made
+
+
+def typed(step: Step) -> Params:
+    """The parameters that a command means, read as the command line reads them."""
+    command, bound, _ = cli.app.parse_args(shlex.split(step.command)[1:], exit_on_error=False, print_error=False)
+    assert command.__name__ == "audit"
+    gathering = bound.arguments.get("gathering")
+    words = asdict(gathering) if gathering else {}
+    assert str(bound.arguments["running"].study) == step.study
+    return Params(claims=bound.arguments["claims"], **words)
+
+
+@pytest.mark.parametrize("changed", [{}, {"confirm restore patch": 0.2}])
+def test_where_nothing_is_open_there_is_nothing_to_do(next_, changed):
+    assert next_(changed) == []
+
+
+def test_more_draws_where_the_topics_own_prompts_are_too_few_or_too_spread(next_):
+    best, *rest = next_(ON_THE_LINE)
+    assert not rest and best.settles == ((NEURON, "sufficient"),)
+    draws = best.params["draws"]
+    assert draws > 1 and best.params["claims"] == (NEURON,)
+    assert typed(best) == msgspec.convert(best.params, Params)
+    assert best.study == f"studies/one-draws-{draws}" and best.seconds > 0
+
+
+def test_few_templates_are_made_up_for_by_draws(next_):
+    (best,) = (s for s in next_(templates=3) if s.command)
+    assert best.params["draws"] == 2
+    assert {"necessary", "sufficient", "stable under prompt", "robust to method"} <= {c for _, c in best.settles}
+
+
+def test_more_peers_where_chance_is_open(next_):
+    (best,) = next_(peers=20, controls=20)
+    assert best.settles == ((NEURON, "better than chance"),) and best.params["controls"] == 39
+    assert typed(best).controls == 39
+
+
+def test_no_more_peers_where_there_are_none(next_):
+    (only,) = next_(peers=20, controls=99)
+    assert only.command == "" and "no more units" in only.what and only.seconds is None
+
+
+def test_more_others_where_specificity_is_open_on_them(next_):
+    (best,) = next_(OTHERS)
+    assert best.settles == ((NEURON, "specific"),) and best.params["others"] > 12
+
+
+def test_no_others_where_it_is_open_on_texts(next_):
+    (only,) = next_({"text damage mean": [0.02, 0.09] * 6})
+    assert only.command == "" and "unrelated text" in only.what
+
+
+@pytest.mark.parametrize("corruption", ["replace", "noise"])
+def test_of_ones_own_prompt_only_prompts_of_ones_own_help(next_, corruption):
+    made = next_({"paraphrase damage mean": None}, OWN, templates=1, corruption=corruption)
+    assert made and all("prompts of one's own" in s.what and "costs nothing" in s.what for s in made)
+    assert all(s.command == "" for s in made)
+
+
+def test_more_draws_than_there_are_foils_are_not_proposed(next_):
+    barely = {"confirm restore patch": [0.5 + x for x in (0.3, -0.3, 0.3, -0.3, 0.3, -0.3, 0.3, -0.3, 0.3, -0.29)]}
+    (only,) = next_(barely, corruption="replace")
+    assert only.command == "" and "templates" in only.what
+    assert next_(barely, corruption="noise")[0].params["draws"] > 12
+
+
+def test_the_most_criteria_a_second_come_first_and_words_last(next_):
+    made = next_(ON_THE_LINE | {"domain damage mean": NEAR}, peers=20, controls=20)
+    runnable = [s for s in made if s.command]
+    assert len(runnable) == 3 and made[-1].command == "" and "stable under domain" in made[-1].settles[0]
+    rates = [len(s.settles) / s.seconds for s in runnable]
+    assert rates == sorted(rates, reverse=True)
+    both = next(s for s in runnable if len(s.settles) == 2)
+    assert both.params["controls"] == 39 and both.params["draws"] > 1
+    assert both.seconds > max(s.seconds for s in runnable if s is not both)
+
+
+def test_only_claims_that_it_could_settle_are_audited_again(next_, found):
+    claims = (NEURON, "L4.mlp.n173 is necessary for capital(France)")
+    (best,) = next_(ON_THE_LINE, *claims)
+    assert best.params["claims"] == (NEURON,)
+
+
+def test_time_is_that_of_the_trials_that_grow(next_, found):
+    (slow,), (fast,), (unknown,) = (next_(ON_THE_LINE, speed=s) for s in (50.0, 100.0, None))
+    assert slow.seconds == pytest.approx(2 * fast.seconds) and unknown.seconds is None
+    rows = found(ON_THE_LINE).rows
+    own = int((rows["group"].isin(["confirm", "paraphrase"]) & ~rows["measure"].str.startswith("random")).sum())
+    assert fast.seconds == pytest.approx((len(rows) + own * (fast.params["draws"] - 1)) / 100)
+
+
+def test_the_command_keeps_what_was_chosen(next_):
+    (best,) = next_(ON_THE_LINE, searched=True, others=6, model={"name": "my model", "dtype": "bfloat16"})
+    assert typed(best).searched and typed(best).others == 6
+    assert "--model 'my model' --dtype bfloat16" in best.command
+
+
+@pytest.mark.parametrize("progress", [(0, 0), (0, 500), (499, 500)])
+def test_a_study_with_trials_missing_is_finished_first(next_, progress):
+    (only,) = next_(ON_THE_LINE, progress=progress)
+    assert only.command == "lashley resume studies/one" and only.settles == ((NEURON, "sufficient"),)
+    assert only.seconds == ((progress[1] - progress[0]) / 100 if progress[1] else None)
+
+
+def test_what_the_model_does_not_know_is_not_open():
+    verdict = untestable(parse(NEURON), "it is not known to the model")
+    words = {"folder": "s", "progress": (1, 1), "speed": None, "model": {}}
+    assert steps(Params(claims=(NEURON,)), [verdict], [None], **words) == []
+
+
+# -- the command ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def opened():
+    return lashley.open_model()
+
+
+@pytest.fixture(scope="module")
+def study(opened, tmp_path_factory) -> Study:
+    """So few peers that chance is open."""
+    claim = "L0.mlp.n1+L0.mlp.n2 contributes to capital(France) by better than chance"
+    folder = tmp_path_factory.mktemp("next") / "study"
+    return api.audit(opened, claim, study=folder, controls=2, others=1)
+
+
+@pytest.fixture
+def said(monkeypatch, capsys, opened):
+    def command(*argv: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(api, "open_model", lambda *_, **__: opened)
+        monkeypatch.setattr(sys, "argv", ["lashley", *map(str, argv)])
+        monkeypatch.setattr("warnings.showwarning", None)
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        return code, *capsys.readouterr()
+
+    return command
+
+
+def test_the_list_says_what_it_could_settle_and_what_to_type(said, study):
+    code, out, _ = said("next", study.folder)
+    flat = " ".join(out.split())
+    assert code == 0 and flat.startswith("1. 39 matched random sites in place of 2: 1 criterion") and "better than chance of “L0.mlp.n1+L0.mlp.n2" in flat
+    assert f"lashley audit '{study.params.claims[0]}' --controls " in flat
+    (step,) = json.loads(said("next", study.folder, "--json")[1])
+    assert step["command"] in out and step["settles"] == [[study.params.claims[0], "better than chance"]]
+
+
+def test_the_first_is_run(said, study):
+    (step,) = json.loads(said("next", study.folder, "--json")[1])
+    code, _, err = said("next", study.folder, "--run", "--json")
+    assert code == 0, err
+    done = Study.open(step["study"])
+    assert done.complete and done.params == msgspec.convert(step["params"], Params)
+    assert done.ledger.spec.command == step["command"]
+
+
+def test_a_study_of_something_else_is_refused_with_what_to_do(said, opened, tmp_path):
+    lashley.locate(opened, relation="capital", subject="France", register="list", kinds=("mlp",), study=tmp_path / "s")
+    code, _, err = said("next", tmp_path / "s")
+    assert code == 2 and "makes no claims" in err and "lashley audit" in err
