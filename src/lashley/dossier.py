@@ -263,7 +263,7 @@ def _one(bench: Bench, relation: Relation, fact: Fact, need: Need, seed: int) ->
     random.Random(f"{seed} {fact}").shuffle(foils)
     templates: tuple[Template, ...] = relation.templates[:1]
     with suppress(BadFact, BadPrompt):
-        found, _, _ = aligned(bench, Asked(relation, (fact,), templates, {fact.subject: tuple(foils[:12])}), need=need)
+        found, _, _ = aligned(bench, Asked(relation, (fact,), templates, {fact.subject: tuple(foils)}), need=need)
         return found[0] if found else None
     return None
 

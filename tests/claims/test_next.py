@@ -159,7 +159,7 @@ def opened():
 @pytest.fixture(scope="module")
 def study(opened, tmp_path_factory) -> Study:
     """So few peers that chance is open."""
-    claim = "L0.mlp.n1+L0.mlp.n2 contributes to capital(France) by better than chance"
+    claim = "L0.mlp.n1+L0.mlp.n2 contributes to capital(France) by better than chance [alpha = 0.2]"
     folder = tmp_path_factory.mktemp("next") / "study"
     return api.audit(opened, claim, study=folder, controls=2, others=1)
 
@@ -183,7 +183,8 @@ def said(monkeypatch, capsys, opened):
 def test_the_list_says_what_it_could_settle_and_what_to_type(said, study):
     code, out, _ = said("next", study.folder)
     flat = " ".join(out.split())
-    assert code == 0 and flat.startswith("1. 39 matched random sites in place of 2: 1 criterion") and "better than chance of “L0.mlp.n1+L0.mlp.n2" in flat
+    assert code == 0 and flat.startswith("1. ") and "matched random sites in place of 2: 1 criterion" in flat
+    assert "better than chance of “L0.mlp.n1+L0.mlp.n2" in flat
     assert f"lashley audit '{study.params.claims[0]}' --controls " in flat
     (step,) = json.loads(said("next", study.folder, "--json")[1])
     assert step["command"] in out and step["settles"] == [[study.params.claims[0], "better than chance"]]

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from lashley import api
+from lashley.claims import topics
 from lashley.core.edit import Mean
 from lashley.core.errors import BadClaim, BadSite, LashleyError
 from lashley.experiments import audit
@@ -146,12 +147,13 @@ def test_a_resumed_study_is_as_one_that_nobody_disturbed(bench, tmp_path):
     assert audit.verdicts(whole.params, whole.table) == audit.verdicts(cut.params, cut.table)
 
 
-def test_a_claim_about_a_relation_is_about_its_facts(bench, tmp_path):
+def test_a_claim_about_a_relation_is_about_its_facts(bench, tmp_path, monkeypatch):
+    monkeypatch.setattr(topics, "OF_RELATION", 6)
     about = "L0.mlp@subject_last is sufficient for currency"
     study = api.audit(bench, about, study=tmp_path / "s", controls=0, others=1)
     (got,) = audit.verdicts(study.params, study.table)
     confirm = study.table[study.table["group"] == "confirm"]
-    assert confirm["subject"].nunique() >= 6 and got["sufficient"].note.endswith("subjects")
+    assert confirm["subject"].nunique() == 6 and got["sufficient"].note.endswith("subjects")
     assert "currency" not in set(study.table[study.table["group"] == "other"]["relation"])
     assert got.outcome != "not testable" and "the relation" not in got.why
 

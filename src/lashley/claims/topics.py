@@ -12,11 +12,11 @@ from lashley.core.claim import About, Claim
 from lashley.core.fact import Fact, Relation, Template
 from lashley.core.site import Site
 from lashley.facts.base import shipped
-from lashley.facts.contexts import contexts
+from lashley.facts.contexts import contexts, mentions
 from lashley.facts.parts import parts
 from lashley.facts.question import Asked, Question, find, resolve
 
-FOILS = 12  # foils to choose among; the texts before a prompt must not name them
+FOILS = 12  # corruptions of a prompt, at most, that are worth proposing
 OF_RELATION = 12  # facts that a claim about a whole relation is tried on
 
 
@@ -108,7 +108,7 @@ def foils(relation: Relation, fact: Fact, seed: int) -> tuple[str, ...]:
     """Subjects whose object may stand against the fact's own, in the order to try them."""
     there = [s for s, o in relation.objects.items() if o != fact.object and s != fact.subject]
     random.Random(f"{seed} {fact.subject}").shuffle(there)
-    return tuple(there[:FOILS])
+    return tuple(there)
 
 
 def _asked(relation: Relation, facts: Sequence[Fact], templates: Sequence[Template], seed: int) -> Asked:
@@ -116,10 +116,11 @@ def _asked(relation: Relation, facts: Sequence[Fact], templates: Sequence[Templa
 
 
 def _with_contexts(relation: Relation, fact: Fact, templates: Sequence[Template], seed: int, per_kind: int) -> Asked:
-    against = foils(relation, fact, seed)
-    avoid = [*against, *(relation.objects[f] for f in against)]
-    made = contexts(relation, fact.subject, templates, seed, per_kind, avoid)
-    return Asked(relation, (fact,), made, {fact.subject: against})
+    """The fact after other texts; foils that a text names are not its foils."""
+    made = contexts(relation, fact.subject, templates, seed, per_kind)
+    text = " ".join(t.before for t in made)
+    free = [f for f in foils(relation, fact, seed) if not mentions(text, (f, relation.objects[f]))]
+    return Asked(relation, (fact,), made, {fact.subject: tuple(free)})
 
 
 def _others(
