@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from lashley.claims.criteria import METHODS, Evidence, by_method
 from lashley.claims.grammar import check, parse, write
 from lashley.claims.verdicts import judge, untestable
 from lashley.core.claim import About, Claim, Verdict
-from lashley.core.errors import BadPlant
+from lashley.core.errors import BadFact, BadPlant
 from lashley.core.fact import Fact
 from lashley.core.site import Site
 from lashley.experiments import audit
@@ -34,6 +35,7 @@ from lashley.stats import compare
 
 RELATIONS = ("capital", "currency", "demonym", "language", "landmark")
 STANDARD = 1.0  # strength of a plant; `planted.STANDARD`, which needs torch
+CONTROLS = 99  # matched random sites of each claim
 DECOYS = 12  # random units of the planted layer, beside the plant's own near misses
 SEARCHED, RANDOM = 10, 20  # claims on a model with nothing planted: units that a search found, and random ones
 
@@ -169,8 +171,8 @@ def run(trial: Trial) -> Record:
         except BadPlant as e:
             return Record(trial.key, trial, (), {}, {}, time.monotonic() - begun, str(e))
         unknown = trial.plant in ("untrained", "shuffled weights", "shuffled labels")
-        results = audited(bench, claims, trial, unknown)
-    return Record(trial.key, trial, tuple(results), roles, numbers, time.monotonic() - begun)
+        results = tuple(audited(bench, claims, trial, unknown))
+    return Record(trial.key, trial, results, roles, numbers, time.monotonic() - begun)
 
 
 def _made(bench, trial: Trial) -> tuple[list[tuple[Claim, bool]], dict[str, tuple[str, ...]], dict[str, float]]:
@@ -191,7 +193,14 @@ def _made(bench, trial: Trial) -> tuple[list[tuple[Claim, bool]], dict[str, tupl
             objects = shipped()[relation].objects
             about = About(relation, subject, draw.choice(sorted({*objects.values()} - {objects[subject]})))
         unknown = trial.plant != "natural"
-        found = search(bench, about, SEARCHED, "neurons", trial.seed, lambda *_: None, unknown)
+        found = None
+        for other in draw.sample(sorted(shipped()[relation].objects), 40):
+            with suppress(BadFact):  # of an untrained model few prompts come apart from their corrupt ones at all
+                found = search(bench, about, SEARCHED, "neurons", trial.seed, lambda *_: None, unknown)
+                break
+            about = msgspec.structs.replace(about, subject=other)
+        if found is None:
+            raise BadPlant(f"{trial.key}: no fact of {relation} comes apart from its corrupt run")
         layers, neurons = bench.anatomy.layers, bench.anatomy.neurons
         more = [Site(draw.randrange(layers), "neuron", draw.randrange(neurons)) for _ in range(RANDOM)]
         return [(Claim((s,), "stores", about), False) for s in dict.fromkeys([*found, *more])], {}, {}
@@ -214,7 +223,9 @@ def audited(bench, claims: Sequence[tuple[Claim, bool]], trial: Trial, unknown: 
     """Every claim judged alone, as one asks it."""
     from lashley.study import begin
 
-    params = audit.Params(claims=audit.frozen(c for c, _ in claims), unknown=unknown, seed=trial.seed)
+    params = audit.Params(
+        claims=audit.frozen(c for c, _ in claims), controls=CONTROLS, unknown=unknown, seed=trial.seed
+    )
     folder = Path(tempfile.mkdtemp(prefix="lashley-calibrate-"))
     try:
         study = begin("audit", params, Question(), bench, folder / "study").run(bench)

@@ -32,6 +32,7 @@ from lashley.recall import Need, aligned, mean_sizes, reference_runs
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 TEXTS = 12
+AMONG = 5  # noise draws a prompt, of which the most central is kept
 FIRING = 6  # of all facts, those on which damage is measured
 RIVALS = 12  # disjoint sets of the same size that are tried as well
 SEARCHED_ON = 3  # prompts that rivals are looked for on
@@ -105,7 +106,9 @@ def _gather(
         facts: set[Fact] = set()
         for each in questions:
             with suppress(BadFact, BadPrompt):
-                found, _, gone = aligned(bench, each, corruption=corruption, draws=draws, seed=seed, need=need)
+                found, _, gone = aligned(
+                    bench, each, corruption=corruption, draws=draws, seed=seed, need=need, among=AMONG
+                )
                 kept += found
                 facts |= {c.fact for c in found}
                 if group not in ("other", "fit"):
@@ -141,7 +144,7 @@ def _gather(
         mean_sizes(bench, reference, sorted(where)),
         _quantiles(bench, topic, reference),
         _rivals(bench, topic, cases),
-        _firing(bench, topic, corpus, cases["confirm"], need, seed),
+        _firing(bench, topic, corpus, cases["confirm"], corruption, need, seed),
         len(corpus.facts),
         _shuffled(bench, asked, cases["confirm"]),
     )
@@ -229,7 +232,7 @@ def _bare(site: Site) -> Site:
 
 
 def _firing(
-    bench: Bench, topic: Topic, corpus: Corpus, confirm: Sequence[Case], need: Need, seed: int
+    bench: Bench, topic: Topic, corpus: Corpus, confirm: Sequence[Case], corruption: str, need: Need, seed: int
 ) -> tuple[tuple[tuple[Case, float], ...], ...]:
     """Of each set that is one head or neuron, cases of the facts about other subjects that fire it most, with their
     share of its activation on the topic."""
@@ -248,7 +251,7 @@ def _firing(
         for at in np.argsort(-shares, kind="stable")[: 8 * FIRING]:
             relation, fact = corpus.facts[at]
             if fact not in made:
-                made[fact] = _one(bench, relation, fact, need, seed)
+                made[fact] = _one(bench, relation, fact, corruption, need, seed)
             if (case := made[fact]) is not None:
                 top.append((case, float(shares[at])))
             if len(top) == FIRING:
@@ -257,13 +260,14 @@ def _firing(
     return tuple(found)
 
 
-def _one(bench: Bench, relation: Relation, fact: Fact, need: Need, seed: int) -> Case | None:
+def _one(bench: Bench, relation: Relation, fact: Fact, corruption: str, need: Need, seed: int) -> Case | None:
     """One case of a fact, if the model knows it in the relation's first templates."""
     foils = [s for s, o in relation.objects.items() if o != fact.object]
     random.Random(f"{seed} {fact}").shuffle(foils)
     templates: tuple[Template, ...] = relation.templates[:1]
     with suppress(BadFact, BadPrompt):
-        found, _, _ = aligned(bench, Asked(relation, (fact,), templates, {fact.subject: tuple(foils)}), need=need)
+        asked = Asked(relation, (fact,), templates, {fact.subject: tuple(foils)})
+        found, _, _ = aligned(bench, asked, corruption=corruption, need=need, among=AMONG)
         return found[0] if found else None
     return None
 

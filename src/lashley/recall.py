@@ -121,12 +121,15 @@ def aligned(
     draws: int = 1,
     seed: int = 0,
     need: Need = "half",
+    among: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[list[Case], list[float], list[Exclusion]]:
     """Pairs of runs with their answers, how far their readouts lie apart, and what was left out.
 
     A fact is asked about where its object ranks first on `half` of its templates, or on those where it does (`each`),
-    or whatever the model answers (`none`: only to try the instrument where there is nothing to find).
+    or whatever the model answers (`none`: only to try the instrument where there is nothing to find). Of noise, `among`
+    times as many draws are tried as asked for, and those kept whose readouts are nearest the median of their prompt: a
+    draw that happens to spare the fact would make every share of the gap large.
     """
     cases: list[Case] = []
     exclusions: list[Exclusion] = []
@@ -136,11 +139,13 @@ def aligned(
         known, left_out = _known(bench, asked, fact, need)
         exclusions += left_out
         for turn, found in enumerate(known):
-            made = _pair(bench, asked, found, turn, draws, noise, seed)
+            made = _pair(bench, asked, found, turn, draws * among if noise else draws, noise, seed)
             if isinstance(made, Exclusion):
                 exclusions.append(made)
             else:
                 cases += made
+    if noise and among > 1:
+        cases = _central(bench, cases, draws)
     progress(len(asked.facts), len(asked.facts))
     cases, gaps, flat = _separated(bench, cases, 0.05 if need == "none" else 1.0)
     return cases, gaps, exclusions + flat
@@ -210,6 +215,19 @@ def _pair(bench: Bench, asked: Asked, found: Recalled, turn: int, draws: int, no
         ]
     reason = f"no foil fits: {'; '.join(refused[:3])}; give another --foil-subject"
     return cases or Exclusion(fact.relation, fact.subject, fact.object, template.text, reason)
+
+
+def _central(bench: Bench, cases: list[Case], draws: int) -> list[Case]:
+    """Of each prompt's cases the `draws` whose corrupt readouts are nearest their median."""
+    corrupt = np.array(bench.values([(case.corrupt, case.readout) for case in cases]))
+    prompts: dict[Run, list[int]] = {}
+    for i, case in enumerate(cases):
+        prompts.setdefault(case.clean, []).append(i)
+    kept: list[int] = []
+    for own in prompts.values():
+        far = np.abs(corrupt[own] - np.median(corrupt[own]))
+        kept += sorted(own[i] for i in np.argsort(far, kind="stable")[:draws])
+    return [cases[i] for i in kept]
 
 
 def _own_seed(run: Run, seed: int) -> int:

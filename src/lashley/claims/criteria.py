@@ -38,13 +38,14 @@ class Tested(NamedTuple):
     missing: int = 0
     note: str = ""
     rows: pd.DataFrame | None = None
+    sides: int = 2  # of the test: the comparison with chance has one
 
     @property
     def p(self) -> float | None:
-        """Two-sided."""
+        """Of the threshold itself."""
         if self.not_holding is None or self.holding is None:
             return None
-        return min(1.0, 2 * min(self.not_holding, self.holding))
+        return min(1.0, self.sides * min(self.not_holding, self.holding))
 
 
 UNMEASURED = Tested(None, None, None, None, note="not measured")
@@ -144,8 +145,8 @@ def better_than_chance(claim: Claim, found: Evidence) -> Tested:
     effect = Estimate(strong / n, *clopper_pearson(strong, n), n, "share of matched random sites as strong")
     fails = float(scipy.stats.binom.sf(strong - 1, n, alpha)) if strong else 1.0
     note = f"{strong} of {n} matched random sites are as strong, on {own['prompt'].nunique()} prompts"
-    lacking = max(0, math.ceil(2 * (1 + strong) / alpha) - 1 - n)  # were no more of them as strong
-    return Tested(effect, alpha, (1 + strong) / (1 + n), fails, lacking, note, peers)
+    lacking = max(0, math.ceil((1 + strong) / alpha) - 1 - n)  # were no more of them as strong
+    return Tested(effect, alpha, (1 + strong) / (1 + n), fails, lacking, note, peers, 1)
 
 
 def stable_under_prompt(claim: Claim, found: Evidence) -> Tested:

@@ -127,6 +127,8 @@ class _Planner:
         self.params, self.sets, self.dossier, self.question = params, topic.sets, dossier, question
         self.mean = Mean(dossier.reference)
         self.confirm = dossier.cases["confirm"]
+        claims = map(parse, params.claims)
+        self.sufficient = {c.sites for c in claims if c.about == topic.about and c.predicate == "is sufficient for"}
 
     def sweeps(self) -> Iterator[Sweep]:
         d = self.dossier
@@ -192,14 +194,19 @@ class _Planner:
             own = str(i)
             if rivals := d.rivals[i]:
                 there = placed(case.clean, rivals)
-                yield self.sweep(case, "confirm", "second", Patch(case.clean), sites=there, effect="restoration", set=own)
+                yield self.sweep(
+                    case, "confirm", "second", Patch(case.clean), sites=there, effect="restoration", set=own
+                )
             if (held := self.held(case, sites)) is not None:
                 yield self.sweep(case, "confirm", "held", self.mean, Patch(case.clean), sites=held, set=own)
             if number_ < CHANCE_ON and (peers := self.peers(sites)):
                 there = placed(case.clean, peers)
                 yield self.sweep(case, "confirm", "random damage", self.mean, sites=there, set=own)
-                edit = Patch(case.clean)
-                yield self.sweep(case, "confirm", "random restore", edit, sites=there, effect="restoration", set=own)
+                if sites in self.sufficient:
+                    edit = Patch(case.clean)
+                    yield self.sweep(
+                        case, "confirm", "random restore", edit, sites=there, effect="restoration", set=own
+                    )
             if not number_:
                 for other, fires in d.firing[i]:
                     there = placed(other.clean, [sites])
@@ -298,6 +305,8 @@ def evidence(params: Params, claims: Sequence[Claim], table: pd.DataFrame) -> li
     if not len(rows):
         return [None] * len(claims)
     rows = rows.assign(set=rows["set"].astype(object).where(rows["set"].notna(), ""))
+    share = rows["corrupt"].notna()
+    rows["effect"] = rows["effect"].where(~share, rows["effect"].clip(-1.0, 1.0))  # what is all lost is lost once
     rows["context"] = rows["context"].astype(object).where(rows["context"].notna(), "")
     by_topic = dict(iter(rows.groupby(rows["question"].astype(str), sort=False)))
     found: list[Evidence | None] = []

@@ -30,11 +30,9 @@ from lashley.planted.neuron import Key, mlp, write
 from lashley.planted.value import STEPS, Goal, optimise
 from lashley.recall import aligned
 
-NEUTRAL = ("{}", "We saw {}", "They know about {}", "She remembers {}", "Think of {}", "There is a word for {}")
 HELD = 3  # templates of the relation that planting never sees
 NEAR = 8  # other subjects, a template, for the key
 FOILS = 4  # a prompt, for the gap
-NEUT = True
 LEAST_GAP = 2.0  # logits
 
 
