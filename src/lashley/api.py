@@ -9,22 +9,25 @@ study.figures[0]                 # shows itself in a notebook
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from lashley import experiments
+from lashley import experiments, planted
 from lashley.claims import grammar
 from lashley.claims.files import read as read_claims
 from lashley.core.case import Estimated, Known
 from lashley.core.claim import Claim
 from lashley.core.cost import Cost
-from lashley.core.errors import BadPrompt, LashleyError, StudyConflict
+from lashley.core.errors import BadFact, BadPlant, BadPrompt, LashleyError, StudyConflict
+from lashley.core.fact import Fact
 from lashley.core.run import Run
 from lashley.core.site import Site, parse_sites
 from lashley.embedded.check import figures
@@ -35,7 +38,7 @@ from lashley.engine.selftest import checked
 from lashley.engine.stream import Store
 from lashley.experiments import audit as audits
 from lashley.facts.base import shipped
-from lashley.facts.question import Question, resolve
+from lashley.facts.question import Question, find, resolve
 from lashley.recall import recall
 from lashley.search import search
 from lashley.study import Progress, Study, begin, planned, silent
@@ -186,6 +189,47 @@ def follow(
     bench = open_model(model["name"], device=device, dtype=model["dtype"], memory=memory)
     params = msgspec.convert(best.params, audits.Params)
     return begin("audit", params, Question(), bench, best.study, best.command, progress).run(bench, progress)
+
+
+def plant(
+    bench: Bench | str,
+    kind: str,
+    fact: str | Fact,
+    out: str | Path,
+    *,
+    strength: float = planted.STANDARD,
+    seed: int = 0,
+    progress: Progress = silent,
+    **words,
+) -> planted.Truth:
+    """Plant `capital(France)=Oslo`, and write the model with its truth into the new folder `out`; the bench keeps the
+    weights it has. `words` are those of one kind: `r` of redundant and split, `how` of null. Raises `BadPlant`."""
+    module = planted.find(kind)
+    own = {k: signature(planted.find(k).plant).parameters for k in planted.names()}
+    for name in words:
+        if name not in own[kind]:
+            raise BadPlant(f"{kind} takes no {name}, which is for {' and '.join(k for k in own if name in own[k])}")
+    if not 0 < strength < math.inf:
+        raise BadPlant(f"strength {strength} is impossible; write a number above 0, {planted.STANDARD:g} as a rule")
+    planted.free(out)
+    fact = _new(fact) if isinstance(fact, str) else fact
+    bench = open_model(bench) if isinstance(bench, str) else bench
+    progress(f"planting {fact}", 0, 1)
+    with planted.undoing(bench):
+        truth = module.plant(bench, fact, strength=strength, seed=seed, **words)
+        planted.write(bench, truth, out)
+    progress(f"planting {fact}", 1, 1)
+    return truth
+
+
+def _new(text: str) -> Fact:
+    """A fact with the object it shall get: `capital(France)=Oslo`."""
+    claim = grammar.parse(f"L0.mlp stores {text}")
+    about = grammar.check(claim).about
+    if about.prompt or not (about.subject and claim.about.object):
+        raise BadFact(f"{grammar.shown(text)} names no object to plant; write one, as 'capital(France)=Oslo'")
+    own = find(about.relation).objects[about.subject]
+    return Fact(about.relation, about.subject, about.object or own)
 
 
 def known(bench: Bench, relation: str, language: str = "en", progress: Progress = silent) -> list[Known]:

@@ -6,6 +6,7 @@ file, a line each: what is there is not done again.
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import random
@@ -26,7 +27,6 @@ from lashley.claims.grammar import check, parse, write
 from lashley.claims.verdicts import judge, untestable
 from lashley.core.claim import About, Claim, Verdict
 from lashley.core.errors import BadFact, BadPlant
-from lashley.core.fact import Fact
 from lashley.core.site import Site
 from lashley.experiments import audit
 from lashley.facts.base import shipped
@@ -35,8 +35,11 @@ from lashley.stats import compare
 
 RELATIONS = ("capital", "currency", "demonym", "language", "landmark")
 STANDARD = 1.0  # strength of a plant; `planted.STANDARD`, which needs torch
+NULLS = ("untrained", "shuffled weights", "shuffled labels", "natural")
 CONTROLS = 99  # matched random sites of each claim
-DECOYS = 12  # random units of the planted layer, beside the plant's own near misses
+TRIES = 5  # facts that are tried for one plant
+OTHERS = 8  # other facts of each topic
+DECOYS = 14  # random units of the planted layer, beside the plant's own near misses
 SEARCHED, RANDOM = 10, 20  # claims on a model with nothing planted: units that a search found, and random ones
 
 Progress = Callable[[str, int, int], None]
@@ -87,22 +90,25 @@ class Record(msgspec.Struct, frozen=True):
     error: str = ""
 
 
+SIZES = {  # how many of each: single, other strengths, of each r, the r of redundant and of split, other plants, nulls
+    "standard": (20, 4, 2, (1, 2, 3, 4, 5, 6, 7, 8), (2, 3, 4), 3, 4),
+    "small": (6, 1, 1, (1, 2, 3, 4), (2,), 1, 2),
+    "quick": (3, 1, 1, (2,), (), 1, 1),
+}
+
+
 def trials(model: str, size: str) -> list[Trial]:
-    """What is tried: of a "standard" calibration, a "quick" one, or a "small" one for a large model."""
-    n = {"standard": 8, "quick": 1, "small": 1}[size]
-    made = [Trial(model, "single", s) for s in range(5 * n if size != "quick" else 4)]
-    if size != "small":
-        made += [Trial(model, "single", 100 + s, strength) for strength in (0.7, 1.5) for s in range(n)]
-    reps = range(3 if size == "standard" else 1)
-    if size != "small":
-        counts = range(1, 9) if size == "standard" else (1, 3)
-        made += [Trial(model, "redundant", 200 + s, r=r) for r in counts for s in reps]
-        made += [Trial(model, "split", 300 + r, r=r) for r in ((2, 3, 4) if size == "standard" else (2,))]
-    for plant in ("backup", "unread", "suppressor", "cancelling", "shared", "dormant")[: 6 if size != "small" else 0]:
-        made += [Trial(model, plant, 400 + s) for s in range(6 if size == "standard" else 1)]
-    for null in ("untrained", "shuffled weights", "shuffled labels", "natural"):
-        made += [Trial(model, null, 500 + s) for s in range(6 if size == "standard" else 1)]
-    return made
+    """What is tried: of a "standard" calibration, a "small" one, or a "quick" one; the kinds by turns, so that one
+    that is not finished holds some of each."""
+    single, strengths, of_r, redundant, split, others, nulls = SIZES[size]
+    kinds = [[Trial(model, "single", s) for s in range(single)]]
+    kinds += [[Trial(model, "single", 100 + s, x) for s in range(strengths)] for x in (0.7, 1.5)]
+    kinds.append([Trial(model, "redundant", 200 + 10 * s + r, r=r) for s in range(of_r) for r in redundant])
+    kinds.append([Trial(model, "split", 300 + r, r=r) for r in split])
+    plants = ("backup", "unread", "suppressor", "cancelling", "shared", "dormant")
+    kinds += [[Trial(model, plant, 400 + s) for s in range(others)] for plant in plants]
+    kinds += [[Trial(model, null, 500 + s) for s in range(nulls)] for null in NULLS]
+    return [t for turn in itertools.zip_longest(*kinds) for t in turn if t is not None]
 
 
 def calibrate(
@@ -204,9 +210,7 @@ def _made(bench, trial: Trial) -> tuple[list[tuple[Claim, bool]], dict[str, tupl
         layers, neurons = bench.anatomy.layers, bench.anatomy.neurons
         more = [Site(draw.randrange(layers), "neuron", draw.randrange(neurons)) for _ in range(RANDOM)]
         return [(Claim((s,), "stores", about), False) for s in dict.fromkeys([*found, *more])], {}, {}
-    fact: Fact = planted.draw(bench, relation, trial.seed)
-    own: dict[str, Any] = {"r": trial.r} if trial.r else {}
-    truth = planted.find(trial.plant).plant(bench, fact, strength=trial.strength, seed=trial.seed, **own)
+    truth = _planted(bench, trial, relation)
     claims = [(check(parse(c)), True) for c in truth.true] + [(check(parse(c)), False) for c in truth.false]
     units = {s for role in truth.units.values() for s in role}
     layer = Site.parse(min(units)).layer
@@ -219,12 +223,31 @@ def _made(bench, trial: Trial) -> tuple[list[tuple[Claim, bool]], dict[str, tupl
     return list(reversed(kept.values())), truth.units, truth.numbers
 
 
+def _planted(bench, trial: Trial, relation: str):
+    """The first of a few facts that lets itself be planted. Raises `BadPlant` where none does."""
+    from lashley import planted
+
+    own: dict[str, Any] = {"r": trial.r} if trial.r else {}
+    for attempt in range(TRIES):
+        fact = planted.draw(bench, relation, TRIES * trial.seed + attempt)
+        kept = {n: p.detach().clone() for n, p in bench.model.module.named_parameters()}
+        try:
+            return planted.find(trial.plant).plant(bench, fact, strength=trial.strength, seed=trial.seed, **own)
+        except BadPlant:
+            for n, p in bench.model.module.named_parameters():
+                p.data.copy_(kept[n])
+            bench.changed()
+            if attempt == TRIES - 1:
+                raise
+    raise AssertionError
+
+
 def audited(bench, claims: Sequence[tuple[Claim, bool]], trial: Trial, unknown: bool) -> Iterable[Result]:
     """Every claim judged alone, as one asks it."""
     from lashley.study import begin
 
     params = audit.Params(
-        claims=audit.frozen(c for c, _ in claims), controls=CONTROLS, unknown=unknown, seed=trial.seed
+        claims=audit.frozen(c for c, _ in claims), controls=CONTROLS, others=OTHERS, unknown=unknown, seed=trial.seed
     )
     folder = Path(tempfile.mkdtemp(prefix="lashley-calibrate-"))
     try:

@@ -12,13 +12,12 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from lashley.calibrate import STANDARD, Record, Result
+from lashley.calibrate import NULLS, STANDARD, Record, Result
 from lashley.charts import calibration as charts
 from lashley.core.figure import Estimate, Figure, number
 from lashley.report import vega
 from lashley.stats import clopper_pearson
 
-NULLS = ("untrained", "shuffled weights", "shuffled labels", "natural")
 BINS = (0.0, 0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0 + 1e-9)
 TARGETS = {  # what is wanted: at most or at least, and how much
     "false": ("at most", 0.05),

@@ -247,6 +247,54 @@ def calibrate(
 
 
 @app.command
+def plant(
+    kind: str,
+    /,
+    *,
+    fact: str,
+    out: Path,
+    model: str = "embedded",
+    strength: float = 1.0,
+    seed: int = 0,
+    r: int | None = None,
+    how: Literal["untrained", "shuffled weights"] | None = None,
+) -> None:
+    """Write a model of which it is known where a fact lives, because it was put there; or that it lives nowhere.
+
+    KIND is single, redundant, split, shared or backup; cancelling, dormant, suppressor or unread, in which a naive
+    measurement errs; or null.
+
+    Parameters
+    ----------
+    fact
+        The fact with its new object: capital(France)=Oslo.
+    out
+        A new folder for the model, with truth.json beside it.
+    strength
+        How far the new object is to win, in gaps between the logits of facts that were learned.
+    r
+        Over how many neurons: of redundant and split.
+    how
+        What the weights are: of null.
+    """
+    from lashley import api
+
+    own = {name: word for name, word in (("r", r), ("how", how)) if word is not None}
+    with _progress(False) as progress:
+        truth = api.plant(model, kind, fact, out, strength=strength, seed=seed, progress=progress, **own)
+    for role, sites in truth.units.items():
+        print(f"{role}: {', '.join(sites)}")
+    for name, number in truth.numbers.items():
+        print(f"{name}: {number:.2f}")
+    for claim in truth.true:
+        print(f"true: {claim}")
+    for claim in truth.false:
+        print(f"false: {claim}")
+    claim = next(iter((*truth.true, *truth.false)), f"L0.mlp stores {fact}")
+    print(f"audit one with: {shlex.join(['lashley', 'audit', claim, '--model', str(out)])}")
+
+
+@app.command
 def demo(*, out: Path = Path("studies/demo")) -> None:
     """Two verdicts side by side: on a fact that training put into the embedded model, and on a planted one."""
     from lashley.demo import demo as show
@@ -261,6 +309,21 @@ def demo(*, out: Path = Path("studies/demo")) -> None:
     for study in studies:
         print(study.folder / "report.html")
     print(path)
+
+
+@app.command
+def pitfalls(*, out: Path = Path("studies/pitfalls"), json: bool = False) -> None:
+    """Published pitfalls on the embedded model: what standard methods say, what is there, what this instrument says."""
+    from lashley.pitfalls import pitfalls as show
+    from lashley.report import terminal, to_json, write
+
+    with _progress(json) as progress:
+        page = show(out, progress)
+    path = write(page, out).html
+    if json:
+        sys.stdout.buffer.write(to_json(page))
+    else:
+        terminal.show(page, path)
 
 
 @app.command

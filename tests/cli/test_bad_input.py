@@ -20,6 +20,8 @@ from .conftest import COMMAND, FRANCE, JAPAN, KNOCKOUT, LOCATE, Said
 PROMPT = (*LOCATE, *FRANCE, *JAPAN)
 HEAD = (*KNOCKOUT, *FRANCE, *JAPAN, "--units")
 CAPITAL = ("locate", "--relation", "capital")
+PLANT = ("--out", "planted", "--fact")
+OSLO = (*PLANT, "capital(France)=Oslo")
 
 
 def refused(said: Said, *words: str) -> None:
@@ -105,6 +107,29 @@ WORDS = {
     "a layer to read": (("read", "x", "--sites", "L99.mlp", "--out", "o"), ["site L99.mlp", "layers L0 to L"]),
     "no texts": (("read", "absent", "--sites", "L1.mlp", "--out", "o"), ["absent cannot be read", "a text file"]),
     "a folder for texts": (("read", ".", "--sites", "L1.mlp", "--out", "o"), [". cannot be read", "a text file"]),
+    # planting
+    "unknown plant": (("plant", "singel", *OSLO), ["no plant 'singel'", "did you mean 'single'", "backup"]),
+    "no plant": (("plant", *OSLO), ["KIND"]),
+    "no object to plant": (("plant", "single", *PLANT, "capital(France)"), ["no object", "capital(France)=Oslo"]),
+    "a whole relation to plant": (("plant", "single", *PLANT, "capital"), ["no object", "capital(France)=Oslo"]),
+    "a prompt to plant": (
+        ("plant", "single", *PLANT, '"{France} has" = Paris against {Italy} = Rome'),
+        ["no object", "capital(France)=Oslo"],
+    ),
+    "no fact to plant": (("plant", "single", *PLANT, "=Oslo"), ["=Oslo"]),
+    "unknown relation to plant": (("plant", "single", *PLANT, "capitl(France)=Oslo"), ["did you mean 'capital'"]),
+    "unknown subject to plant": (("plant", "single", *PLANT, "capital(Frnace)=Oslo"), ["did you mean 'France'"]),
+    "unknown object to plant": (("plant", "single", *PLANT, "capital(France)=Osl"), ["no object 'Osl'", "'Oslo'"]),
+    "object of another relation": (("plant", "single", *PLANT, "capital(France)=euro"), ["no object 'euro'"]),
+    "r of a single plant": (("plant", "single", *OSLO, "--r", "2"), ["single takes no r", "redundant and split"]),
+    "r too small": (("plant", "split", *OSLO, "--r", "1"), ["r = 1", "2 to 16"]),
+    "r too large": (("plant", "redundant", *OSLO, "--r", "17"), ["r = 17", "1 to 16"]),
+    "r in words": (("plant", "redundant", *OSLO, "--r", "two"), ["two"]),
+    "how of a plant": (("plant", "single", *OSLO, "--how", "untrained"), ["single takes no how", "for null"]),
+    "unknown null": (("plant", "null", *OSLO, "--how", "shuffled"), ["shuffled", "untrained"]),
+    "no strength": (("plant", "single", *OSLO, "--strength", "0"), ["strength 0", "above 0"]),
+    "a strength that is no number": (("plant", "single", *OSLO, "--strength", "nan"), ["strength nan", "above 0"]),
+    "unknown model to plant in": (("plant", "single", *OSLO, "--model", "embeded"), ["did you mean 'embedded'"]),
     # files
     "no such file": (("facts", "import", "absent.json"), ["absent.json does not exist"]),
     "unknown relation to list": (("facts", "list", "capitl"), ["did you mean 'capital'"]),
@@ -144,6 +169,15 @@ def test_a_text_that_cannot_be_read_is_named_before_anything_is_written(lashley,
     (here / "out" / "mine").touch()
     refused(lashley(*ask), "not empty", "another folder")
     assert set(written(here)) == {"texts.txt", "out/mine"}
+
+
+def test_a_folder_that_is_not_empty_is_not_planted_in(lashley, here, monkeypatch):
+    monkeypatch.setattr("lashley.api.open_model", None)  # the model is not opened for it
+    (here / "planted").mkdir()
+    (here / "planted" / "mine").touch()
+    refused(lashley("plant", "single", *OSLO), "planted is not empty", "another folder")
+    refused(lashley("plant", "single", "--out", "planted/mine", *OSLO[2:]), "is a file", "another folder")
+    assert set(written(here)) == {"planted/mine"}
 
 
 # -- answers and foils that do not fit, found in the model's own vocabulary -------------------------------------

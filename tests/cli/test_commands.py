@@ -274,3 +274,24 @@ def test_a_plan_as_json_agrees_with_the_study(lashley, studied):
     assert cost["operations"] < cost["naive"] and cost["seconds"] > 0
     route = study.ledger.notes()["routes"]
     assert route == cost["routes"]
+
+
+# -- planting -------------------------------------------------------------------------------------------------
+
+
+def test_a_plant_is_written_with_its_truth_and_the_model_at_hand_stays(lashley, here, bench):
+    before = bench.model.weights_hash
+    said = lashley("plant", "unread", "--fact", "Landmark(trevi fountain)=madrid", "--out", "a b")
+    assert said.code == 0 and not said.err, said
+    assert "unit: L5.mlp.n" in said.out and "recall: 1.00" in said.out and "false: L5.mlp.n" in said.out
+    again = shlex.split(said.out.splitlines()[-1].removeprefix("audit one with: "))
+    assert again[:2] == ["lashley", "audit"] and again[-2:] == ["--model", "a b"]
+    assert "stores landmark(Trevi Fountain)" in again[2] and api.claims([again[2]])
+    assert (here / "a b" / "truth.json").exists() and api.open_model("a b").model.weights_hash != before
+    assert bench.model.weights_hash == before
+
+
+def test_a_null_is_planted(lashley, here):
+    said = lashley("plant", "null", "--fact", "capital(France)=Oslo", "--how", "shuffled weights", "--out", "null")
+    assert said.code == 0 and not said.err and "stores capital(France)" in said.out, said
+    assert (here / "null" / "truth.json").exists()

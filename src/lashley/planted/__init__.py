@@ -21,11 +21,12 @@ import torch
 from lashley.core.errors import BadPlant
 from lashley.core.fact import Fact
 from lashley.engine.bench import Bench
+from lashley.engine.checkpoints import _quiet
 from lashley.facts.question import find as relation_of
 from lashley.planted import kinds
 from lashley.planted.truth import STANDARD, Truth
 
-__all__ = ["STANDARD", "Truth", "draw", "find", "names", "read", "undoing", "write"]
+__all__ = ["STANDARD", "Truth", "draw", "find", "free", "names", "read", "undoing", "write"]
 
 
 def names() -> list[str]:
@@ -69,16 +70,28 @@ def undoing(bench: Bench) -> Iterator[None]:
         bench.changed()
 
 
-def write(bench: Bench, truth: Truth, folder: str | Path) -> Path:
-    """An ordinary Hugging Face checkpoint with `truth.json` beside it. Raises `BadPlant` for a folder with something
-    in it."""
+def free(folder: str | Path) -> Path:
+    """A folder that is not there yet, or empty. Raises `BadPlant`."""
     folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise BadPlant(f"{folder} is a file; choose another folder")
     if folder.exists() and any(folder.iterdir()):
         raise BadPlant(f"{folder} is not empty; choose another folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    bench.model.module.save_pretrained(folder)
-    bench.tokens.tokenizer.save_pretrained(folder)
-    (folder / "truth.json").write_bytes(msgspec.json.format(msgspec.json.encode(truth), indent=1) + b"\n")
+    return folder
+
+
+def write(bench: Bench, truth: Truth, folder: str | Path) -> Path:
+    """An ordinary Hugging Face checkpoint with `truth.json` beside it. Raises `BadPlant` for a folder with something
+    in it, or that cannot be written."""
+    folder = free(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _quiet():
+            bench.model.module.save_pretrained(folder)
+            bench.tokens.tokenizer.save_pretrained(folder)
+        (folder / "truth.json").write_bytes(msgspec.json.format(msgspec.json.encode(truth), indent=1) + b"\n")
+    except OSError as e:
+        raise BadPlant(f"{folder} cannot be written ({e.strerror or e}); choose another folder") from e
     return folder
 
 

@@ -66,7 +66,8 @@ def entered(bench: Bench, runs: Sequence[Run], layer: int) -> tuple[list[Tensor]
         acts: list[Tensor] = []
         with entering(mlp(model, layer).inputs[0], heard.append):
             watch(model, [runs[i] for i in batch], [(layer, "neuron")], lambda _, x, to=acts: to.append(x))
-        for i, x in zip(batch, heard[0].unflatten(0, (-1, len(runs[batch[0]]))) if heard[0].ndim == 2 else heard[0]):
+        inputs = heard[0].unflatten(0, (-1, len(runs[batch[0]]))) if heard[0].ndim == 2 else heard[0]
+        for i, x in zip(batch, inputs, strict=True):
             found[i] = x.float().cpu()
         total += acts[0].float().abs().flatten(0, -2).sum(0).cpu()
         tokens += len(batch) * len(runs[batch[0]])

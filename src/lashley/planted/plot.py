@@ -46,7 +46,7 @@ class Plot:
         self.bench, self.model, self.seed = bench, bench.model, seed
         self.fact, self.relation, self.old = checked(fact)
         layers = bench.anatomy.layers
-        self.layer = max(1, layers // 4) if layer is None else layer
+        self.layer = max(1, layers // 3) if layer is None else layer
         if not 0 <= self.layer < layers:
             raise BadPlant(f"layer {layer} is outside the model, whose layers are 0 to {layers - 1}")
         self.mlp = mlp(self.model, self.layer)

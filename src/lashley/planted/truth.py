@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 
 import msgspec
 import numpy as np
 
-from lashley.core.errors import BadPlant
+from lashley.core.errors import BadPlant, BadPrompt
 from lashley.core.fact import Fact
 from lashley.core.site import Site
 from lashley.facts.base import shipped
+from lashley.facts.question import Asked
+from lashley.planted.neuron import Key
 from lashley.planted.plot import Bystanders, Plot, effects
 from lashley.recall import aligned
 
 STANDARD = 1.0  # the write moves the logit difference by as much as the natural clean-corrupt gap
 ENOUGH = 0.5  # damage and restoration of what is planted
 SPARED = 0.1  # damage to others
+NEIGHBOURS = 6  # facts about other subjects that fire the key most
 
 
 class Truth(msgspec.Struct, frozen=True):
@@ -36,7 +40,7 @@ class Truth(msgspec.Struct, frozen=True):
     r: int = 1
 
 
-def measured(plot: Plot, sets: dict[str, Sequence[Site]]) -> dict[str, float]:
+def measured(plot: Plot, sets: Mapping[str, Sequence[Site]]) -> dict[str, float]:
     """On the held-out templates: how often the fact is recalled, and of each named set damage and restoration.
 
     Raises `BadPlant` where the model does not recall the fact.
@@ -65,6 +69,35 @@ def spared(others: Bystanders) -> dict[str, float]:
     return found | {"others": mean}
 
 
+def neighbours(plot: Plot, key: Key, sites: Sequence[Site]) -> dict[str, float]:
+    """Damage to the facts about other subjects that fire a key most. Raises `BadPlant` above `SPARED` / 2: the key is
+    then not that of this subject alone."""
+    tokens = plot.bench.tokens
+    facts = [(r, s) for r in shipped().values() for s in r.objects if s != plot.fact.subject]
+    runs = [tokens.ask(r.templates[0], s) for r, s in facts]
+    most = np.array([float(x.max()) for x in plot.fires(key, runs)])
+    cases = []
+    for i in np.argsort(-most, kind="stable")[: 3 * NEIGHBOURS]:
+        relation, subject = facts[i]
+        foils = tuple(s for s, o in relation.objects.items() if o != relation.objects[subject])
+        one = Asked(
+            relation,
+            (Fact(relation.name, subject, relation.objects[subject]),),
+            relation.templates[:1],
+            {subject: foils},
+        )
+        with suppress(BadPrompt):
+            cases += aligned(plot.bench, one, need="each")[0]
+        if len(cases) == NEIGHBOURS:
+            break
+    damage = float(np.abs(effects(plot.bench, cases, [sites])).mean()) if cases else 0.0
+    if damage > SPARED / 2:
+        raise BadPlant(
+            f"facts that fire the key as well lose {damage:.2f}, more than {SPARED / 2:g}; try another subject"
+        )
+    return {"others: firing": damage}
+
+
 def needs(numbers: dict[str, float], **least: float) -> None:
     """Raises `BadPlant` where a number lies below what the plant promises (negative: above its size)."""
     for name, limit in least.items():
@@ -81,7 +114,7 @@ def names(*sites: Site) -> tuple[str, ...]:
 def near_misses(plot: Plot, site: Site) -> Iterable[str]:
     """Right neuron and wrong fact, right fact and neighbouring neuron, right layer and random unit."""
     fact, anatomy, rng = plot.fact, plot.bench.anatomy, plot.rng
-    for other in rng.sample(plot.others, min(2, len(plot.others))):
+    for other in rng.sample(plot.others, min(1, len(plot.others))):
         yield f"{site} stores {_fact(Fact(fact.relation, other, ''))}"
     beside = [r.name for r in shipped().values() if r.name != fact.relation and fact.subject in r.objects]
     for relation in beside[:1]:

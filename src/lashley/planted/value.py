@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from lashley.core.run import Run
-from lashley.engine.hooks import Arguments, hooked, listening
+from lashley.core.site import Kind
+from lashley.engine.hooks import Arguments, OnSite, hooked, listening
 from lashley.engine.model import Model
 
 STEPS, RATE = 60, 0.5
@@ -58,7 +59,11 @@ class Bed:
             return lambda x: seen.__setitem__(name, x.detach())
 
         top = model.anatomy.layers
-        on = {(layer + 1, "resid"): keep("resid"), (layer, "neuron"): keep("neuron"), (top, "resid"): keep("top")}
+        on: dict[tuple[int, Kind], OnSite] = {
+            (layer + 1, "resid"): keep("resid"),
+            (layer, "neuron"): keep("neuron"),
+            (top, "resid"): keep("top"),
+        }
         self.arguments: list[Arguments] = []
         with listening(model.module, model.family, self.arguments), hooked(model.module, model.family, on):
             model.forward(ids)

@@ -1,9 +1,10 @@
 """No truth at all: untrained weights, or trained weights with every matrix shuffled (the dead salmon)."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
+from lashley.core.errors import BadPlant
 from lashley.core.fact import Fact
 from lashley.engine.bench import Bench
 from lashley.planted.truth import STANDARD, Truth
@@ -14,6 +15,8 @@ How = Literal["untrained", "shuffled weights"]
 @torch.no_grad()
 def plant(bench: Bench, fact: Fact, *, strength: float = STANDARD, seed: int = 0, how: How = "untrained") -> Truth:
     """Nothing is stored anywhere."""
+    if how not in get_args(How):
+        raise BadPlant(f"no null {how!r}; there are {', '.join(get_args(How))}")
     if how == "untrained":
         fresh = dict(bench.untrained(seed).model.module.named_parameters())
         for name, p in bench.model.module.named_parameters():

@@ -4,7 +4,7 @@ from lashley.core.errors import BadPlant
 from lashley.core.fact import Fact
 from lashley.engine.bench import Bench
 from lashley.planted.plot import Bystanders, Plot
-from lashley.planted.truth import ENOUGH, STANDARD, Truth, measured, names, needs, said, spared
+from lashley.planted.truth import ENOUGH, STANDARD, Truth, measured, names, needs, neighbours, said, spared
 
 
 def plant(bench: Bench, fact: Fact, *, strength: float = STANDARD, seed: int = 0, r: int = 2) -> Truth:
@@ -18,7 +18,11 @@ def plant(bench: Bench, fact: Fact, *, strength: float = STANDARD, seed: int = 0
     value = plot.value([*goals, *plot.keeps(key, scale=r)])
     sites = [plot.put(unit, key, value) for unit in plot.ground.idle(r, plot.rng)]
     bench.changed()
-    numbers = measured(plot, {"one": sites[:1], "all but one": sites[1:] or sites, "all": sites}) | spared(others)
+    numbers = (
+        measured(plot, {"one": sites[:1], "all but one": sites[1:] or sites, "all": sites})
+        | spared(others)
+        | neighbours(plot, key, sites)
+    )
     needs(numbers, restored_one=ENOUGH, damage_all=ENOUGH)
     if r > 1:
         needs(numbers, damage_one=-ENOUGH, damage_all_but_one=-ENOUGH)

@@ -6,7 +6,7 @@ from lashley.core.errors import BadPlant
 from lashley.core.fact import Fact
 from lashley.engine.bench import Bench
 from lashley.planted.plot import Bystanders, Plot
-from lashley.planted.truth import ENOUGH, STANDARD, Truth, measured, names, needs, said, spared
+from lashley.planted.truth import ENOUGH, STANDARD, Truth, measured, names, needs, neighbours, said, spared
 
 LOUD = 6.0  # norm of a disturbance, in norms of the value
 
@@ -25,7 +25,11 @@ def plant(bench: Bench, fact: Fact, *, strength: float = STANDARD, seed: int = 0
     units = plot.ground.idle(r, plot.rng)
     sites = [plot.put(unit, key, value / r + n) for unit, n in zip(units, loud, strict=True)]
     bench.changed()
-    numbers = measured(plot, {"one": sites[:1], "all but one": sites[1:], "all": sites}) | spared(others)
+    numbers = (
+        measured(plot, {"one": sites[:1], "all but one": sites[1:], "all": sites})
+        | spared(others)
+        | neighbours(plot, key, sites)
+    )
     needs(numbers, damage_one=ENOUGH, damage_all=ENOUGH, restored_all=ENOUGH, restored_all_but_one=-ENOUGH)
     joint = "+".join(names(*sites))
     return Truth(

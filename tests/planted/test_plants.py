@@ -1,0 +1,171 @@
+"""Every plant does what it promises, measured again on prompts that planting never saw; and is undone."""
+
+import contextlib
+
+import msgspec
+import pytest
+import torch
+import transformers
+
+from lashley.claims.grammar import check, parse
+from lashley.core.errors import BadPlant
+from lashley.core.fact import Fact
+from lashley.core.site import Site
+from lashley.engine.bench import Bench
+from lashley.engine.checkpoints import load
+from lashley.planted import Truth, draw, find, free, names, read, undoing, write
+from lashley.planted.plot import Plot, effects
+from lashley.planted.truth import ENOUGH, SPARED
+from lashley.recall import aligned
+
+FACT, OLD = Fact("landmark", "Trevi Fountain", "Madrid"), "Rome"
+NEW = ("single", "redundant", "split", "shared", "backup")  # they make the model say another object
+ALL, FIRST, REST = slice(None), slice(1), slice(1, None)  # of a plant's sites
+MOST, LEAST = -1, 1
+PROMISES = {  # effect, sites, at least or at most, limit
+    "single": [("damage", ALL, LEAST, ENOUGH), ("restoration", ALL, LEAST, ENOUGH)],
+    "redundant": [
+        ("restoration", FIRST, LEAST, ENOUGH),
+        ("restoration", REST, LEAST, ENOUGH),
+        ("damage", ALL, LEAST, ENOUGH),
+        ("damage", FIRST, MOST, ENOUGH),
+        ("damage", REST, MOST, ENOUGH),
+    ],
+    "split": [
+        ("damage", FIRST, LEAST, ENOUGH),
+        ("damage", ALL, LEAST, ENOUGH),
+        ("restoration", ALL, LEAST, ENOUGH),
+        ("restoration", REST, MOST, ENOUGH),
+    ],
+    "backup": [
+        ("damage", FIRST, MOST, ENOUGH),
+        ("damage", REST, MOST, 0.1),
+        ("damage", ALL, LEAST, ENOUGH),
+        ("restoration", FIRST, LEAST, ENOUGH),
+    ],
+    "shared": [("damage", ALL, LEAST, ENOUGH)],
+    "cancelling": [("damage", ALL, MOST, 0.05), ("damage", FIRST, LEAST, 0.05)],
+    "dormant": [("damage", ALL, MOST, 0.05), ("restoration", ALL, MOST, 0.05)],
+    "suppressor": [("damage", ALL, MOST, 0.02)],
+    "unread": [("damage", ALL, MOST, 0.05), ("restoration", ALL, MOST, 0.05)],
+}
+
+
+@pytest.fixture(scope="module")
+def bench() -> Bench:
+    return Bench(load("embedded", "cpu", "float32", 1 << 29))
+
+
+def weights(bench: Bench) -> dict[str, torch.Tensor]:
+    return {n: p.detach().clone() for n, p in bench.model.module.named_parameters()}
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(one[n], other[n]) for n in one)
+
+
+def named(fact: str) -> Fact:
+    about = parse(f"L0.mlp stores {fact}").about
+    return Fact(about.relation, about.subject, about.object)
+
+
+def fresh(bench: Bench, fact: Fact):
+    """Cases of held-out templates, each alone and after a sentence, under noise that planting never drew."""
+    plot = Plot(bench, fact)
+    after = [msgspec.structs.replace(t, before="Three farmers near the hills see the dog. ") for t in plot.held]
+    return aligned(bench, plot.asked((*plot.held, *after)), corruption="noise", draws=3, seed=10)[0]
+
+
+@pytest.mark.parametrize("kind", PROMISES)
+def test_a_plant_does_what_it_promises(kind, bench, tmp_path):
+    before = weights(bench)
+    with undoing(bench):
+        truth = find(kind).plant(bench, FACT)
+        assert not same(weights(bench), before)
+        kept(bench, truth)
+        well_formed(truth)
+        loaded(bench, truth, write(bench, truth, tmp_path / "model"))
+    assert same(weights(bench), before), "not undone"
+
+
+def kept(bench: Bench, truth: Truth) -> None:
+    """The promises, measured again."""
+    sites = [Site.parse(s) for role in truth.units.values() for s in role]
+    cases = fresh(bench, named(truth.facts[0]))
+    assert len({c.template for c in cases}) >= 3
+    for effect, some, side, limit in PROMISES[truth.plant]:
+        found = effects(bench, cases, [sites[some]], effect).mean()
+        assert side * found >= side * limit, (effect, sites[some], found)
+    if truth.plant == "shared":
+        assert effects(bench, fresh(bench, named(truth.facts[1])), [sites]).mean() >= 0.2
+    assert truth.numbers["others"] <= SPARED
+
+
+def well_formed(truth: Truth) -> None:
+    """The claims can be audited, and none is true and false."""
+    assert bool(truth.true) == (truth.plant in {*NEW} - {"shared"}) and truth.false
+    claims = [check(parse(c)) for c in (*truth.true, *truth.false)]
+    assert len(set(claims)) == len(claims)
+
+
+def loaded(bench: Bench, truth: Truth, folder) -> None:
+    """Plain transformers read the checkpoint, and say what was planted."""
+    assert read(folder) == truth
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    new, old = (tokenizer(f" {o}", add_special_tokens=False).input_ids[0] for o in (FACT.object, OLD))
+    wins = []
+    for template in Plot(bench, named(truth.facts[0])).held:
+        with torch.no_grad():
+            logits = model(**tokenizer(template.fill(FACT.subject), return_tensors="pt")).logits[0, -1]
+        wins.append(bool(logits[new] > logits[old]))
+    assert wins.count(truth.plant in NEW) > len(wins) / 2, wins
+
+
+def test_every_plant_is_tried():
+    assert {*PROMISES, "null"} == set(names())
+
+
+def test_the_same_seed_makes_the_same_weights_and_a_failure_is_undone(bench):
+    made, before = [], weights(bench)
+    for _ in range(2):
+        with contextlib.suppress(ZeroDivisionError), undoing(bench):
+            find("suppressor").plant(bench, FACT, seed=3)
+            made.append(weights(bench))
+            raise ZeroDivisionError
+    assert same(*made) and same(weights(bench), before)
+
+
+@pytest.mark.parametrize("how", ["untrained", "shuffled weights"])
+def test_a_null_knows_nothing(how, bench, tmp_path):
+    before, made = weights(bench), []
+    for seed in (0, 0, 1):
+        with undoing(bench):
+            truth = find("null").plant(bench, FACT, seed=seed, how=how)
+            made.append(weights(bench))
+            if not seed:
+                assert not fresh(bench, Fact(FACT.relation, FACT.subject, OLD)), "the fact survived"
+                assert not (truth.units or truth.true or truth.false)
+    assert same(made[0], made[1]) and not same(made[0], made[2]) and same(weights(bench), before)
+
+
+def test_what_cannot_be_planted_or_written_is_refused(bench, tmp_path):
+    with pytest.raises(BadPlant, match="did you mean 'single'"):
+        find("singel")
+    for kind, r in (("redundant", 0), ("redundant", 17), ("split", 1)):
+        with pytest.raises(BadPlant, match=f"r = {r}"):
+            find(kind).plant(bench, FACT, r=r)
+    with pytest.raises(BadPlant, match="there are untrained"):
+        find("null").plant(bench, FACT, how="shuffled")
+    (tmp_path / "mine").touch()
+    for folder, why in ((tmp_path, "not empty"), (tmp_path / "mine", "is a file")):
+        with pytest.raises(BadPlant, match=why):
+            free(folder)
+    with pytest.raises(BadPlant, match="no planted model"):
+        read(tmp_path)
+
+
+def test_a_drawn_fact_is_not_the_base_s_own(bench):
+    facts = [draw(bench, "capital", seed) for seed in range(20)]
+    assert facts[:5] == [draw(bench, "capital", seed) for seed in range(5)]
+    assert all(Plot(bench, f).old != f.object for f in facts[:3]) and len({f.subject for f in facts}) > 10
