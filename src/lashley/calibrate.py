@@ -33,7 +33,7 @@ from lashley.facts.base import shipped
 from lashley.facts.question import Question
 from lashley.stats import compare
 
-RELATIONS = ("capital", "currency", "demonym", "language", "landmark")
+RELATIONS = ("landmark", "capital", "language")
 STANDARD = 1.0  # strength of a plant; `planted.STANDARD`, which needs torch
 NULLS = ("untrained", "shuffled weights", "shuffled labels", "natural")
 CONTROLS = 99  # matched random sites of each claim

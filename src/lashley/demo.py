@@ -13,7 +13,7 @@ from lashley.core.figure import Figure, Finding
 from lashley.report.page import Page
 from lashley.study import Progress, Study
 
-FACT = Fact("capital", "France", "Oslo")  # what is planted
+FACT = Fact("landmark", "Trevi Fountain", "Madrid")  # what is planted
 
 
 def demo(folder: Path, progress: Progress) -> tuple[Study, Study, Page]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import datetime
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +90,7 @@ def pitfalls(folder: Path, progress: Progress) -> Page:
     shown = []
     for turn, exhibit in enumerate(EXHIBITS):
         progress("exhibits", turn, len(EXHIBITS))
-        with planted.undoing(bench):
-            shown.append(exhibit(bench, audit))
+        shown.append(exhibit(bench, audit))
     return _page(shown, studies, folder)
 
 
@@ -147,33 +147,35 @@ def unread(bench: Bench, audit: Audit) -> Exhibit:
     """A threshold on one unit's activation tells the subject from others on templates it never saw, and nothing reads
     that unit."""
     fact = _natural("capital", "France")
-    truth = _plant(bench, "unread", fact)
-    site = Site.parse(truth.units["unit"][0])
-    low, high = (s.mean() for s in _heard(bench, site, fact, "discovery", 0))
-    others, own = _heard(bench, site, fact, "confirm", 1)
-    limit = (low + high) / 2
-    right = ((own > limit)[:, 0] + (others < limit).mean(1)) / 2  # chance: 0.5
-    cases, mean = _cases(bench, fact)
-    cost = _damage(bench, cases, [[site]], mean)[0]
-    read = pd.DataFrame({"what": "prompts read rightly by the probe", "effect": right, "template": range(len(right))})
-    lost = pd.DataFrame({"what": "logit difference lost by knockout", "effect": cost, "template": range(len(cost))})
-    frame = intervals(pd.concat([read, lost]), ["what"], "effect", "template").rename(columns={"mean": "effect"})
-    found, real = map(estimate, _rows(frame))
-    return Exhibit(
-        "a probe reads what nothing uses",
-        "Elazar et al., arXiv 2006.00995; planted",
-        f"A threshold on {site} tells {fact.subject} from {CROWD} other subjects on {share(found)} of unseen prompts.",
-        found,
-        f"Nothing reads the unit: knocking it out costs {share(real)}.",
-        real,
-        audit(bench, "unread", truth.false[0]),
-        bars(
-            frame, name="unread", label="what", measure="share (0 to 1; chance for the probe is 0.5)",
-            title=f"A probe of {site} knows the subject, and the model's answer does not depend on it",
-            about=f"balanced accuracy on {len(right)} templates that the probe never saw, beside damage by the mean "
-            f"knockout on {len(cases)} prompts",
-        ),
-    )  # fmt: skip
+    with _planted(bench, "unread", fact) as truth:
+        site = Site.parse(truth.units["unit"][0])
+        low, high = (s.mean() for s in _heard(bench, site, fact, "discovery", 0))
+        others, own = _heard(bench, site, fact, "confirm", 1)
+        limit = (low + high) / 2
+        right = ((own > limit)[:, 0] + (others < limit).mean(1)) / 2  # chance: 0.5
+        cases, mean = _cases(bench, fact)
+        cost = _damage(bench, cases, [[site]], mean)[0]
+        read = pd.DataFrame(
+            {"what": "prompts read rightly by the probe", "effect": right, "template": range(len(right))}
+        )
+        lost = pd.DataFrame({"what": "logit difference lost by knockout", "effect": cost, "template": range(len(cost))})
+        frame = intervals(pd.concat([read, lost]), ["what"], "effect", "template").rename(columns={"mean": "effect"})
+        found, real = map(estimate, _rows(frame))
+        return Exhibit(
+            "a probe reads what nothing uses",
+            "Elazar et al., arXiv 2006.00995; planted",
+            f"A threshold on {site} tells {fact.subject} from {CROWD} others on {share(found)} of unseen prompts.",
+            found,
+            f"Nothing reads the unit: knocking it out costs {share(real)}.",
+            real,
+            audit(bench, "unread", truth.false[0]),
+            bars(
+                frame, name="unread", label="what", measure="share (0 to 1; chance for the probe is 0.5)",
+                title=f"A probe of {site} knows the subject, and the model's answer does not depend on it",
+                about=f"balanced accuracy on {len(right)} templates that the probe never saw, beside damage by mean "
+                f"knockout on {len(cases)} prompts",
+            ),
+        )  # fmt: skip
 
 
 def _heard(bench: Bench, site: Site, fact: Fact, group: str, part: int) -> tuple[np.ndarray, np.ndarray]:
@@ -194,36 +196,36 @@ def dormant(bench: Bench, audit: Audit) -> Exhibit:
     """In the foil's run the clean run's component along (reader + sleeper) / sqrt 2 is put in: half of what the two
     differ by, to each. It wakes a neuron that never fires by one that writes nothing."""
     fact = _natural("capital", "Japan")
-    truth = _plant(bench, "dormant", fact)
-    pair = [Site.parse(f"{truth.units[role][0]}@subject_last") for role in ("reader", "sleeper")]
-    cases, _ = _cases(bench, fact, corruption="replace")
-    along, whole = [], []
-    for case in cases:
-        there, here = bench.read([case.clean], pair), bench.read([case.other], pair)
-        half = sum(float(there[s][0, 0] - here[s][0, 0]) for s in pair) / 2
-        spots = [spot for s in pair for spot in case.clean.resolve(s)]
-        push = Add(np.float32([half]).tobytes())
-        along.append(effects(bench, [case], [spots], "restoration", push)[0, 0])
-        whole.append(effects(bench, [case], [spots], "restoration")[0, 0])
-    words = {"along the subspace": along, "both units as they are": whole}
-    frame = _means(cases, [({"patch": word}, np.array(e)) for word, e in words.items()])
-    found, real = map(estimate, _rows(frame))
-    both = truth.false[0].split(" ")[0]
-    return Exhibit(
-        "a subspace patch wakes a dormant path",
-        "Makelov et al., arXiv 2311.17030; planted",
-        f"Patching one direction in the plane of {both} restores {share(found)} of {_said(fact)}.",
-        found,
-        f"One unit writes nothing, the other never fires: restoring both as they really are restores {share(real)}.",
-        real,
-        audit(bench, "dormant", truth.false[0]),
-        bars(
-            frame, name="dormant", label="patch", measure=RESTORATION,
-            title=f"A patch along one direction brings {fact.object} back through a path that the model never takes",
-            about=f"patches at {both} from the clean run into the foil's, at the subject's last token, {len(cases)} "
-            "prompts; lines: 95% t intervals on template means",
-        ),
-    )  # fmt: skip
+    with _planted(bench, "dormant", fact) as truth:
+        pair = [Site.parse(f"{truth.units[role][0]}@subject_last") for role in ("reader", "sleeper")]
+        cases, _ = _cases(bench, fact, corruption="replace")
+        along, whole = [], []
+        for case in cases:
+            there, here = bench.read([case.clean], pair), bench.read([case.other], pair)
+            half = sum(float(there[s][0, 0] - here[s][0, 0]) for s in pair) / 2
+            spots = [spot for s in pair for spot in case.clean.resolve(s)]
+            push = Add(np.array([half], np.float32).tobytes())
+            along.append(effects(bench, [case], [spots], "restoration", push)[0, 0])
+            whole.append(effects(bench, [case], [spots], "restoration")[0, 0])
+        words = {"along the subspace": along, "both units as they are": whole}
+        frame = _means(cases, [({"patch": word}, np.clip(e, -1.0, 1.0)) for word, e in words.items()])
+        found, real = map(estimate, _rows(frame))
+        both = truth.false[0].split(" ")[0]
+        return Exhibit(
+            "a subspace patch wakes a dormant path",
+            "Makelov et al., arXiv 2311.17030; planted",
+            f"Patching one direction in the plane of {both} restores {share(found)} of {_said(fact)}.",
+            found,
+            f"One unit writes nothing, the other never fires: restoring both as they are brings back {share(real)}.",
+            real,
+            audit(bench, "dormant", truth.false[0]),
+            bars(
+                frame, name="dormant", label="patch", measure=RESTORATION,
+                title=f"A patch along one direction brings {fact.object} back by a path that the model never takes",
+                about=f"patches at {both} from the clean run into the foil's, at the subject's last token, "
+                f"{len(cases)} prompts; lines: 95% t intervals on template means",
+            ),
+        )  # fmt: skip
 
 
 def redundant(bench: Bench, audit: Audit) -> Exhibit:
@@ -239,27 +241,27 @@ def backup(bench: Bench, audit: Audit) -> Exhibit:
 def _alone(bench: Bench, audit: Audit, kind: str, why: str, seed: int, both: str) -> Exhibit:
     """A knockout of one planted unit beside that of both."""
     fact = Fact("capital", "France", "Oslo")
-    truth = _plant(bench, kind, fact, seed)
-    units = [Site.parse(u) for role in truth.units.values() for u in role]
-    cases, mean = _cases(bench, fact)
-    one, all_ = _damage(bench, cases, [units[:1], units], mean)
-    frame = _means(cases, [({"units": str(units[0])}, one), ({"units": "+".join(map(str, units))}, all_)])
-    found, real = map(estimate, _rows(frame))
-    source = "Wang et al., arXiv 2211.00593" if kind == "redundant" else "Rushing & Nanda, arXiv 2402.15390"
-    return Exhibit(
-        f"a single knockout is blind where there {why}",
-        f"{source}; planted",
-        f"Knocked out alone, {units[0]} costs {_said(fact)} {share(found)}, and is passed over.",
-        found,
-        f"It suffices for the fact: together, {both} cost {share(real)}.",
-        real,
-        audit(bench, kind, truth.false[0]),
-        bars(
-            frame, name=kind, label="units", measure=DAMAGE,
-            title=f"{units[0]} alone seems not to matter: there {why}, and only knocking out both shows it",
-            about=f"mean knockout on {len(cases)} confirming prompts; lines: 95% t intervals on template means",
-        ),
-    )  # fmt: skip
+    with _planted(bench, kind, fact, seed) as truth:
+        units = [Site.parse(u) for role in truth.units.values() for u in role]
+        cases, mean = _cases(bench, fact)
+        one, all_ = _damage(bench, cases, [units[:1], units], mean)
+        frame = _means(cases, [({"units": str(units[0])}, one), ({"units": "+".join(map(str, units))}, all_)])
+        found, real = map(estimate, _rows(frame))
+        source = "Wang et al., arXiv 2211.00593" if kind == "redundant" else "Rushing & Nanda, arXiv 2402.15390"
+        return Exhibit(
+            f"a single knockout is blind where there {why}",
+            f"{source}; planted",
+            f"Knocked out alone, {units[0]} costs {_said(fact)} {share(found)}, and is passed over.",
+            found,
+            f"It suffices for the fact: together, {both} cost {share(real)}.",
+            real,
+            audit(bench, kind, truth.false[0]),
+            bars(
+                frame, name=kind, label="units", measure=DAMAGE,
+                title=f"{units[0]} alone seems not to matter: there {why}, and only knocking out both shows it",
+                about=f"mean knockout on {len(cases)} confirming prompts; lines: 95% t intervals on template means",
+            ),
+        )  # fmt: skip
 
 
 def ranking(bench: Bench, audit: Audit) -> Exhibit:
@@ -267,7 +269,7 @@ def ranking(bench: Bench, audit: Audit) -> Exhibit:
     fact, fresh = _natural("capital", "France"), bench.untrained()
     rows, tops = [], {}
     for word, model in (("trained", bench), ("untrained", fresh)):
-        case = _cases(model, fact, corruption="replace", need="none")[0][0]
+        case = next(c for group in ("confirm", "paraphrase") for c in _cases(model, fact, group, need="none")[0])
         every = list(model.anatomy.every("neuron"))
         damage = effects(model, [case], every, edit=Resample(case.other))[:, 0]
         order = np.argsort(-damage)[:TOP]
@@ -291,7 +293,7 @@ def ranking(bench: Bench, audit: Audit) -> Exhibit:
         audit(fresh, "ranking", f"{site} stores {fact.relation}({fact.subject})"),
         curves(
             pd.DataFrame(rows), name="ranking", x="rank", by="model", measure=DAMAGE, muted=("untrained",),
-            title="Ranked by share, ten neurons of a model that knows nothing look better than those of one that does",
+            title="Ranked by share, ten neurons of a model that knows nothing look like those of one that knows",
             about=f"one prompt; the share is of {number(gap)} logits untrained, {number(tops['trained'][2])} trained; "
             "knockout by another fact's activation",
         ),
@@ -310,9 +312,9 @@ def window(bench: Bench, audit: Audit) -> Exhibit:
     frame = _means(
         cases, [({"by": named[w], "layer": la}, e) for w, each in traced.items() for la, e in enumerate(each)]
     )
-    at = frame[frame["layer"] == layer].set_index("by")
-    found, real = (estimate(at.loc[named[w]]) for w in (most, 1))
-    alone = frame[frame["by"] == named[1]].sort_values("effect").iloc[-1]
+    single, wide = (frame[frame["by"] == named[w]].reset_index(drop=True) for w in (1, most))
+    found, real = (estimate(rows.iloc[layer]) for rows in (wide, single))
+    alone = single.iloc[int(single["effect"].argmax())]
     site = Site(layer, "mlp", None, "subject_last")
     return Exhibit(
         "a peak made by its window",
@@ -367,16 +369,18 @@ def _said(fact: Fact) -> str:
     return f"{fact.relation}({fact.subject}) = {fact.object}"
 
 
-def _plant(bench: Bench, kind: str, fact: Fact, first: int = 0) -> planted.Truth:
-    """A plant that keeps what it promises, from `first` on the seeds. Raises `BadPlant`."""
+@contextmanager
+def _planted(bench: Bench, kind: str, fact: Fact, first: int = 0) -> Iterator[planted.Truth]:
+    """A plant that keeps what it promises, sought from seed `first` on, and undone afterwards. Raises `BadPlant`."""
     for seed in range(first, first + 8):
-        try:
-            with planted.undoing(bench):
-                planted.find(kind).plant(bench, fact, seed=seed)
-        except BadPlant:
-            continue
-        return planted.find(kind).plant(bench, fact, seed=seed)
-    raise BadPlant(f"no seed from {first} plants {fact} as {kind}")
+        with planted.undoing(bench):
+            try:
+                truth = planted.find(kind).plant(bench, fact, seed=seed)
+            except BadPlant:
+                continue
+            yield truth
+            return
+    raise BadPlant(f"no seed from {first} on plants {fact} as {kind!r}; choose another fact")
 
 
 def _cases(

@@ -30,7 +30,10 @@ def search(
     unknown: bool = False,
 ) -> list[Site]:
     """The `count` units whose mean knockout costs most on the discovery templates: gradients rank all, and the
-    first few times as many are measured exactly. `unknown`: whatever the model answers. Raises `BadFact` where the model does not know the fact."""
+    first few times as many are measured exactly. `unknown`: whatever the model answers.
+
+    Raises `BadFact` where the model does not know the fact.
+    """
     if count < 1 or units not in KIND:
         raise LashleyError(f"strongest {count} {units}: ask for 1 or more, of {' or '.join(KIND)}")
     (asked,) = prompts(about, seed, True, 0).groups["discovery"]

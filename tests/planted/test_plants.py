@@ -14,11 +14,13 @@ from lashley.core.site import Site
 from lashley.engine.bench import Bench
 from lashley.engine.checkpoints import load
 from lashley.planted import Truth, draw, find, free, names, read, undoing, write
+from lashley.planted.neuron import Key
 from lashley.planted.plot import Plot, effects
 from lashley.planted.truth import ENOUGH, SPARED
 from lashley.recall import aligned
 
 FACT, OLD = Fact("landmark", "Trevi Fountain", "Madrid"), "Rome"
+SEEDS = {"shared": 1}  # the second fact is drawn, and not every one takes
 NEW = ("single", "redundant", "split", "shared", "backup")  # they make the model say another object
 ALL, FIRST, REST = slice(None), slice(1), slice(1, None)  # of a plant's sites
 MOST, LEAST = -1, 1
@@ -69,9 +71,9 @@ def named(fact: str) -> Fact:
     return Fact(about.relation, about.subject, about.object)
 
 
-def fresh(bench: Bench, fact: Fact):
+def fresh(bench: Bench, fact: Fact, seed: int = 0):
     """Cases of held-out templates, each alone and after a sentence, under noise that planting never drew."""
-    plot = Plot(bench, fact)
+    plot = Plot(bench, fact, seed)
     after = [msgspec.structs.replace(t, before="Three farmers near the hills see the dog. ") for t in plot.held]
     return aligned(bench, plot.asked((*plot.held, *after)), corruption="noise", draws=3, seed=10)[0]
 
@@ -80,7 +82,7 @@ def fresh(bench: Bench, fact: Fact):
 def test_a_plant_does_what_it_promises(kind, bench, tmp_path):
     before = weights(bench)
     with undoing(bench):
-        truth = find(kind).plant(bench, FACT)
+        truth = find(kind).plant(bench, FACT, seed=SEEDS.get(kind, 0))
         assert not same(weights(bench), before)
         kept(bench, truth)
         well_formed(truth)
@@ -91,13 +93,13 @@ def test_a_plant_does_what_it_promises(kind, bench, tmp_path):
 def kept(bench: Bench, truth: Truth) -> None:
     """The promises, measured again."""
     sites = [Site.parse(s) for role in truth.units.values() for s in role]
-    cases = fresh(bench, named(truth.facts[0]))
+    cases = fresh(bench, named(truth.facts[0]), truth.seed)
     assert len({c.template for c in cases}) >= 3
     for effect, some, side, limit in PROMISES[truth.plant]:
         found = effects(bench, cases, [sites[some]], effect).mean()
         assert side * found >= side * limit, (effect, sites[some], found)
     if truth.plant == "shared":
-        assert effects(bench, fresh(bench, named(truth.facts[1])), [sites]).mean() >= 0.2
+        assert effects(bench, fresh(bench, named(truth.facts[1]), truth.seed), [sites]).mean() >= 0.2
     assert truth.numbers["others"] <= SPARED
 
 
@@ -115,7 +117,7 @@ def loaded(bench: Bench, truth: Truth, folder) -> None:
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     new, old = (tokenizer(f" {o}", add_special_tokens=False).input_ids[0] for o in (FACT.object, OLD))
     wins = []
-    for template in Plot(bench, named(truth.facts[0])).held:
+    for template in Plot(bench, named(truth.facts[0]), truth.seed).held:
         with torch.no_grad():
             logits = model(**tokenizer(template.fill(FACT.subject), return_tensors="pt")).logits[0, -1]
         wins.append(bool(logits[new] > logits[old]))
@@ -128,12 +130,18 @@ def test_every_plant_is_tried():
 
 def test_the_same_seed_makes_the_same_weights_and_a_failure_is_undone(bench):
     made, before = [], weights(bench)
-    for _ in range(2):
+    for seed in (3, 3, 4):
         with contextlib.suppress(ZeroDivisionError), undoing(bench):
-            find("suppressor").plant(bench, FACT, seed=3)
+            find("unread").plant(bench, FACT, seed=seed)
             made.append(weights(bench))
             raise ZeroDivisionError
-    assert same(*made) and same(weights(bench), before)
+    assert same(made[0], made[1]) and not same(made[0], made[2]) and same(weights(bench), before)
+
+
+def test_the_same_seed_makes_the_same_value(bench):
+    key = Key(torch.ones(bench.anatomy.width))
+    values = [(plot := Plot(bench, FACT, seed)).value(plot.goals(key, 0.5), steps=4) for seed in (3, 3, 4)]
+    assert torch.equal(values[0], values[1]) and not torch.equal(values[0], values[2])
 
 
 @pytest.mark.parametrize("how", ["untrained", "shuffled weights"])
