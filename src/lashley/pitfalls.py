@@ -20,6 +20,7 @@ import pandas as pd
 
 from lashley import api, planted
 from lashley.charts import DAMAGE, RESTORATION, bars, curves
+from lashley.claims.grammar import parse
 from lashley.claims.topics import prompts
 from lashley.core.case import Case
 from lashley.core.claim import About, Verdict
@@ -36,7 +37,7 @@ from lashley.stats import intervals
 from lashley.study import Progress, Study
 from lashley.summary import estimate, share
 
-CONTROLS, OTHERS = 20, 6  # of the audits
+CONTROLS, OTHERS, DRAWS = 20, 6, 2  # of the audits; corruptions a prompt
 SUBJECTS = ("Japan", "France", "Egypt", "Italy")  # whose capitals decoys are sought for
 LOUD = 48  # neurons of the largest mean |activation| that are tried as decoys
 CROWD = 24  # other subjects that a probe learns, and as many that it is tried on
@@ -44,13 +45,13 @@ AMONG = 5  # noise draws a prompt, of which the most central is kept, as in audi
 TOP = 10  # a list of the strongest
 WINDOWS = (1, 3, 5)  # layers restored together
 
-Audit = Callable[[Bench, str, str], Verdict]  # bench, name of the study, claim
+Audit = Callable[..., tuple[Verdict, ...]]  # of a bench, the name of the study, and claims
 Row = tuple[dict[str, Any], np.ndarray]  # what is measured, and its effects, one a case
 
 
 class Exhibit(msgspec.Struct, frozen=True):
     """One pitfall. `method` says what the standard method finds and `truth` what is there, as sentences; `found` and
-    `real` are their numbers. `verdict` is on the claim that the method suggests."""
+    `real` are their numbers. `verdicts` are on the false claim that the method suggests, and on a true one."""
 
     pitfall: str
     source: str
@@ -58,20 +59,19 @@ class Exhibit(msgspec.Struct, frozen=True):
     found: Estimate
     truth: str
     real: Estimate
-    verdict: Verdict
+    verdicts: tuple[Verdict, ...]
     figure: Figure
 
     @property
     def said(self) -> str:
-        """What became of the claim, and by which criteria."""
-        v = self.verdict
-        failed = ", ".join(c.criterion for c in v.criteria if c.status == "fails")
-        return f"“{v.claim}”: {v.outcome}" + (f" ({failed} fail{'s' * (', ' not in failed)})" if failed else "")
+        """What became of the claims, and by which criteria."""
+        return "; ".join(map(_became, self.verdicts))
 
     @property
     def sentence(self) -> str:
         """All of it, for a reader in a hurry."""
-        more = f" What the evidence supports: {self.verdict.weaker}" if self.verdict.weaker else ""
+        first = self.verdicts[0]
+        more = f" What the evidence supports: {first.weaker}" if first.weaker and len(self.verdicts) == 1 else ""
         return f"{self.pitfall.capitalize()} ({self.source}). {self.method} {self.truth} {self.said}.{more}"
 
 
@@ -80,12 +80,21 @@ def pitfalls(folder: Path, progress: Progress) -> Page:
     bench = api.open_model("embedded")
     studies: list[Study] = []
 
-    def audit(model: Bench, name: str, claim: str) -> Verdict:
+    def audit(model: Bench, name: str, *claims: str) -> tuple[Verdict, ...]:
         where = folder / f"{name}-{model.model.weights_hash[:8]}"
         studies.append(
-            api.audit(model, claim, study=where, searched=True, controls=CONTROLS, others=OTHERS, progress=progress)
+            api.audit(
+                model,
+                *claims,
+                study=where,
+                searched=True,
+                draws=DRAWS,
+                controls=CONTROLS,
+                others=OTHERS,
+                progress=progress,
+            )
         )
-        return studies[-1].page().verdicts[0]
+        return studies[-1].page().verdicts
 
     shown = []
     for turn, exhibit in enumerate(EXHIBITS):
@@ -104,10 +113,11 @@ def decoy(bench: Bench, audit: Audit) -> Exhibit:
     for fact in (_natural("capital", s) for s in SUBJECTS):
         cases, mean = _cases(bench, fact, "discovery")
         sites = _loud(bench, mean)
-        zero, kept = (_damage(bench, cases, [[s] for s in sites], e).mean(1) for e in (Zero(), mean))
-        at = int(np.argmax(zero - kept))
-        if best is None or zero[at] - kept[at] > best[0]:
-            best = float(zero[at] - kept[at]), fact, sites[at]
+        zero, kept = (_damage(bench, cases, [[s] for s in sites], e) for e in (Zero(), mean))
+        apart = (zero - kept).min(1)  # on the prompt where they differ least
+        at = int(np.argmax(apart))
+        if best is None or apart[at] > best[0]:
+            best = float(apart[at]), fact, sites[at]
     assert best is not None
     _, fact, site = best
     cases, mean = _cases(bench, fact)
@@ -158,7 +168,9 @@ def unread(bench: Bench, audit: Audit) -> Exhibit:
         read = pd.DataFrame(
             {"what": "prompts read rightly by the probe", "effect": right, "template": range(len(right))}
         )
-        lost = pd.DataFrame({"what": "logit difference lost by knockout", "effect": cost, "template": range(len(cost))})
+        lost = pd.DataFrame(
+            {"what": "logit difference lost by knockout", "effect": cost, "template": [c.template.text for c in cases]}
+        )
         frame = intervals(pd.concat([read, lost]), ["what"], "effect", "template").rename(columns={"mean": "effect"})
         found, real = map(estimate, _rows(frame))
         return Exhibit(
@@ -230,12 +242,12 @@ def dormant(bench: Bench, audit: Audit) -> Exhibit:
 
 def redundant(bench: Bench, audit: Audit) -> Exhibit:
     """Two neurons, either of which suffices: one knocked out is hardly missed."""
-    return _alone(bench, audit, "redundant", "is redundancy", 2, "the two that each suffice")
+    return _alone(bench, audit, "redundant", "is redundancy", 5, "the two that each suffice")
 
 
 def backup(bench: Bench, audit: Audit) -> Exhibit:
     """A neuron, and a second one that fires only when the first is off."""
-    return _alone(bench, audit, "backup", "is self-repair", 0, "the first with its backup")
+    return _alone(bench, audit, "backup", "is self-repair", 5, "the first with its backup")
 
 
 def _alone(bench: Bench, audit: Audit, kind: str, why: str, seed: int, both: str) -> Exhibit:
@@ -253,9 +265,9 @@ def _alone(bench: Bench, audit: Audit, kind: str, why: str, seed: int, both: str
             f"{source}; planted",
             f"Knocked out alone, {units[0]} costs {_said(fact)} {share(found)}, and is passed over.",
             found,
-            f"It suffices for the fact: together, {both} cost {share(real)}.",
+            f"Together, {both} cost {share(real)}.",
             real,
-            audit(bench, kind, truth.false[0]),
+            audit(bench, kind, truth.false[0], truth.false[0].replace("stores", "is sufficient for")),
             bars(
                 frame, name=kind, label="units", measure=DAMAGE,
                 title=f"{units[0]} alone seems not to matter: there {why}, and only knocking out both shows it",
@@ -361,6 +373,12 @@ def _natural(relation: str, subject: str) -> Fact:
     return Fact(relation, subject, find(relation).objects[subject])
 
 
+def _became(v: Verdict) -> str:
+    needed = parse(v.claim).required
+    failed = [c.criterion for c in v.criteria if c.criterion in needed and c.status == "fails"]
+    return f"“{v.claim}”: {v.outcome}" + (f" ({', '.join(failed)} fail{'s' * (len(failed) == 1)})" if failed else "")
+
+
 def _about(fact: Fact) -> About:
     return About(fact.relation, fact.subject, fact.object)
 
@@ -388,7 +406,7 @@ def _cases(
 ) -> tuple[list[Case], Mean]:
     """The prompts of an audit's group, and the mean of the relation's other facts under the same templates."""
     (asked,) = prompts(_about(fact), 0, True, 0).groups[group]
-    cases, _, _ = aligned(bench, asked, corruption=corruption, need=need, among=AMONG)
+    cases, _, _ = aligned(bench, asked, corruption=corruption, draws=DRAWS, need=need, among=AMONG)
     return cases, Mean(reference_runs(bench, asked, cases, 0))
 
 
@@ -413,12 +431,13 @@ def _rows(frame: pd.DataFrame) -> list[pd.Series]:
 
 
 def _page(shown: list[Exhibit], studies: list[Study], folder: Path) -> Page:
-    verdicts = tuple(e.verdict for e in shown)
+    verdicts = tuple(e.verdicts[0] for e in shown)
     right = sum(v.outcome in ("refuted", "not testable") for v in verdicts)
     wrong = sum(v.outcome == "supported" for v in verdicts)
     sentence = (
         f"In {len(shown)} exhibits the usual method's number reads as a finding, or as its absence; of the "
-        f"{len(shown)} claims, none of which is true, this instrument supports {wrong} and rejects {right}."
+        f"{len(shown)} claims that they suggest, none of which is true, this instrument "
+        f"supports {wrong} and rejects {right}."
     )
     columns = (
         Column("pitfall"), Column("source"), Column("the standard method says"), Column("its number"),
@@ -433,7 +452,7 @@ def _page(shown: list[Exhibit], studies: list[Study], folder: Path) -> Page:
         title="Pitfalls: what standard methods say, what is there, and what this instrument says",
         question="Does the instrument fall for what is known to fool standard methods?",
         finding=Finding(sentence, None, f"Audits with {CONTROLS} matched random sites and {OTHERS} other facts."),
-        verdicts=verdicts,
+        verdicts=tuple(v for e in shown for v in e.verdicts),
         also=tuple(Finding(e.sentence, e.found) for e in shown),
         figures=tuple(e.figure for e in shown),
         tables=(Table("Pitfalls, and what became of the claims that they suggest", columns, rows, note),),
