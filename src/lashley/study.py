@@ -81,7 +81,7 @@ class Study:
     @property
     def planned(self) -> bool:
         """Whether it is known what is to be measured, be it nothing."""
-        return "self-test" in self.ledger.notes()
+        return bool(len(self.ledger)) or "planned" in self.ledger.notes()
 
     @property
     def complete(self) -> bool:
@@ -103,11 +103,13 @@ class Study:
         self.ledger.exclude(planned.exclusions)
         self.ledger.note("self-test", planned.checked)
         self.ledger.plan(planned.sweeps)
+        if not planned.sweeps:
+            self.ledger.note("planned", "nothing")
 
     def run(self, bench: Bench, progress: Progress = silent) -> Self:
         """Do what is missing, committing pack by pack; an interruption loses at most the pack in flight."""
         try:
-            if not len(self.ledger) and not self.planned:
+            if not self.planned:
                 self.plan(planned(self.ledger.spec.experiment, self.params, self.question, bench, progress))
             sweeps = list(self.ledger.sweeps())
             self.ledger.note("routes", dict(Counter(bench.routes(sweeps))))

@@ -70,13 +70,13 @@ def test_few_templates_are_made_up_for_by_draws(next_):
 
 
 def test_more_peers_where_chance_is_open(next_):
-    (best,) = next_(peers=20, controls=20)
-    assert best.settles == ((NEURON, "better than chance"),) and best.params["controls"] == 39
-    assert typed(best).controls == 39
+    (best,) = next_(peers=10, controls=10)
+    assert best.settles == ((NEURON, "better than chance"),) and best.params["controls"] == 19
+    assert typed(best).controls == 19
 
 
 def test_no_more_peers_where_there_are_none(next_):
-    (only,) = next_(peers=20, controls=99)
+    (only,) = next_(peers=10, controls=99)
     assert only.command == "" and "no more units" in only.what and only.seconds is None
 
 
@@ -105,13 +105,13 @@ def test_more_draws_than_there_are_foils_are_not_proposed(next_):
 
 
 def test_the_most_criteria_a_second_come_first_and_words_last(next_):
-    made = next_(ON_THE_LINE | {"domain damage mean": NEAR}, peers=20, controls=20)
+    made = next_(ON_THE_LINE | {"domain damage mean": NEAR}, peers=10, controls=10)
     runnable = [s for s in made if s.command]
     assert len(runnable) == 3 and made[-1].command == "" and "stable under domain" in made[-1].settles[0]
     rates = [len(s.settles) / s.seconds for s in runnable]
     assert rates == sorted(rates, reverse=True)
     both = next(s for s in runnable if len(s.settles) == 2)
-    assert both.params["controls"] == 39 and both.params["draws"] > 1
+    assert both.params["controls"] == 19 and both.params["draws"] > 1
     assert both.seconds > max(s.seconds for s in runnable if s is not both)
 
 
@@ -159,7 +159,7 @@ def opened():
 @pytest.fixture(scope="module")
 def study(opened, tmp_path_factory) -> Study:
     """So few peers that chance is open."""
-    claim = "L0.mlp.n1+L0.mlp.n2 contributes to capital(France) by better than chance [alpha = 0.2]"
+    claim = "L5.mlp.n44 contributes to capital(France) by better than chance"
     folder = tmp_path_factory.mktemp("next") / "study"
     return api.audit(opened, claim, study=folder, controls=2, others=1)
 
@@ -184,7 +184,7 @@ def test_the_list_says_what_it_could_settle_and_what_to_type(said, study):
     code, out, _ = said("next", study.folder)
     flat = " ".join(out.split())
     assert code == 0 and flat.startswith("1. ") and "matched random sites in place of 2: 1 criterion" in flat
-    assert "better than chance of “L0.mlp.n1+L0.mlp.n2" in flat
+    assert "better than chance of “L5.mlp.n44" in flat
     assert f"lashley audit '{study.params.claims[0]}' --controls " in flat
     (step,) = json.loads(said("next", study.folder, "--json")[1])
     assert step["command"] in out and step["settles"] == [[study.params.claims[0], "better than chance"]]

@@ -257,7 +257,7 @@ def test_a_screen_from_the_command_line(lashley, here):
 # -- plan -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", experiments.names())
+@pytest.mark.parametrize("name", [n for n in experiments.names() if n != "audit"])
 def test_a_plan_says_what_it_would_cost_and_writes_nothing(lashley, here, name):
     said = lashley("plan", name, LOCATE[1], *FRANCE, *JAPAN)
     assert said.code == 0

@@ -32,6 +32,7 @@ EDITS = (
     edit.Noise((FRANCE,), 11),
     edit.Patch(FRANCE),
     edit.Resample(ITALY),
+    edit.Constant(VECTOR),
     edit.Add(VECTOR, 2.5),
     edit.ProjectOut(VECTOR),
     edit.Block((0, 2)),

@@ -141,7 +141,9 @@ def points(verdict: Verdict, rows: pd.DataFrame, name: str) -> Figure | None:
     alt = f"{title}. " + "; ".join(
         f"{y}: mean {number(float(np.mean([r['effect'] for r in shown if r['y'] == y])))}" for y in order
     )
-    caption = f"Each point is one prompt; of {PEERS}, one site's mean. Mean knockout; capped at ±1. In brackets how many."
+    caption = (
+        f"Each point is one prompt; of {PEERS}, one site's mean. Mean knockout; capped at ±1. In brackets how many."
+    )
     return Figure(name, title, caption, spec, f"{alt}.")
 
 
