@@ -166,51 +166,54 @@ def _bench(model: str):
 
 
 def run(trial: Trial) -> Record:
-    """Make one model, audit its claims, and put the weights back."""
+    """Make one model, audit its claims, and put the weights back; of a few facts, the first that can be planted."""
     from lashley import planted
 
-    begun = time.monotonic()
+    begun, error = time.monotonic(), ""
     bench = _bench(trial.model)
-    with planted.undoing(bench):
-        try:
-            claims, roles, numbers = _made(bench, trial)
-        except BadPlant as e:
-            return Record(trial.key, trial, (), {}, {}, time.monotonic() - begun, str(e))
-        unknown = trial.plant in ("untrained", "shuffled weights", "shuffled labels")
-        results = tuple(audited(bench, claims, trial, unknown))
-    return Record(trial.key, trial, results, roles, numbers, time.monotonic() - begun)
+    for attempt in range(TRIES):
+        with planted.undoing(bench):
+            try:
+                claims, roles, numbers = _made(bench, trial, attempt)
+            except BadPlant as e:
+                error = str(e)
+                continue
+            unknown = trial.plant in NULLS[:3]
+            results = tuple(audited(bench, claims, trial, unknown))
+        return Record(trial.key, trial, results, roles, numbers, time.monotonic() - begun)
+    return Record(trial.key, trial, (), {}, {}, time.monotonic() - begun, error)
 
 
-def _made(bench, trial: Trial) -> tuple[list[tuple[Claim, bool]], dict[str, tuple[str, ...]], dict[str, float]]:
-    """The model in its state, and its claims with their truth."""
+def _made(
+    bench, trial: Trial, attempt: int
+) -> tuple[list[tuple[Claim, bool]], dict[str, tuple[str, ...]], dict[str, float]]:
+    """The model in its state, and its claims with their truth. Raises `BadPlant`."""
     from lashley import planted
     from lashley.search import search
 
     draw = random.Random(trial.key)
     relation = RELATIONS[trial.seed % len(RELATIONS)]
     if trial.plant not in planted.names() or trial.plant == "null":
-        subject = draw.choice(sorted(shipped()[relation].objects))
-        about = About(relation, subject)
+        objects = shipped()[relation].objects
         if trial.plant in ("untrained", "shuffled weights"):
             planted.find("null").plant(
                 bench, planted.draw(bench, relation, trial.seed), how=trial.plant, seed=trial.seed
             )
-        elif trial.plant == "shuffled labels":
-            objects = shipped()[relation].objects
-            about = About(relation, subject, draw.choice(sorted({*objects.values()} - {objects[subject]})))
-        unknown = trial.plant != "natural"
-        found = None
-        for other in draw.sample(sorted(shipped()[relation].objects), 40):
+        about, found, unknown = About(relation), [], trial.plant != "natural"
+        for subject in draw.sample(sorted(objects), 40):
+            wrong = draw.choice(sorted({*objects.values()} - {objects[subject]}))
+            about = About(relation, subject, wrong if trial.plant == "shuffled labels" else "")
             with suppress(BadFact):  # of an untrained model few prompts come apart from their corrupt ones at all
                 found = search(bench, about, SEARCHED, "neurons", trial.seed, lambda *_: None, unknown)
                 break
-            about = msgspec.structs.replace(about, subject=other)
-        if found is None:
+        if not found:
             raise BadPlant(f"{trial.key}: no fact of {relation} comes apart from its corrupt run")
         layers, neurons = bench.anatomy.layers, bench.anatomy.neurons
         more = [Site(draw.randrange(layers), "neuron", draw.randrange(neurons)) for _ in range(RANDOM)]
         return [(Claim((s,), "stores", about), False) for s in dict.fromkeys([*found, *more])], {}, {}
-    truth = _planted(bench, trial, relation)
+    own: dict[str, Any] = {"r": trial.r} if trial.r else {}
+    fact = planted.draw(bench, relation, TRIES * trial.seed + attempt)
+    truth = planted.find(trial.plant).plant(bench, fact, strength=trial.strength, seed=trial.seed, **own)
     claims = [(check(parse(c)), True) for c in truth.true] + [(check(parse(c)), False) for c in truth.false]
     units = {s for role in truth.units.values() for s in role}
     layer = Site.parse(min(units)).layer
@@ -221,25 +224,6 @@ def _made(bench, trial: Trial) -> tuple[list[tuple[Claim, bool]], dict[str, tupl
             claims.append((Claim((site,), "stores", about), False))
     kept = {write(c): (c, t) for c, t in reversed(claims)}
     return list(reversed(kept.values())), truth.units, truth.numbers
-
-
-def _planted(bench, trial: Trial, relation: str):
-    """The first of a few facts that lets itself be planted. Raises `BadPlant` where none does."""
-    from lashley import planted
-
-    own: dict[str, Any] = {"r": trial.r} if trial.r else {}
-    for attempt in range(TRIES):
-        fact = planted.draw(bench, relation, TRIES * trial.seed + attempt)
-        kept = {n: p.detach().clone() for n, p in bench.model.module.named_parameters()}
-        try:
-            return planted.find(trial.plant).plant(bench, fact, strength=trial.strength, seed=trial.seed, **own)
-        except BadPlant:
-            for n, p in bench.model.module.named_parameters():
-                p.data.copy_(kept[n])
-            bench.changed()
-            if attempt == TRIES - 1:
-                raise
-    raise AssertionError
 
 
 def audited(bench, claims: Sequence[tuple[Claim, bool]], trial: Trial, unknown: bool) -> Iterable[Result]:

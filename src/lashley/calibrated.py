@@ -150,7 +150,8 @@ def separated(records: Sequence[Record]) -> tuple[list[float], list[float]]:
 
 
 def _planted(record: Record, result: Result) -> bool:
-    return any(s in result.claim for role in record.roles.values() for s in role)
+    own = set(result.claim.split(" ")[0].split("+"))
+    return any(own.intersection(role) for role in record.roles.values())
 
 
 def auroc(high: Sequence[float], low: Sequence[float]) -> float:

@@ -5,7 +5,6 @@ The one door of claims to the engine: nothing here judges, and nothing is measur
 
 from __future__ import annotations
 
-import itertools
 import random
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -28,10 +27,12 @@ from lashley.engine.bench import Bench
 from lashley.facts.base import shipped
 from lashley.facts.contexts import UNRELATED
 from lashley.facts.question import Asked
+from lashley.peers import ENOUGH
 from lashley.recall import Need, aligned, mean_sizes, reference_runs
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 TEXTS = 12
+SHUFFLED = 6  # prompts with the answers of other facts
 AMONG = 5  # noise draws a prompt, of which the most central is kept
 FIRING = 6  # of all facts, those on which damage is measured
 RIVALS = 12  # disjoint sets of the same size that are tried as well
@@ -105,22 +106,24 @@ def _gather(
         kept: list[Case] = []
         facts: set[Fact] = set()
         for each in questions:
-            with suppress(BadFact, BadPrompt):
+            try:
                 found, _, gone = aligned(
                     bench, each, corruption=corruption, draws=draws, seed=seed, need=need, among=AMONG
                 )
-                kept += found
-                facts |= {c.fact for c in found}
-                if group not in ("other", "fit"):
-                    exclusions.extend(gone)
+            except (BadFact, BadPrompt) as e:
+                found, gone = [], [Exclusion(f.relation, f.subject, f.object, "", str(e)) for f in each.facts]
+            kept += found
+            facts |= {c.fact for c in found}
+            if group not in ("other", "fit"):
+                exclusions.extend(gone)
             if most and len(facts) >= most:
                 break
         cases[group] = tuple(kept)
 
     groups = asked.groups
     plain = {g: groups[g] for g in ("confirm", "paraphrase", "discovery") if g in groups}
-    together = [_merged(plain)]
-    take("", together, draws, "none" if unknown else "half")  # known on half of all its templates
+    main = _merged(plain)
+    take("", [main], draws, "none" if unknown else "half")  # known on half of all its templates
     every = cases.pop("")
     for group, questions in plain.items():
         there = {t for q in questions for t in q.templates}
@@ -131,10 +134,9 @@ def _gather(
     take("domain", groups.get("domain", ()), 1, need)
     take("other", groups["other"], 1, need, others)
     take("fit", groups["fit"], 1, need)
-    main = _merged(plain)
     reference = reference_runs(bench, main, cases["confirm"], seed)
     where: set[tuple[int, Kind]] = {(s.layer, s.kind) for sites in topic.sets for s in sites if s.unit is not None}
-    where |= {(la, k) for _, k in where if bench.anatomy.units(k) < 40 for la in range(bench.anatomy.layers)}
+    where |= {(la, k) for _, k in where if bench.anatomy.units(k) < ENOUGH for la in range(bench.anatomy.layers)}
     return Dossier(
         bench.anatomy,
         cases,
@@ -279,13 +281,10 @@ def _shuffled(bench: Bench, asked: Prompts, confirm: Sequence[Case]) -> tuple[tu
     names = [o for o in dict.fromkeys(relation.objects.values()) if o not in own]
     draw = random.Random(f"shuffled {relation.name}")
     made = []
-    for case, pair in itertools.islice(zip(confirm, itertools.repeat(names), strict=False), 6):
-        if len(pair) < 2:
-            break
-        a, b = draw.sample(pair, 2)
+    for case in confirm[:SHUFFLED] if len(names) > 1 else ():
         with suppress(BadPrompt):
-            say = lambda o, case=case: relation.say(o, case.template.language)  # noqa: E731
-            target, foil = (bench.tokens.answer(case.clean, say(o)) for o in (a, b))
+            said = [relation.say(o, case.template.language) for o in draw.sample(names, 2)]
+            target, foil = (bench.tokens.answer(case.clean, o) for o in said)
             if target[0] != foil[0]:
                 made.append((case, LogitDifference(target, foil)))
     return tuple(made)

@@ -17,6 +17,7 @@ import scipy  # loads its parts when they are asked for
 from numpy.typing import ArrayLike
 
 FEWEST = 6  # replicates below which no interval is shown (PROTOCOL, Inference)
+MOST = 2_000  # clusters; that many more are as good as never
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -167,13 +168,10 @@ def compare(values: ArrayLike, threshold: float, clusters: Labels | None = None,
     if 2 * min(above, below) <= 1 - level:
         return Comparison(found, above, below)
     sd, per = error * math.sqrt(k), found.n / k
-    more = next((m for m in (*range(k + 1, 200), *range(200, 10_001, 50)) if _separates(m, room, sd, level)), 10_000)
-    return Comparison(found, above, below, math.ceil((more - k) * per))
-
-
-def _separates(clusters: int, room: float, sd: float, level: float) -> bool:
-    """Whether an interval over so many clusters would be narrower than the room to the threshold."""
-    return float(scipy.stats.t.ppf(0.5 + level / 2, clusters - 1)) * sd / math.sqrt(clusters) < abs(room)
+    counts = np.arange(k + 1, MOST + 1)
+    half = scipy.stats.t.ppf(0.5 + level / 2, counts - 1) * sd / np.sqrt(counts)
+    enough = int(np.argmax(half < abs(room))) if half[-1] < abs(room) else len(counts) - 1
+    return Comparison(found, above, below, math.ceil((int(counts[enough]) - k) * per))
 
 
 def tost(values: ArrayLike, bound: float, clusters: Labels | None = None, level: float = 0.95) -> Equivalence:

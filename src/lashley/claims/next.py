@@ -18,7 +18,6 @@ import msgspec
 
 from lashley.claims.criteria import Evidence
 from lashley.claims.grammar import parse
-from lashley.claims.topics import FOILS
 from lashley.claims.verdicts import UNREQUIRED
 from lashley.core.claim import Claim, Judged, Verdict
 from lashley.stats import FEWEST
@@ -26,6 +25,7 @@ from lashley.stats import FEWEST
 if TYPE_CHECKING:
     from lashley.experiments.audit import Params
 
+FOILS = 12  # corruptions of a prompt, at most, that are worth proposing
 UNSEEN = "nothing is measured yet"
 WORDS = {  # the parameter -> what there are more of
     "draws": "corruptions of each prompt",

@@ -16,7 +16,6 @@ from lashley.facts.contexts import contexts, mentions
 from lashley.facts.parts import parts
 from lashley.facts.question import Asked, Question, find, resolve
 
-FOILS = 12  # corruptions of a prompt, at most, that are worth proposing
 OF_RELATION = 12  # facts that a claim about a whole relation is tried on
 
 

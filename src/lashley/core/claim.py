@@ -30,16 +30,7 @@ CRITERIA = (  # in the order in which they are shown
     "editable",
 )
 REQUIRED: dict[Predicate, tuple[str, ...]] = {
-    "stores": (
-        "necessary",
-        "sufficient",
-        "specific",
-        "better than chance",
-        "stable under prompt",
-        "stable under domain",
-        "robust to method",
-        "not redundant",
-    ),
+    "stores": tuple(c for c in CRITERIA if c not in ("contributes", "monosemantic", "editable")),
     "is necessary for": ("necessary", "better than chance", "stable under prompt", "robust to method"),
     "is sufficient for": ("sufficient", "better than chance"),
     "contributes to": ("contributes", "better than chance"),

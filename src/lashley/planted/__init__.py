@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
-import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,11 +18,10 @@ import msgspec
 import torch
 
 from lashley.core.errors import BadPlant
-from lashley.core.fact import Fact
 from lashley.engine.bench import Bench
 from lashley.engine.checkpoints import _quiet
-from lashley.facts.question import find as relation_of
 from lashley.planted import kinds
+from lashley.planted.plot import draw
 from lashley.planted.truth import STANDARD, Truth
 
 __all__ = ["STANDARD", "Truth", "draw", "find", "free", "names", "read", "undoing", "write"]
@@ -41,20 +39,6 @@ def find(name: str) -> ModuleType:
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise BadPlant(f"no plant {name!r}; {hint}there are {', '.join(names())}")
     return importlib.import_module(f"{kinds.__name__}.{name}")
-
-
-def draw(bench: Bench, relation: str, seed: int) -> Fact:
-    """A fact to plant: a random subject of a relation with an object that is not its own, told apart from it by the
-    first token."""
-    found = relation_of(relation)
-    rng = random.Random(f"draw {relation} {seed}")
-    subject = rng.choice(sorted(found.objects))
-    run = bench.tokens.ask(found.templates[0], subject)
-    ways = bench.tokens.answers(run, found.candidates())
-    own = ways[found.objects[subject]][0]
-    others = [o for o, tokens in ways.items() if tokens[0] != own]
-    short = [o for o in others if len(ways[o]) == 1]
-    return Fact(found.name, subject, rng.choice(sorted(short or others)))
 
 
 @contextmanager

@@ -229,6 +229,26 @@ class Plot:
         return Asked(relation, (self.fact,), tuple(templates), {self.fact.subject: foils})
 
 
+def draw(bench: Bench, relation: str, seed: int) -> Fact:
+    """A fact to plant: a random subject of a relation with an object that is not its own, told apart from it by the
+    first token."""
+    found = find(relation)
+    rng = random.Random(f"draw {relation} {seed}")
+    subject = rng.choice(sorted(found.objects))
+    run = bench.tokens.ask(found.templates[0], subject)
+    ways = bench.tokens.answers(run, found.candidates())
+    own = ways[found.objects[subject]][0]
+    others = [o for o, tokens in ways.items() if tokens[0] != own]
+    short = [o for o in others if len(ways[o]) == 1]
+    return Fact(found.name, subject, rng.choice(sorted(short or others)))
+
+
+def natural(fact: Fact) -> Fact:
+    """The fact as the fact base has it."""
+    relation = find(fact.relation)
+    return Fact(relation.name, fact.subject, relation.objects.get(fact.subject, fact.object))
+
+
 def checked(fact: Fact) -> tuple[Fact, Relation, str]:
     """The fact, its relation and the fact base's own object. Raises `BadFact`."""
     relation = find(fact.relation)

@@ -7,7 +7,7 @@ import torch
 from lashley.core.fact import Fact
 from lashley.engine.bench import Bench
 from lashley.facts.base import shipped
-from lashley.planted.plot import Bystanders, Plot
+from lashley.planted.plot import Bystanders, Plot, draw
 from lashley.planted.truth import ENOUGH, STANDARD, Truth, measured, names, needs, said, spared
 from lashley.planted.value import STEPS
 
@@ -43,8 +43,6 @@ def plant(bench: Bench, fact: Fact, *, strength: float = STANDARD, seed: int = 0
 
 
 def _unrelated(bench: Bench, fact: Fact, seed: int) -> Fact:
-    from lashley.planted import draw
-
     rng = random.Random(f"shared {fact} {seed}")
     subjects = {r.name for r in shipped().values() if fact.subject in r.objects}
     far = [n for n in ("capital", "currency", "demonym", "language", "landmark") if n not in subjects]

@@ -2,8 +2,7 @@
 
 from lashley.core.fact import Fact
 from lashley.engine.bench import Bench
-from lashley.planted.kinds.unread import natural
-from lashley.planted.plot import Bystanders, Plot
+from lashley.planted.plot import Bystanders, Plot, natural
 from lashley.planted.truth import STANDARD, Truth, measured, names, needs, said, spared
 
 

@@ -4,7 +4,7 @@ import torch
 
 from lashley.core.fact import Fact
 from lashley.engine.bench import Bench
-from lashley.planted.plot import Bystanders, Plot
+from lashley.planted.plot import Bystanders, Plot, natural
 from lashley.planted.truth import STANDARD, Truth, measured, names, needs, said, spared
 
 
@@ -30,11 +30,3 @@ def plant(bench: Bench, fact: Fact, *, strength: float = STANDARD, seed: int = 0
         seed,
         bench.model.name,
     )
-
-
-def natural(fact: Fact) -> Fact:
-    """The fact as the fact base has it."""
-    from lashley.facts.question import find
-
-    relation = find(fact.relation)
-    return Fact(relation.name, fact.subject, relation.objects.get(fact.subject, fact.object))
