@@ -39,8 +39,8 @@ NULLS = ("untrained", "shuffled weights", "shuffled labels", "natural")
 CONTROLS = 99  # matched random sites of each claim
 TRIES = 5  # facts that are tried for one plant
 OTHERS = 8  # other facts of each topic
-DECOYS = 14  # random units of the planted layer, beside the plant's own near misses
-SEARCHED, RANDOM = 10, 20  # claims on a model with nothing planted: units that a search found, and random ones
+DECOYS = 8  # random units of the planted layer, beside the plant's own near misses
+SEARCHED, RANDOM = 10, 14  # claims on a model with nothing planted: units that a search found, and random ones
 
 Progress = Callable[[str, int, int], None]
 

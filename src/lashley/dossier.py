@@ -243,35 +243,40 @@ def _firing(
     sites = [_bare(sites[0]) if len(sites) == 1 and sites[0].unit is not None else None for sites in topic.sets]
     there = sorted({s for s in sites if s}, key=str)
     mine = _sizes(bench, [c.clean for c in confirm], there) if there else {}
+    shares = {site: np.where(other, corpus.sizes[site] / max(float(mine[site].mean()), 1e-9), -1.0) for site in there}
+    order = {site: np.argsort(-share, kind="stable") for site, share in shares.items()}
+    made: dict[Fact, Case] = {}
+    tried: set[int] = set()
+    for depth in (2 * FIRING, 8 * FIRING):  # of most sites the first few are known, and no more are asked about
+        lacking = [o for o in order.values() if sum(corpus.facts[i][1] in made for i in o[:depth]) < FIRING]
+        asked = {int(i) for o in lacking for i in o[:depth]} - tried
+        made |= _asked_once(bench, [corpus.facts[i] for i in sorted(asked)], corruption, need, seed)
+        tried |= asked
     found: list[tuple[tuple[Case, float], ...]] = []
-    made: dict[Fact, Case | None] = {}
     for site in sites:
-        top: list[tuple[Case, float]] = []
-        shares = (
-            np.where(other, corpus.sizes[site] / max(float(mine[site].mean()), 1e-9), -1.0) if site else np.empty(0)
-        )
-        for at in np.argsort(-shares, kind="stable")[: 8 * FIRING]:
-            relation, fact = corpus.facts[at]
-            if fact not in made:
-                made[fact] = _one(bench, relation, fact, corruption, need, seed)
-            if (case := made[fact]) is not None:
-                top.append((case, float(shares[at])))
-            if len(top) == FIRING:
-                break
-        found.append(tuple(top))
+        top = [(corpus.facts[i][1], float(shares[site][i])) for i in order[site][: 8 * FIRING]] if site else []
+        found.append(tuple((made[f], share) for f, share in top if f in made)[:FIRING])
     return tuple(found)
 
 
-def _one(bench: Bench, relation: Relation, fact: Fact, corruption: str, need: Need, seed: int) -> Case | None:
-    """One case of a fact, if the model knows it in the relation's first templates."""
-    foils = [s for s, o in relation.objects.items() if o != fact.object]
-    random.Random(f"{seed} {fact}").shuffle(foils)
-    templates: tuple[Template, ...] = relation.templates[:1]
-    with suppress(BadFact, BadPrompt):
-        asked = Asked(relation, (fact,), templates, {fact.subject: tuple(foils)})
-        found, _, _ = aligned(bench, asked, corruption=corruption, need=need, among=AMONG)
-        return found[0] if found else None
-    return None
+def _asked_once(
+    bench: Bench, facts: Sequence[tuple[Relation, Fact]], corruption: str, need: Need, seed: int
+) -> dict[Fact, Case]:
+    """One case of each fact that the model knows in its relation's first template."""
+    found: dict[Fact, Case] = {}
+    for relation in dict.fromkeys(r.name for r, _ in facts):
+        own = [(r, f) for r, f in facts if r.name == relation]
+        foils: dict[str, tuple[str, ...]] = {}
+        for r, fact in own:
+            names = [s for s, o in r.objects.items() if o != fact.object]
+            random.Random(f"{seed} {fact}").shuffle(names)
+            foils[fact.subject] = tuple(names)
+        with suppress(BadFact, BadPrompt):
+            asked = Asked(own[0][0], tuple(f for _, f in own), own[0][0].templates[:1], foils)
+            cases, _, _ = aligned(bench, asked, corruption=corruption, need=need, among=AMONG)
+            for case in cases:
+                found.setdefault(case.fact, case)
+    return found
 
 
 def _shuffled(bench: Bench, asked: Prompts, confirm: Sequence[Case]) -> tuple[tuple[Case, LogitDifference], ...]:

@@ -31,6 +31,7 @@ from lashley.facts.question import Asked
 REFERENCE_RUNS = 32
 Need = Literal["half", "each", "none"]
 FEWEST_OTHERS = 8  # subjects; a mean over fewer would be that of a few odd ones
+AT_ONCE = 16  # facts that are asked together
 NOISE_SDS = 3.0  # embedding noise, in standard deviations of subject embeddings (ROME)
 
 
@@ -134,16 +135,16 @@ def aligned(
     cases: list[Case] = []
     exclusions: list[Exclusion] = []
     noise = NOISE_SDS * _embedding_sd(bench, asked) if corruption == "noise" else 0.0
-    for number, fact in enumerate(asked.facts):
+    for number in range(0, len(asked.facts), AT_ONCE):
         progress(number, len(asked.facts))
-        known, left_out = _known(bench, asked, fact, need)
-        exclusions += left_out
-        for turn, found in enumerate(known):
-            made = _pair(bench, asked, found, turn, draws * among if noise else draws, noise, seed)
-            if isinstance(made, Exclusion):
-                exclusions.append(made)
-            else:
-                cases += made
+        for known, left_out in _known(bench, asked, asked.facts[number : number + AT_ONCE], need):
+            exclusions += left_out
+            for turn, found in enumerate(known):
+                made = _pair(bench, asked, found, turn, draws * among if noise else draws, noise, seed)
+                if isinstance(made, Exclusion):
+                    exclusions.append(made)
+                else:
+                    cases += made
     if noise and among > 1:
         cases = _central(bench, cases, draws)
     progress(len(asked.facts), len(asked.facts))
@@ -151,30 +152,49 @@ def aligned(
     return cases, gaps, exclusions + flat
 
 
-def _known(bench: Bench, asked: Asked, fact: Fact, need: Need) -> tuple[list[Recalled], list[Exclusion]]:
-    """The prompts under which the object ranks first, if the fact is known; else why it is not."""
-    gone = Exclusion(fact.relation, fact.subject, fact.object, "", "")
-    try:
-        found = recall(bench, asked.relation, [fact], asked.templates)
-    except BadPrompt as e:
-        return [], [msgspec.structs.replace(gone, reason=str(e))]
-    first = [r for r in found if r.rank == 1 or need == "none"]
-    if 2 * len(first) < len(found) * (need == "half") or not first:
-        best = max(found, key=lambda r: r.rank)
-        reason = (
-            f"not known to the model: the object ranks first on {len(first)} of {len(found)} prompts; "
-            f"to {best.run.text!r} it answers {best.best!r} (its own top answers: {answers.top(bench, best.run)})"
-        )
-        return [], [msgspec.structs.replace(gone, reason=reason)]
-    return first, [
-        msgspec.structs.replace(
-            gone,
-            template=r.template.text,
-            reason=f"under this template the object ranks {r.rank}, after {r.best!r}",
-        )
-        for r in found
-        if r not in first
-    ]
+def _known(
+    bench: Bench, asked: Asked, facts: Sequence[Fact], need: Need
+) -> Iterator[tuple[list[Recalled], list[Exclusion]]]:
+    """Of each fact the prompts under which its object ranks first, if it is known; else why it is not."""
+    prompts: dict[Fact, list[tuple[Template, Run]]] = {}
+    refused: dict[Fact, str] = {}
+    for fact in facts:
+        try:
+            said = ((t, asked.relation.say(fact.subject, t.language)) for t in asked.templates)
+            prompts[fact] = [(t, bench.tokens.ask(t, s)) for t, s in said]
+        except BadPrompt as e:
+            refused[fact] = str(e)
+    answered: dict[Fact, list[Recalled]] = {f: [] for f in facts}
+    if need == "none":
+        answered |= {f: [Recalled(f, t, run, 1, f.object) for t, run in own] for f, own in prompts.items()}
+    else:
+        for r in recall(bench, asked.relation, list(prompts), asked.templates):
+            answered[r.fact].append(r)
+    for fact, found in answered.items():
+        gone = Exclusion(fact.relation, fact.subject, fact.object, "", refused.get(fact, ""))
+        first = [r for r in found if r.rank == 1]
+        if fact in refused:
+            yield [], [gone]
+        elif 2 * len(first) < len(found) * (need == "half") or not first:
+            best = max(found, key=lambda r: r.rank)
+            reason = (
+                f"not known to the model: the object ranks first on {len(first)} of {len(found)} prompts; "
+                f"to {best.run.text!r} it answers {best.best!r} (its own top answers: {answers.top(bench, best.run)})"
+            )
+            yield [], [msgspec.structs.replace(gone, reason=reason)]
+        else:
+            yield (
+                first,
+                [
+                    msgspec.structs.replace(
+                        gone,
+                        template=r.template.text,
+                        reason=f"under this template the object ranks {r.rank}, after {r.best!r}",
+                    )
+                    for r in found
+                    if r.rank > 1
+                ],
+            )
 
 
 def _pair(bench: Bench, asked: Asked, found: Recalled, turn: int, draws: int, noise: float, seed: int):
