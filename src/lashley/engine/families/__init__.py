@@ -23,6 +23,7 @@ class Family:
     that their output goes through.
     `packed` says whether attention goes through transformers' `AttentionInterface`.
     `flat_mlp` says that the MLP receives [batch * tokens, width].
+    `parallel` says whether attention and MLP of a layer read the same stream; a word is the configuration's flag.
     `needs` are flags that the configuration must have for all this to hold.
     """
 
@@ -34,6 +35,7 @@ class Family:
     mlp: str = "mlp.down_proj"
     packed: bool = True
     flat_mlp: bool = False
+    parallel: bool | str = False
     needs: Mapping[str, bool] = field(default_factory=dict)
 
 

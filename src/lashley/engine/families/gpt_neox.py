@@ -9,4 +9,5 @@ FAMILY = Family(
     attn="attention.dense",
     neurons="mlp.dense_4h_to_h",
     mlp="mlp.dense_4h_to_h",
+    parallel="use_parallel_residual",
 )
