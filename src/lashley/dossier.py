@@ -17,7 +17,7 @@ from lashley.core.anatomy import Anatomy
 from lashley.core.case import Case, Dossier, Exclusion
 from lashley.core.edit import Patch
 from lashley.core.errors import BadFact, BadPrompt, BadSite
-from lashley.core.fact import Fact, Relation, Template
+from lashley.core.fact import Fact, Relation
 from lashley.core.readout import LogitDifference
 from lashley.core.run import Run
 from lashley.core.site import Kind, Site
@@ -25,13 +25,11 @@ from lashley.core.trial import Sweep
 from lashley.engine.attribution import estimates
 from lashley.engine.bench import Bench
 from lashley.facts.base import shipped
-from lashley.facts.contexts import UNRELATED
 from lashley.facts.question import Asked
 from lashley.peers import ENOUGH
-from lashley.recall import Need, aligned, mean_sizes, reference_runs
+from lashley.recall import Need, aligned, mean_sizes, reference_runs, texts
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-TEXTS = 12
 SHUFFLED = 6  # prompts with the answers of other facts
 AMONG = 5  # noise draws a prompt, of which the most central is kept
 FIRING = 6  # of all facts, those on which damage is measured
@@ -142,7 +140,7 @@ def _gather(
         cases,
         tuple(exclusions),
         reference,
-        tuple(_texts(bench, seed)),
+        tuple(texts(bench, seed)),
         mean_sizes(bench, reference, sorted(where)),
         _quantiles(bench, topic, reference),
         _rivals(bench, topic, cases),
@@ -157,13 +155,6 @@ def _merged(plain: dict[str, tuple[Asked, ...]]) -> Asked:
     first = plain["confirm"][0]
     templates = dict.fromkeys(t for questions in plain.values() for q in questions for t in q.templates)
     return Asked(first.relation, first.facts, tuple(templates), first.foils)
-
-
-def _texts(bench: Bench, seed: int) -> Iterable[Run]:
-    """Unrelated sentences as runs."""
-    for text in random.Random(f"texts {seed}").sample(UNRELATED, min(TEXTS, len(UNRELATED))):
-        with suppress(BadPrompt):
-            yield bench.tokens.run(text)
 
 
 def _quantiles(bench: Bench, topic: Topic, reference: Sequence[Run]) -> dict[Site, np.ndarray]:

@@ -51,6 +51,24 @@ def matched(
     return [tuple(Site(*peers[_own(s)], s.position) for s in sites) for peers in chosen if peers]
 
 
+def alike(table: np.ndarray, sizes: np.ndarray, units: Sequence[int], draw: random.Random) -> tuple[int, ...] | None:
+    """For each of some units another, none twice and none of them: of the same kind, near in `sizes` [units], and of
+    the same layer where that has `ENOUGH` units. None where too few are left. `table` begins with rows layer and kind.
+    """
+    logs, peers, taken = np.log(sizes + 1e-12), [], set(units)
+    for u in units:
+        pool = np.flatnonzero((table[:2] == table[:2, u, None]).all(0))
+        if len(pool) < ENOUGH:
+            pool = np.flatnonzero(table[1] == table[1, u])
+        near = pool[np.argsort(np.abs(logs[pool] - logs[u]), kind="stable")]
+        free = [v for v in near[: NEAREST + len(taken)].tolist() if v not in taken][:NEAREST]
+        if not free:
+            return None
+        peers.append(draw.choice(free))
+        taken.add(peers[-1])
+    return tuple(peers)
+
+
 Unit = tuple[int, Kind, int | None]
 
 

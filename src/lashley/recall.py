@@ -26,9 +26,11 @@ from lashley.engine import answers
 from lashley.engine.attribution import estimates
 from lashley.engine.bench import Bench
 from lashley.facts.base import shipped
+from lashley.facts.contexts import UNRELATED
 from lashley.facts.question import Asked
 
 REFERENCE_RUNS = 32
+TEXTS = 12
 Need = Literal["half", "each", "none"]
 FEWEST_OTHERS = 8  # subjects; a mean over fewer would be that of a few odd ones
 AT_ONCE = 16  # facts that are asked together
@@ -93,23 +95,30 @@ def prepare(
     seed: int = 0,
     magnitudes: Sequence[tuple[int, Kind]] = (),
     screen: Callable[[Material], Iterable[Sweep]] | None = None,
+    among: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Material:
     """Pairs of runs for the facts that the model knows.
 
     `draws` is the number of corruptions of each prompt: other foils ("replace") or noise seeds ("noise").
-    `screen` says of which sweeps the effects are estimated, given all but these estimates.
+    `screen` says of which sweeps the effects are estimated, given all but these estimates. `among` is as in `aligned`.
     Raises `BadFact` when no fact is left, with the reasons.
     """
     if corruption not in ("replace", "noise"):
         raise BadFact(f"corruption {corruption!r} is not offered; use 'replace' or 'noise'")
-    cases, gaps, exclusions = aligned(bench, asked, corruption=corruption, draws=draws, seed=seed, progress=progress)
-    if not cases:
-        reasons = "; ".join(dict.fromkeys(e.reason for e in exclusions))
+    cases, gaps, exclusions = aligned(
+        bench, asked, corruption=corruption, draws=draws, seed=seed, among=among, progress=progress
+    )
+    own = asked.facts[: len(asked.facts) - asked.beside]
+    if not any(c.fact in own for c in cases):
+        reasons = "; ".join(dict.fromkeys(e.reason for e in exclusions if e.subject in {f.subject for f in own}))
         raise BadFact(f"nothing is left to ask: {reasons[:400]}")
     reference = reference_runs(bench, asked, cases, seed)
     sizes = mean_sizes(bench, reference, magnitudes)
-    material = Material(bench.anatomy, tuple(cases), tuple(exclusions), reference, sizes, tuple(gaps))
+    unrelated = tuple(texts(bench, seed))
+    material = Material(
+        bench.anatomy, tuple(cases), tuple(exclusions), reference, sizes, tuple(gaps), facts=own, texts=unrelated
+    )
     found = tuple(estimates(bench, screen(material))) if screen else ()
     return msgspec.structs.replace(material, estimates=found)
 
@@ -314,6 +323,13 @@ def reference_runs(bench: Bench, asked: Asked, cases: Sequence[Case], seed: int)
     pairs = [(s, t) for s in subjects for t in templates]
     chosen = draw.sample(pairs, min(REFERENCE_RUNS, len(pairs)))
     return tuple(_askable(bench, relation, chosen))
+
+
+def texts(bench: Bench, seed: int) -> Iterator[Run]:
+    """Unrelated sentences as runs."""
+    for text in random.Random(f"texts {seed}").sample(UNRELATED, min(TEXTS, len(UNRELATED))):
+        with suppress(BadPrompt):
+            yield bench.tokens.run(text)
 
 
 def _embedding_sd(bench: Bench, asked: Asked) -> float:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import datetime
 import hashlib
 import itertools
+import math
 import platform
 import re
 import shlex
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
@@ -19,8 +20,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import msgspec
+import numpy as np
 
 from lashley import experiments, report
+from lashley.core.anatomy import Anatomy
 from lashley.core.case import Estimated
 from lashley.core.case import Exclusion as LeftOut
 from lashley.core.cost import ROUTES
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
 
     from lashley.engine.bench import Bench
 
+MAGNITUDES = "magnitudes"  # arrays [units] by "LAYER KIND", for matched controls in later rounds
 Progress = Callable[[str, int, int], None]  # what is being done, how much is done, how much there is
 
 
@@ -85,9 +89,10 @@ class Study:
 
     @property
     def complete(self) -> bool:
-        """Whether every planned trial is answered."""
+        """Whether every planned trial is answered, and nothing follows from the answers."""
         answered, planned = self.ledger.progress()
-        return self.planned and answered == planned
+        rounds = hasattr(self.experiment, "further") and "rounds" not in self.ledger.notes()
+        return self.planned and answered == planned and not rounds
 
     @property
     def figures(self) -> tuple:
@@ -102,6 +107,8 @@ class Study:
         """Record what is to be measured; the sweeps come last, and at once. Doing so twice changes nothing."""
         self.ledger.exclude(planned.exclusions)
         self.ledger.note("self-test", planned.checked)
+        for name, arrays in planned.arrays.items():
+            self.ledger.put_arrays(name, arrays)
         self.ledger.plan(planned.sweeps)
         if not planned.sweeps:
             self.ledger.note("planned", "nothing")
@@ -111,22 +118,53 @@ class Study:
         try:
             if not self.planned:
                 self.plan(planned(self.ledger.spec.experiment, self.params, self.question, bench, progress))
-            sweeps = list(self.ledger.sweeps())
-            self.ledger.note("routes", dict(Counter(bench.routes(sweeps))))
-            done, total = self.ledger.progress()
-            begun, fresh = time.monotonic(), 0
-            for own, copies in itertools.groupby(sorted(sweeps, key=_of_copy), _of_copy):
-                asked = bench.untrained() if own else bench
-                for chunks in asked.run(list(copies), self.ledger.answered()):
-                    self.ledger.commit(chunks)
-                    fresh += sum(len(c.values) for c in chunks)
-                    progress("measuring", done + fresh, total)
-            if fresh:
-                self.ledger.note("trials a second", fresh / (time.monotonic() - begun))
+            self._answer(bench, progress)
+            while sweeps := self.further():
+                self.ledger.plan(sweeps)
+                self._answer(bench, progress)
         except KeyboardInterrupt as stop:
             again = shlex.join(["lashley", "resume", str(self.folder)])
             raise KeyboardInterrupt(f"what is measured is kept, and `{again}` goes on") from stop
         return self
+
+    def _answer(self, bench: Bench, progress: Progress) -> None:
+        """Measure what is planned and not yet answered."""
+        sweeps = list(self.ledger.sweeps())
+        self.ledger.note("routes", dict(Counter(bench.routes(sweeps))))
+        done, total = self.ledger.progress()
+        begun, fresh = time.monotonic(), 0
+        for own, copies in itertools.groupby(sorted(sweeps, key=_of_copy), _of_copy):
+            asked = bench.untrained() if own else bench
+            for chunks in asked.run(list(copies), self.ledger.answered()):
+                self.ledger.commit(chunks)
+                fresh += sum(len(c.values) for c in chunks)
+                progress("measuring", done + fresh, total)
+        if fresh:
+            self.ledger.note("trials a second", fresh / (time.monotonic() - begun))
+
+    def further(self) -> list[Sweep]:
+        """What an experiment in rounds wants to know next, now that all it asked is answered; [] at the end."""
+        if not hasattr(self.experiment, "further") or "rounds" in self.ledger.notes():
+            return []
+        known = set(self.ledger.planned())
+        sweeps = list(self.experiment.further(self.params, _anatomy(self.ledger.spec), self.answers(), self.arrays()))
+        new = [s for s in sweeps if s.key not in known]
+        if not new:
+            self.ledger.note("rounds", "done")
+        return new
+
+    def answers(self) -> list[tuple[Sweep, np.ndarray]]:
+        """Every planned sweep with its effects, float64 [trials]; NaN where there is no answer yet."""
+        found = []
+        for key in self.ledger.planned():
+            sweep, frame = self.ledger.sweep(key), self.ledger.frame(key)
+            values = self.ledger.values(key)
+            found.append((sweep, sweep.normalise(values, frame.clean, frame.corrupt) if frame else values * math.nan))
+        return found
+
+    def arrays(self) -> dict[str, dict[str, np.ndarray]]:
+        """What was kept beside the plan, by name."""
+        return {name: self.ledger.arrays(name) for name in self.ledger.array_names()}
 
     def page(self) -> Page:
         """Judge and draw what is measured so far; a pure function of the ledger."""
@@ -224,17 +262,22 @@ def begin(
     return study
 
 
+def _anatomy(spec: Spec) -> Anatomy:
+    return msgspec.convert({k: spec.model[k] for k in Anatomy.__struct_fields__ if k in spec.model}, Anatomy)
+
+
 def _of_copy(sweep: Sweep) -> bool:
     """Whether it asks an untrained copy of the model."""
     return bool(sweep.copy)
 
 
 class Planned(NamedTuple):
-    """What an experiment wants to know, what was left out, and how the model's self-test went."""
+    """What an experiment wants to know, what was left out, how the model's self-test went, and arrays to keep."""
 
     sweeps: list[Sweep | Estimated]
     exclusions: tuple[LeftOut, ...]
     checked: str
+    arrays: Mapping[str, Mapping[str, np.ndarray]] = {}
 
 
 def planned(experiment: str, params: Any, question: Question, bench: Bench, progress: Progress) -> Planned:
@@ -255,9 +298,13 @@ def planned(experiment: str, params: Any, question: Question, bench: Bench, prog
         seed=question.seed,
         magnitudes=module.magnitudes(params, bench.anatomy),
         screen=partial(screen, params) if screen else None,
+        among=getattr(module, "AMONG", 1),
         progress=lambda done, total: progress("asking what the model knows", done, total),
     )
-    return Planned(list(module.plan(params, material)), material.exclusions, bench.checked)
+    kept = {}
+    if hasattr(module, "further"):
+        kept = {MAGNITUDES: {f"{layer} {kind}": x for (layer, kind), x in material.magnitudes.items()}}
+    return Planned(list(module.plan(params, material)), material.exclusions, bench.checked, kept)
 
 
 def _claimed(module: ModuleType, params: Any, bench: Bench, progress: Progress) -> Planned:

@@ -85,7 +85,8 @@ class Material(msgspec.Struct, frozen=True):
     """All that a plan is made from. `reference` are runs of other facts of the relation, for means and noise;
     `magnitudes[layer, kind]` the mean absolute activation of each unit over them, where a plan asked for it.
     `gaps` are the clean less the corrupt readout of each case; `estimates` what the trials of a screen's sweeps
-    would change in their readouts, to first order, [trials] a sweep."""
+    would change in their readouts, to first order, [trials] a sweep. `facts` are those asked about; cases of others
+    stand beside them. `texts` are unrelated."""
 
     anatomy: Anatomy
     cases: tuple[Case, ...]
@@ -94,6 +95,8 @@ class Material(msgspec.Struct, frozen=True):
     magnitudes: dict[tuple[int, Kind], np.ndarray] = {}
     gaps: tuple[float, ...] = ()
     estimates: tuple[np.ndarray, ...] = ()
+    facts: tuple[Fact, ...] = ()
+    texts: tuple[Run, ...] = ()
 
 
 class Dossier(msgspec.Struct, frozen=True):

@@ -7,6 +7,11 @@
     screen(params, material)       -> sweeps whose effects are estimated before the plan, as `material.estimates`
                                    (optional)      pure
     plan(params, material)         -> sweeps       pure; with their estimates, if any, as `Estimated`
+    AMONG                          of so many noise draws a prompt the most central is kept (optional)
+    further(params, anatomy, answers, arrays)
+                                   -> sweeps that follow from what was answered, round after round, until none is new
+                                   (optional; `answers` are all sweeps with their effects, `arrays` what the study
+                                   keeps beside its plan)      pure
     judge(params, table)           -> Outcome      pure
     draw(params, table)            -> Drawing      pure data, no renderer imported
 

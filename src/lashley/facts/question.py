@@ -37,13 +37,15 @@ class Asked(msgspec.Struct, frozen=True):
     """What is asked about, by the names of the fact base; `relation.say` puts them in a template's language.
 
     `foils[subject]` are the subjects whose object may stand against the subject's own, in the order to try
-    them. A quoted prompt is a relation named "prompt" with one template, the fact and its foil.
+    them. A quoted prompt is a relation named "prompt" with one template, the fact and its foil. The last `beside`
+    facts are not what is asked about: they stand beside it, for comparison.
     """
 
     relation: Relation
     facts: tuple[Fact, ...]
     templates: tuple[Template, ...]
     foils: dict[str, tuple[str, ...]]
+    beside: int = 0
 
 
 def relations() -> dict[str, Relation]:

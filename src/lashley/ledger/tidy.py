@@ -45,6 +45,7 @@ COLUMNS = (
         "population",
     ),
     *("question", "group", "measure", "set", "fires", "copy"),
+    *("size", "least"),
     *("sweep", "trial", "reason"),
 )
 SPEC = b"lashley"  # where a parquet file keeps the study's heading
@@ -53,7 +54,7 @@ LONGEST = 64  # sites of one trial that the column `site` spells out
 _LABELS = (
     *("relation", "subject", "object", "foil", "template", "corruption", "seed"),
     *("language", "register", "context", "split", "pair", "window", "keys", "control", "population"),
-    *("question", "group", "measure", "set", "fires"),
+    *("question", "group", "measure", "set", "fires", "least"),
 )
 _WORDS = ("experiment", "model", *_LABELS, "prompt", "edit", "readout", "copy", "reason", "sweep")
 _ROLES = ("all", *ROLES)
@@ -69,7 +70,7 @@ def table(ledger: Ledger) -> pd.DataFrame:
     The columns are `COLUMNS`. `value`, `clean`, `corrupt` and `noise_floor` are in the readout's unit,
     `effect` is as `Sweep.normalise` has it, and `estimate` is what a screen expected of it; words are
     categorical, integers nullable. Of a set of sites, layer, kind, unit, position, role and token are given
-    where all its sites share them. Trials without an answer have no row.
+    where all its sites share them; `size` counts them. Trials without an answer have no row.
     """
     tokens = _Codes()
     blocks: list[_Block] = []
@@ -120,13 +121,14 @@ class _Block(NamedTuple):
     role: np.ndarray  # codes of _ROLES
     token: np.ndarray  # codes of the table's tokens
     trial: np.ndarray
+    size: np.ndarray
 
 
 _NAN, _MISSING = np.array([np.nan]), np.array([_NONE])
 _NOTHING: dict[str, Any] = {
     **dict.fromkeys(("clean", "corrupt", "noise_floor"), np.nan),
     **dict.fromkeys(("value", "effect", "estimate"), _NAN),
-    **dict.fromkeys(("layer", "unit", "position", "kind", "role", "token", "trial"), _MISSING),
+    **dict.fromkeys(("layer", "unit", "position", "kind", "role", "token", "trial", "size"), _MISSING),
     "site": pa.nulls(1, _TEXT),
 }
 
@@ -168,6 +170,7 @@ def _measured(
         _shared(role[at], starts),
         token[np.where(position == _NONE, 0, position + 1)],
         trials,
+        sizes,
     )
 
 
@@ -247,7 +250,13 @@ def _frame(blocks: list[_Block], tokens: _Codes) -> pd.DataFrame:
         data[name] = _words(np.repeat(np.array(column), rows), codes)
     for name, words in (("kind", KINDS), ("role", _ROLES), ("token", tokens)):
         data[name] = _words(joined(name), words)
-    for name, width in (("layer", np.int16), ("unit", np.int32), ("position", np.int32), ("trial", np.int64)):
+    for name, width in (
+        ("layer", np.int16),
+        ("unit", np.int32),
+        ("position", np.int32),
+        ("trial", np.int64),
+        ("size", np.int32),
+    ):
         column = joined(name)
         none = column == _NONE
         data[name] = pd.arrays.IntegerArray(np.where(none, 0, column).astype(width), none)

@@ -1,0 +1,300 @@
+"""How spread out is a fact? The smallest sets of units whose joint knockout destroys its recall, or whose joint
+restoration brings it back; beside random sets of the same size, disjoint sets, self-repair, and other facts.
+
+Sets are searched on some prompts and confirmed on others (PROTOCOL, Where a fact lives). Joint effects are measured,
+never added up.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+import numpy as np
+
+from lashley.charts import DAMAGE, curves, heat, ranks
+from lashley.core.anatomy import Anatomy
+from lashley.core.case import Case, Estimated, Material
+from lashley.core.edit import Edit, Mean, Patch, Resample, Zero
+from lashley.core.errors import BadSite
+from lashley.core.fact import Fact
+from lashley.core.figure import number
+from lashley.core.outcome import Drawing, Outcome
+from lashley.core.readout import Loss
+from lashley.core.site import Kind, Sites
+from lashley.core.trial import Sweep
+from lashley.experiments import at_least
+from lashley.facts.question import Asked
+from lashley.screening import SAMPLE
+from lashley.searching import CURVES, MAIN, MATCHED, RANDOM, Answers, Confirming, Searching, drawn, joined, taken
+from lashley.sets import Effect, Found, grid
+from lashley.spreading import Spread
+from lashley.summary import cells, floor, measured
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+QUESTION = "How spread out is what {model} needs in order to recall {facts}?"
+KINDS_OF: dict[str, tuple[Kind, ...]] = {"layers": ("attn", "mlp"), "heads": ("head", "mlp"), "neurons": ("neuron",)}
+AMONG = 5  # noise draws a prompt, of which the most central is kept
+SEARCHED, CONFIRMED = (4, 2), (12, 4)  # prompts, at most: of what is asked about, and of each fact beside it
+BESIDE = 96  # units that are searched for each of the other facts
+UNITS = {"layers": "sub-layers", "heads": "heads and MLPs", "neurons": "neurons"}
+
+
+@dataclass(frozen=True)
+class Params:
+    """What counts as a unit, and how far the search goes.
+
+    Parameters
+    ----------
+    units
+        "layers" (attention and MLP outputs), "heads" (and MLPs), or "neurons".
+    edit
+        What a knockout puts in place of the activation: the "mean" of its role, "zero", or another fact's ("resample").
+    screen
+        Search among so many units, those of the largest effects by gradients; 0: among all.
+    sample
+        Units drawn at random from those that the screen left out, and measured too.
+    beside
+        Other facts of the relation, for the interference matrix.
+    budget
+        Joint trials that each proof by exhaustion may take.
+    corruption
+        How the corrupted run is made: "noise" on the subject's embeddings (damage 1 is recall lost), or "replace".
+    draws
+        Corruptions of each prompt.
+    seed
+        Seed of prompts, random sets and noise.
+    """
+
+    units: Literal["layers", "heads", "neurons"] = "neurons"
+    edit: Literal["mean", "zero", "resample"] = "mean"
+    screen: int = 512
+    sample: int = 128
+    beside: int = 4
+    budget: int = 500
+    corruption: Literal["noise", "replace"] = "noise"
+    draws: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        at_least(1, draws=self.draws)
+        at_least(0, screen=self.screen, sample=self.sample, beside=self.beside, budget=self.budget)
+
+
+def magnitudes(params: Params, anatomy: Anatomy) -> Sequence[tuple[int, Kind]]:
+    """Activations of every unit, to match random sets by. Raises `BadSite` where the model has no such units."""
+    kinds = KINDS_OF[params.units]
+    for kind in kinds:
+        if not anatomy.units(kind):
+            raise BadSite(f"{anatomy.family} has no {kind} sites; choose --units layers or heads")
+    return [(layer, kind) for layer in range(anatomy.layers) for kind in kinds]
+
+
+def asked(params: Params, asked: Asked) -> Asked:
+    """One fact with others of its relation beside it; a whole relation as it is."""
+    relation, (first, *more) = asked.relation, asked.facts
+    if more or not params.beside or relation.name == "prompt":
+        return asked
+    others = [f for f in relation.facts() if f.subject != first.subject and f.object != first.object]
+    chosen = random.Random(f"beside {params.seed} {first}").sample(others, min(2 * params.beside, len(others)))
+    foils = dict(asked.foils)
+    for fact in chosen:
+        names = [s for s, o in relation.objects.items() if o != fact.object]
+        random.Random(f"{params.seed} {fact.subject}").shuffle(names)
+        foils[fact.subject] = tuple(names)
+    return Asked(relation, (first, *chosen), asked.templates, foils, beside=len(chosen))
+
+
+class _Prompts(msgspec.Struct, frozen=True):
+    """One fact or relation: numbers of the cases it is searched on, and of those that confirm."""
+
+    searched: tuple[int, ...]
+    confirmed: tuple[int, ...]
+
+
+def _questions(params: Params, material: Material) -> list[_Prompts]:
+    """What is asked about first, and a few of the known facts beside it. Prompts of one fact are divided by template,
+    those of a relation by subject."""
+    own: list[int] = []
+    beside: dict[Fact, list[int]] = {}
+    for i, case in enumerate(material.cases):
+        if case.fact in material.facts:
+            own.append(i)
+        else:
+            beside.setdefault(case.fact, []).append(i)
+    groups = [own, *list(beside.values())[: params.beside]]
+    return [_divided(material.cases, group, bool(i), f"{params.seed}") for i, group in enumerate(groups)]
+
+
+def _divided(cases: Sequence[Case], group: Sequence[int], beside: bool, seed: str) -> _Prompts:
+    many = len({cases[i].fact for i in group}) > 1
+    key = {i: cases[i].fact.subject if many else cases[i].template.text for i in group}
+    words = list(dict.fromkeys(key.values()))
+    searched = set(words[:: 2 if many else 4])
+    apart = len(words) > 1
+    return _Prompts(
+        _drawn([i for i in group if key[i] in searched], SEARCHED[beside], seed),
+        _drawn([i for i in group if key[i] not in searched or not apart], CONFIRMED[beside], seed),
+    )
+
+
+def _drawn(numbers: Sequence[int], most: int, seed: str) -> tuple[int, ...]:
+    return tuple(sorted(random.Random(seed).sample(numbers, min(most, len(numbers)))))
+
+
+def screen(params: Params, material: Material) -> Iterable[Sweep]:
+    """Knockout and restoration of every unit, on the prompts that are searched."""
+    every = _every(params, material.anatomy)
+    if _screened(params, every):
+        for i in (i for q in _questions(params, material) for i in q.searched):
+            for effect in ("damage", "restoration"):
+                yield _sweep(params, material, material.cases[i], effect, every)
+
+
+def _every(params: Params, anatomy: Anatomy) -> Sites:
+    """Every unit, a trial each."""
+    tables = [anatomy.every(kind).table for kind in KINDS_OF[params.units]]
+    return Sites.pack(*np.concatenate(tables, 1))
+
+
+def _screened(params: Params, every: Sites) -> bool:
+    return 0 < params.screen < len(every)
+
+
+def plan(params: Params, material: Material) -> Iterator[Sweep | Estimated]:
+    """The first round: every unit searched, alone; a sample of the others; and random sets on all other prompts."""
+    every = _every(params, material.anatomy)
+    estimates = iter(material.estimates)
+    for turn, question in enumerate(_questions(params, material)):
+        label = {"question": str(turn), "population": str(len(every))}
+        units, left = np.arange(len(every)), np.empty(0, int)
+        guesses: dict[int, dict[str, np.ndarray]] = {}
+        if _screened(params, every):
+            guesses = {i: {e: next(estimates) for e in ("damage", "restoration")} for i in question.searched}
+            units, left = _chosen(params, material, guesses, BESIDE if turn else params.screen)
+        for i in question.searched:
+            case = material.cases[i]
+            for effect in ("damage", "restoration"):
+                sweep = _sweep(params, material, case, effect, taken(every, units), measure="alone", **label)
+                yield Estimated(sweep, guesses[i][effect][units]) if guesses else sweep
+            if len(left) and not turn:
+                words = {**label, "control": SAMPLE}
+                sweep = _sweep(params, material, case, "damage", taken(every, left), measure="alone", **words)
+                yield Estimated(sweep, guesses[i]["damage"][left])
+        sizes = (1,) if turn else grid(len(units))
+        sets = drawn(sizes, 1 if turn else CURVES, len(every), f"random {params.seed}")
+        for i in question.confirmed:
+            words = {**label, "group": "confirm", "measure": "curve", "control": RANDOM}
+            yield _sweep(params, material, material.cases[i], "damage", joined(every, sets), **words)
+    for run in material.texts:
+        labels = {"question": MAIN, "group": "text", "measure": "curve", "control": RANDOM}
+        yield Sweep(run, None, "damage", (_mean(material),), joined(every, sets[:1]), Loss(), labels)
+
+
+def _chosen(
+    params: Params, material: Material, guesses: Mapping[int, Mapping[str, np.ndarray]], most: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Units of the largest damage, and of the largest restoration, by their estimates; and a sample of the others."""
+    damage = np.mean([-g["damage"] / material.gaps[i] for i, g in guesses.items()], axis=0)
+    restored = np.mean([g["restoration"] / material.gaps[i] for i, g in guesses.items()], axis=0)
+    turns = np.stack([np.argsort(-x, kind="stable") for x in (damage, restored)], 1).ravel()
+    chosen = np.array(list(dict.fromkeys(turns.tolist()))[:most])
+    left = np.setdiff1d(np.arange(len(damage)), chosen)
+    drawn = random.Random(f"sample {params.seed}").sample(left.tolist(), min(params.sample, len(left)))
+    return np.sort(chosen), np.array(sorted(drawn), int)
+
+
+def _sweep(
+    params: Params, material: Material, case: Case, effect: Effect, sites: Sites, *, group: str = "search", **words: str
+) -> Sweep:
+    edit: Edit = Patch(case.clean)
+    if effect == "damage":
+        edit = {"mean": _mean(material), "zero": Zero(), "resample": Resample(case.other)}[params.edit]
+    labels = case.labels(group=group, **words)
+    return Sweep(case.clean, case.corrupt, effect, (edit,), sites, case.readout, labels)
+
+
+def _mean(material: Material) -> Mean:
+    return Mean(material.reference)
+
+
+def further(
+    params: Params,
+    anatomy: Anatomy,
+    answers: Answers,
+    arrays: Mapping[str, Mapping[str, np.ndarray]],
+) -> Iterator[Sweep]:
+    """The next round of every search; when all are done, the sets they found, on the prompts that confirm."""
+    known = {sweep.key: effects for sweep, effects in answers}
+    labels = list(dict.fromkeys(s.labels["question"] for s, _ in answers))
+    searches = [Searching(label, answers, params.budget) for label in labels]
+    found: list[Found] = []
+    for one in searches:
+        came = one.replay(known)
+        if isinstance(came, Found):
+            found.append(came)
+        else:
+            yield from came
+    if len(found) == len(searches):
+        every = _every(params, anatomy)
+        yield from Confirming(params.seed, anatomy, every, arrays["magnitudes"], searches, found).sweeps()
+
+
+def judge(params: Params, table: pd.DataFrame) -> Outcome:
+    """How many units it takes, how many suffice, and what else goes with them."""
+    found = Spread(measured(table), UNITS[params.units])
+    caveats = [
+        "“Best found” is an upper bound: a smaller set may exist where no exhaustion rules it out.",
+        "Sets were chosen on a few prompts, and every effect is quoted from others, where it tends to be smaller.",
+        f"Effects are those of one kind of knockout ({params.edit}); a claim about a site needs several to agree.",
+    ]
+    if found.screened:
+        caveats.insert(
+            0,
+            "Only units that gradients rank high were searched; a unit that is silent until others are out cannot be "
+            "seen so. The random sample says how many strong ones were left out.",
+        )
+    if found.few:
+        caveats.append("Fewer than six prompts confirm: no interval is shown.")
+    not_tested = ("Sets across several kinds of unit, positions one by one, and editing.",)
+    return Outcome(tuple(found.findings()), tuple(found.controls()), tuple(caveats), not_tested)
+
+
+def draw(params: Params, table: pd.DataFrame) -> Drawing:
+    """Damage against the number of units, single effects by rank, and the interference of facts."""
+    import pandas as pd
+
+    found, units = Spread(measured(table), UNITS[params.units]), UNITS[params.units]
+    about = f"{params.edit} knockout at all positions"
+    figures = []
+    series = {"strongest first": found.of("curve"), **{c: found.of("curve", c) for c in (RANDOM, MATCHED)}}
+    lines = [cells(r, ["size"]).assign(which=words) for words, r in series.items() if len(r)]
+    if len(found.of("curve")):
+        figures.append(
+            curves(
+                pd.concat(lines), name="curve", measure=DAMAGE, x="size", by="which", log=True,
+                title=f"How the recall of {found.what} goes as more {units} are silenced together",
+                x_title=f"{units} silenced together, of {number(found.population)} (log scale)",
+                muted=(RANDOM, MATCHED), about=f"{about}, on prompts that nothing was searched on",
+            )
+        )  # fmt: skip
+    figures.append(
+        ranks(
+            found.alone, name="ranks", measure=DAMAGE, floor=floor(found.rows), about=f"{about}, on the search prompts",
+            title=f"What each of {number(len(found.alone))} {units} costs the recall of {found.what} alone",
+        )
+    )  # fmt: skip
+    if len(found.interference):
+        figures.append(
+            heat(
+                found.interference, name="interference", measure=DAMAGE, x="read", y="out", panel=None,
+                title="What silencing the units of one fact (rows) does to the recall of the others (columns)",
+                about=f"{about}: each fact's smallest set that costs half, on each fact's confirming prompts",
+            )
+        )  # fmt: skip
+    return Drawing(tuple(figures), tuple(found.tables()))
