@@ -30,7 +30,7 @@ from lashley.core.cost import ROUTES
 from lashley.core.errors import BrokenStudy, LashleyError, StudyConflict
 from lashley.core.figure import Exclusion, Finding
 from lashley.core.trial import Sweep
-from lashley.facts.question import Question, resolve
+from lashley.facts.question import Question, resolve_all
 from lashley.ledger import Ledger, Spec
 from lashley.ledger.tidy import export, table
 from lashley.report import html
@@ -289,10 +289,12 @@ def planned(experiment: str, params: Any, question: Question, bench: Bench, prog
     from lashley.recall import prepare  # a door to torch
 
     screen = getattr(module, "screen", None)
-    asked = resolve(question)
+    asked = resolve_all(question)
+    if hasattr(module, "asked"):
+        asked = tuple(module.asked(params, one) for one in asked)
     material = prepare(
         bench,
-        module.asked(params, asked) if hasattr(module, "asked") else asked,
+        asked[0] if len(asked) == 1 else asked,
         corruption=params.corruption,
         draws=params.draws,
         seed=question.seed,
@@ -329,7 +331,7 @@ def _claimed(module: ModuleType, params: Any, bench: Bench, progress: Progress) 
 def _name(spec: Spec) -> str:
     """A readable folder name that belongs to this very question, so that asking again finds it."""
     q = spec.question
-    what = [q["relation"] or "prompt", q["subject"] or "all"]
+    what = [q.get("task") or q["relation"] or "prompt", q["subject"] or "all"]
     if claims := spec.params.get("claims"):
         what = [claims[0][:40]]
     words = [spec.experiment, *what, Path(str(spec.model["name"])).name]
