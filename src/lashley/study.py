@@ -184,8 +184,9 @@ class Study:
             nothing = Finding("Nothing is measured yet: run `lashley resume` on this study.")
             return Page(title=f"{spec.experiment}, not yet run", question="", finding=nothing, **common)
         what = self.experiment.title(self.params) if hasattr(self.experiment, "asks") else facts(kept)
-        outcome = self.experiment.judge(self.params, rows)
-        drawing = self.experiment.draw(self.params, rows)
+        beside = (self.arrays(),) if hasattr(self.experiment, "annotated") else ()
+        outcome = self.experiment.judge(self.params, rows, *beside)
+        drawing = self.experiment.draw(self.params, rows, *beside)
         partial = (
             ()
             if answered == planned
@@ -303,9 +304,13 @@ def planned(experiment: str, params: Any, question: Question, bench: Bench, prog
         among=getattr(module, "AMONG", 1),
         progress=lambda done, total: progress("asking what the model knows", done, total),
     )
-    kept = {}
+    kept: dict[str, dict[str, np.ndarray]] = {}
     if hasattr(module, "further"):
         kept = {MAGNITUDES: {f"{layer} {kind}": x for (layer, kind), x in material.magnitudes.items()}}
+    if hasattr(module, "annotated") and module.annotated(params):
+        from lashley.operations import operations
+
+        kept["operations"] = operations(bench, material.cases, question.seed, progress)
     return Planned(list(module.plan(params, material)), material.exclusions, bench.checked, kept)
 
 
