@@ -90,6 +90,7 @@ class Spread:
         peers, own = (r[r["set"] == name(effect, part)] for r in (peers, own))
         if not len(peers) or not len(own):
             return None
+        own = own[own["prompt"].isin(peers["prompt"])]
         each = peers.groupby("trial", observed=True)["effect"].mean().to_numpy()
         low, high = np.quantile(each, [0.025, 0.975])
         p = permutation([float(own["effect"].mean())], each, side="greater")

@@ -30,7 +30,7 @@ from lashley.experiments import at_least
 from lashley.facts.question import Asked
 from lashley.screening import SAMPLE
 from lashley.searching import CURVES, MAIN, MATCHED, RANDOM, Answers, Confirming, Searching, drawn, joined, taken
-from lashley.sets import Effect, Found, grid
+from lashley.sets import Effect, Found, doubling
 from lashley.spreading import Spread
 from lashley.summary import cells, floor, measured
 
@@ -186,14 +186,15 @@ def plan(params: Params, material: Material) -> Iterator[Sweep | Estimated]:
                 words = {**label, "control": SAMPLE}
                 sweep = _sweep(params, material, case, "damage", taken(every, left), measure="alone", **words)
                 yield Estimated(sweep, guesses[i]["damage"][left])
-        sizes = (1,) if turn else grid(len(units))
+        sizes = (1,) if turn else doubling(len(units))
         sets = drawn(sizes, 1 if turn else CURVES, len(every), f"random {params.seed}")
         for i in question.confirmed:
             words = {**label, "group": "confirm", "measure": "curve", "control": RANDOM}
             yield _sweep(params, material, material.cases[i], "damage", joined(every, sets), **words)
+    one = joined(every, drawn((1,), 1, len(every), f"text {params.seed}"))
     for run in material.texts:
         labels = {"question": MAIN, "group": "text", "measure": "curve", "control": RANDOM}
-        yield Sweep(run, None, "damage", (_mean(material),), joined(every, sets[:1]), Loss(), labels)
+        yield Sweep(run, None, "damage", (_mean(material),), one, Loss(), labels)
 
 
 def _chosen(
