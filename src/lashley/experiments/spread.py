@@ -246,6 +246,11 @@ def further(
         yield from Confirming(params.seed, anatomy, every, arrays["magnitudes"], searches, found).sweeps()
 
 
+def topic(rows: pd.DataFrame) -> str:
+    """What is asked about, without what stands beside it."""
+    return Spread(rows, "").what
+
+
 def judge(params: Params, table: pd.DataFrame) -> Outcome:
     """How many units it takes, how many suffice, and what else goes with them."""
     found = Spread(measured(table), UNITS[params.units])
@@ -293,7 +298,7 @@ def draw(params: Params, table: pd.DataFrame) -> Drawing:
     if len(found.interference):
         figures.append(
             heat(
-                found.interference, name="interference", measure=DAMAGE, x="read", y="out", panel=None,
+                found.interference, name="interference", measure=DAMAGE, x="recalled", y="silenced", panel=None,
                 title="What silencing the units of one fact (rows) does to the recall of the others (columns)",
                 about=f"{about}: each fact's smallest set that costs half, on each fact's confirming prompts",
             )
