@@ -139,6 +139,16 @@ def attention(bench: Bench | str = EMBEDDED, **words) -> Study:
     return ask("attention", bench, **words)
 
 
+def stability(bench: Bench | str = EMBEDDED, **words) -> Study:
+    """Stability of a map; see `lashley.experiments.stability.Params` and `Question` for the words."""
+    return ask("stability", bench, **words)
+
+
+def spread(bench: Bench | str = EMBEDDED, **words) -> Study:
+    """How spread out a fact is; see `lashley.experiments.spread.Params` and `Question` for the words."""
+    return ask("spread", bench, **words)
+
+
 def claims(sentences: Iterable[str] = (), file: str | Path | None = None) -> tuple[Claim, ...]:
     """Claims from sentences and from a file. Raises `BadClaim`, or `LashleyError` for a file that cannot be read."""
     typed = [grammar.parse(text) for text in sentences]

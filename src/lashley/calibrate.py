@@ -36,9 +36,7 @@ from lashley.stats import compare
 RELATIONS = ("landmark", "capital", "language")
 STANDARD = 1.0  # strength of a plant; `planted.STANDARD`, which needs torch
 NULLS = ("untrained", "shuffled weights", "shuffled labels", "natural")
-CONTROLS = 99  # matched random sites of each claim
 TRIES = 5  # facts that are tried for one plant
-OTHERS = 8  # other facts of each topic
 DECOYS = 8  # random units of the planted layer, beside the plant's own near misses
 SEARCHED, RANDOM = 10, 14  # claims on a model with nothing planted: units that a search found, and random ones
 
@@ -230,9 +228,7 @@ def audited(bench, claims: Sequence[tuple[Claim, bool]], trial: Trial, unknown: 
     """Every claim judged alone, as one asks it."""
     from lashley.study import begin
 
-    params = audit.Params(
-        claims=audit.frozen(c for c, _ in claims), controls=CONTROLS, others=OTHERS, unknown=unknown, seed=trial.seed
-    )
+    params = audit.Params(claims=audit.frozen(c for c, _ in claims), unknown=unknown, seed=trial.seed)
     folder = Path(tempfile.mkdtemp(prefix="lashley-calibrate-"))
     try:
         study = begin("audit", params, Question(), bench, folder / "study").run(bench)

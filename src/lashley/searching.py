@@ -17,11 +17,12 @@ from lashley.core.edit import Edit, Patch
 from lashley.core.site import KINDS, Kind, Sites
 from lashley.core.trial import Sweep
 from lashley.peers import alike
-from lashley.sets import SHARES, Ask, Effect, Found, Units, grid, search
+from lashley.sets import SHARES, Ask, Effect, Found, Units, doubling, search
 
 MAIN = "0"  # the question that is asked; others stand beside it
 RANDOM, MATCHED = "random", "matched random"  # controls: any units of the kind; and of like layer and activation
-PEERS = 20  # random sets beside each smallest set
+PEERS = 19  # random sets beside each smallest set, of either kind
+PEERS_ON = 6  # prompts on which they are measured
 CURVES = 4  # random sets a size, along the curve
 STRONGEST = 10  # units whose direct effect is told from their total effect
 
@@ -156,6 +157,8 @@ class Confirming:
             for frame in self.main.confirming:
                 edits = (Patch(frame.clean),) if s.effect == "restoration" else ()
                 yield replaced(frame, own, *edits, effect=s.effect, **label)
+            for frame in self.main.confirming[:PEERS_ON]:
+                edits = (Patch(frame.clean),) if s.effect == "restoration" else ()
                 for control, sites in controls.items():
                     if sites is not None:
                         yield replaced(frame, sites, *edits, effect=s.effect, **label, control=control)
@@ -181,7 +184,7 @@ class Confirming:
 
     def curve(self) -> Iterator[Sweep]:
         """Damage against the number of units: strongest first, and matched sets."""
-        sets = [self.first.ranking[:k] for k in grid(len(self.first.ranking))]
+        sets = [self.first.ranking[:k] for k in doubling(len(self.first.ranking))]
         own, peers = joined(self.main.units, sets), self.matched(sets, CURVES // 2, f"{self.seed} curve")
         for frame in self.main.confirming:
             yield replaced(frame, own, measure="curve")
@@ -201,9 +204,10 @@ class Confirming:
     def held(self, unit: np.ndarray) -> np.ndarray:
         """The unit, and (edit 1) what is added to the residual stream after it, as columns [5, sites]."""
         layer, kind = int(unit[0]), KINDS[unit[1]]
-        after: list[tuple[int, Kind]] = [(layer, "mlp")] * (kind in ("head", "attn"))
         kinds: tuple[Kind, ...] = ("attn", "mlp")
-        after += [(la, k) for la in range(layer + 1, self.anatomy.layers) for k in kinds]
+        after = [(la, k) for la in range(layer + 1, self.anatomy.layers) for k in kinds]
+        if kind in ("head", "attn"):
+            after.append((layer, "mlp"))
         later = [[la, KINDS.index(k), -1, Sites.ALL, 1] for la, k in after]
         return np.concatenate([unit[:, None], np.array(later, np.int32).reshape(-1, 5).T], 1)
 

@@ -19,7 +19,7 @@ Units = tuple[int, ...]
 
 SHARES = (0.5, 0.9)  # tau (PROTOCOL, Where a fact lives)
 ENUMERABLE = 20  # units of which sets of every size may be tried
-STRONGEST = 24  # units of which all pairs are tried, where there are more
+STRONGEST = 12  # units of which all pairs are tried, where there are more
 DENSE = 16  # sizes up to here are tried one by one; then each a quarter larger
 REFINED = 24  # sizes tried between one that does not suffice and the next that does
 PRUNED = 400  # units of a set, at most, that are left out one by one
@@ -109,6 +109,15 @@ def grid(units: int) -> tuple[int, ...]:
     while sizes[-1] < units:
         sizes.append(min(units, math.ceil(1.25 * sizes[-1])))
     return tuple(sizes)
+
+
+def doubling(units: int) -> tuple[int, ...]:
+    """Sizes along a curve.
+
+    >>> doubling(20)
+    (1, 2, 4, 8, 16, 20)
+    """
+    return tuple(dict.fromkeys([2**i for i in range(units.bit_length()) if 2**i <= units] + [units]))
 
 
 def _ranked(effect: np.ndarray) -> Units:

@@ -10,7 +10,7 @@ import numpy as np
 
 from lashley.core.figure import Column, Control, Estimate, Finding, Table, number
 from lashley.screening import SAMPLE, Screening, screening
-from lashley.searching import MATCHED, RANDOM, name
+from lashley.searching import MAIN, MATCHED, RANDOM, name
 from lashley.sets import SHARES
 from lashley.stats import permutation
 from lashley.summary import cells, estimate, facts, floor, prompts, share
@@ -28,8 +28,10 @@ class Spread:
     """The measurements of one spread; `units` is the plural of what was searched among."""
 
     def __init__(self, rows: pd.DataFrame, units: str):
-        self.all, self.units = rows, units
-        self.rows = rows[rows["question"] == "0"]
+        share = rows["corrupt"].notna()
+        once = rows["effect"].where(~share, rows["effect"].clip(-1.0, 1.0))  # what is all lost is lost once
+        self.all, self.units = rows.assign(effect=once), units
+        self.rows = self.all[self.all["question"] == MAIN]
         self.confirm = self.rows[self.rows["group"] == "confirm"]
         self.what = facts(self.rows[self.rows["relation"].notna()])
 
@@ -44,9 +46,7 @@ class Spread:
         return self._alone("")
 
     def _alone(self, control: str) -> pd.DataFrame:
-        r = self.rows[
-            (self.rows["measure"] == "alone") & (self.rows["control"].astype(object).fillna("") == control)
-        ].assign(effect=self.rows["effect"].clip(-1.0, 1.0))
+        r = self.rows[(self.rows["measure"] == "alone") & (self.rows["control"].astype(object).fillna("") == control)]
         damage, restored = r[r["edit"] != "patch"], r[r["edit"] == "patch"]
         found = cells(damage, ["trial"]).merge(damage.drop_duplicates("trial")[["trial", "site", "layer"]], on="trial")
         if damage["estimate"].notna().any():
@@ -81,7 +81,6 @@ class Spread:
         own = own[own["set"] == name(effect, part)]
         if not len(own):
             return None
-        own = own.assign(effect=own["effect"].clip(-1.0, 1.0))
         return estimate(cells(own, ["set"]).iloc[0]), int(own["size"].iloc[0]), int(own["least"].iloc[0])
 
     def beside(self, effect: Effect, part: float, control: str) -> tuple[Estimate, float] | None:
@@ -90,6 +89,7 @@ class Spread:
         peers, own = (r[r["set"] == name(effect, part)] for r in (peers, own))
         if not len(peers) or not len(own):
             return None
+        own = own[own["prompt"].isin(peers["prompt"])]
         each = peers.groupby("trial", observed=True)["effect"].mean().to_numpy()
         low, high = np.quantile(each, [0.025, 0.975])
         p = permutation([float(own["effect"].mean())], each, side="greater")
@@ -264,9 +264,12 @@ class Spread:
 
     @cached_property
     def interference(self) -> pd.DataFrame:
-        """Mean damage of each fact's smallest set to each fact: columns out, read, effect, low, high, n."""
+        """Mean damage of each subject's smallest set to each: columns silenced, recalled, effect, low, high,
+        n."""
         r = self.all[self.all["measure"] == "interference"]
-        r = r.assign(effect=r["effect"].clip(-1.0, 1.0))
-        names = {str(q): facts(g) for q, g in self.all[self.all["relation"].notna()].groupby("question", observed=True)}
+        asked = self.all[self.all["subject"].notna()].groupby("question", observed=True)["subject"]
+        names = {str(q): "several" if s.nunique() > 1 else str(s.iloc[0]) for q, s in asked}
         found = cells(r, ["set", "question"])
-        return found.assign(out=found["set"].astype(str).map(names), read=found["question"].astype(str).map(names))
+        return found.assign(
+            silenced=found["set"].astype(str).map(names), recalled=found["question"].astype(str).map(names)
+        )

@@ -183,7 +183,8 @@ class Study:
         if not len(kept) and not (hasattr(self.experiment, "asks") and self.planned):
             nothing = Finding("Nothing is measured yet: run `lashley resume` on this study.")
             return Page(title=f"{spec.experiment}, not yet run", question="", finding=nothing, **common)
-        what = self.experiment.title(self.params) if hasattr(self.experiment, "asks") else facts(kept)
+        claimed = hasattr(self.experiment, "asks")
+        what = self.experiment.title(self.params) if claimed else getattr(self.experiment, "topic", facts)(kept)
         beside = (self.arrays(),) if hasattr(self.experiment, "annotated") else ()
         outcome = self.experiment.judge(self.params, rows, *beside)
         drawing = self.experiment.draw(self.params, rows, *beside)

@@ -144,14 +144,25 @@ def beyond(p: float, sd: float = 0.02, n: int = 10) -> float:
     return 0.5 + float(stats.t.isf(p / 2, n - 1)) * error
 
 
-def test_holm_bites(found):
-    """Either criterion stands alone at p = 0.03; together they do not."""
-    made = found({"confirm restore patch": beyond(0.03), "paraphrase damage mean": beyond(0.03)})
+def test_holm_guards_refutation(found):
+    """Either criterion fails alone at p = 0.03; of two, that one fails is a disjunction."""
+    made = found({"confirm restore patch": 1 - beyond(0.03), "paraphrase damage mean": 1 - beyond(0.03)})
     for alone in ("sufficient", "stable under prompt"):
         got = judge(parse(f"L4.mlp.n173 stores capital(France) by {alone}"), made)
-        assert got.outcome == "supported" and got[alone].p == pytest.approx(0.03)
+        assert got.outcome == "refuted" and got[alone].p == pytest.approx(0.03)
     both = judge(parse("L4.mlp.n173 stores capital(France) by sufficient, stable under prompt"), made)
     assert both.outcome == "undecided" and both["sufficient"].p == pytest.approx(0.06)
+
+
+def test_support_is_a_conjunction_and_each_part_is_tested_at_alpha(found):
+    made = found({"confirm restore patch": beyond(0.03), "paraphrase damage mean": beyond(0.03)})
+    both = judge(parse("L4.mlp.n173 stores capital(France) by sufficient, stable under prompt"), made)
+    assert both.outcome == "supported" and both["sufficient"].p == pytest.approx(0.03)
+    worse = found({"confirm restore patch": beyond(0.03), "paraphrase damage mean": beyond(0.06)})
+    assert (
+        judge(parse("L4.mlp.n173 stores capital(France) by sufficient, stable under prompt"), worse).outcome
+        == "undecided"
+    )
 
 
 def test_holm_is_over_what_is_required(found):

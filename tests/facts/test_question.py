@@ -153,10 +153,7 @@ def test_a_broken_import_does_not_stand_before_a_shipped_relation(tmp_path: Path
         ({"relation": "capital", "subject": "uk"}, "choose one of its 5 subjects"),
         ({"relation": "capital", "subject": ""}, "no subject ''"),
         ({"relation": "capital", "object": "Pari"}, r"no object 'Pari' \(did you mean 'Paris'"),
-        (
-            {"relation": "capital", "subject": "France", "object": "Rome"},
-            r"capital\(France\) is 'Paris' in the fact base, not 'Rome'.*prompt of your own",
-        ),
+        ({"relation": "capital", "subject": "France", "object": "Toyota"}, "no object 'Toyota'"),
         ({"relation": "capital", "foil_subject": "Italy"}, "give the subject too"),
         (
             {"relation": "capital", "subject": "France", "foil_subject": "france"},
@@ -211,3 +208,10 @@ def test_a_prompt_that_cannot_be_asked_is_refused_in_one_line(words: dict, says:
     with pytest.raises(BadFact, match=says) as error:
         resolve(Question(**given | words))
     assert "\n" not in str(error.value)
+
+
+def test_another_object_than_the_bases_asks_about_a_planted_fact() -> None:
+    asked = resolve(Question(relation="capital", subject="france", object="rome"))
+    assert [(f.subject, f.object) for f in asked.facts] == [("France", "Rome")]
+    assert asked.relation.objects["France"] == "Rome" and "Italy" not in asked.foils["France"]
+    assert resolve(Question(relation="capital", subject="France")).facts[0].object == "Paris"

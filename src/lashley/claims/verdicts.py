@@ -1,8 +1,9 @@
 """From the criteria of a claim to its verdict, and from many verdicts to those that stand together. Pure.
 
-A criterion is decided when its p, two-sided against its threshold and adjusted within the claim (Holm), is at most
-alpha: its interval then lies wholly past the threshold (it holds) or wholly short of it (it fails). Supported: all
-required criteria hold. Refuted: one fails. Across a sweep, a supported claim must stand Benjamini-Hochberg's
+A criterion holds when its whole interval lies past its threshold (p, two-sided, at most alpha). A claim is supported
+when all required criteria hold: a conjunction, tested at alpha where each of its parts is (intersection-union test,
+Berger 1982). It is refuted when any fails: a disjunction, so a criterion fails only where its p, adjusted within the
+claim (Holm), is at most alpha. Across a sweep, a supported claim must stand Benjamini-Hochberg's
 adjustment too, on its largest p (that of chance, whose resolution the number of peers limits, is a gate of its own).
 """
 
@@ -61,13 +62,14 @@ def _judged(claim: Claim, tested: dict[str, Tested]) -> tuple[Judged, ...]:
             continue
         t = tested[name]
         p = adjusted.get(name, t.p)
-        status: Status
-        if p is None:
+        above = t.p is not None and (t.not_holding or 0.0) < (t.holding or 0.0)
+        status: Status = "undecided"
+        if p is None or t.p is None:
             status = "undecided" if t.effect is not None else "not tested"
-        elif p > claim.thresholds.alpha:
-            status = "undecided"
-        else:
-            status = "holds" if (t.not_holding or 0.0) < (t.holding or 0.0) else "fails"
+        elif above and t.p <= claim.thresholds.alpha:
+            status, p = "holds", t.p
+        elif not above and p <= claim.thresholds.alpha:
+            status = "fails"
         keys = () if t.rows is None else tuple(dict.fromkeys(t.rows["sweep"].astype(str)))
         missing = t.missing if status == "undecided" else 0
         found.append(Judged(name, status, t.effect, t.threshold, p, t.not_holding, missing, t.note, keys))

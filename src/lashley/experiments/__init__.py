@@ -8,6 +8,7 @@
                                    (optional)      pure
     plan(params, material)         -> sweeps       pure; with their estimates, if any, as `Estimated`
     AMONG                          of so many noise draws a prompt the most central is kept (optional)
+    topic(rows)                    what the rows are about, in words (optional)      pure
     further(params, anatomy, answers, arrays)
                                    -> sweeps that follow from what was answered, round after round, until none is new
                                    (optional; `answers` are all sweeps with their effects, `arrays` what the study

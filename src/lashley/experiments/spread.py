@@ -30,7 +30,7 @@ from lashley.experiments import at_least
 from lashley.facts.question import Asked
 from lashley.screening import SAMPLE
 from lashley.searching import CURVES, MAIN, MATCHED, RANDOM, Answers, Confirming, Searching, drawn, joined, taken
-from lashley.sets import Effect, Found, grid
+from lashley.sets import Effect, Found, doubling
 from lashley.spreading import Spread
 from lashley.summary import cells, floor, measured
 
@@ -186,14 +186,15 @@ def plan(params: Params, material: Material) -> Iterator[Sweep | Estimated]:
                 words = {**label, "control": SAMPLE}
                 sweep = _sweep(params, material, case, "damage", taken(every, left), measure="alone", **words)
                 yield Estimated(sweep, guesses[i]["damage"][left])
-        sizes = (1,) if turn else grid(len(units))
+        sizes = (1,) if turn else doubling(len(units))
         sets = drawn(sizes, 1 if turn else CURVES, len(every), f"random {params.seed}")
         for i in question.confirmed:
             words = {**label, "group": "confirm", "measure": "curve", "control": RANDOM}
             yield _sweep(params, material, material.cases[i], "damage", joined(every, sets), **words)
+    one = joined(every, drawn((1,), 1, len(every), f"text {params.seed}"))
     for run in material.texts:
         labels = {"question": MAIN, "group": "text", "measure": "curve", "control": RANDOM}
-        yield Sweep(run, None, "damage", (_mean(material),), joined(every, sets[:1]), Loss(), labels)
+        yield Sweep(run, None, "damage", (_mean(material),), one, Loss(), labels)
 
 
 def _chosen(
@@ -245,6 +246,11 @@ def further(
         yield from Confirming(params.seed, anatomy, every, arrays["magnitudes"], searches, found).sweeps()
 
 
+def topic(rows: pd.DataFrame) -> str:
+    """What is asked about, without what stands beside it."""
+    return Spread(rows, "").what
+
+
 def judge(params: Params, table: pd.DataFrame) -> Outcome:
     """How many units it takes, how many suffice, and what else goes with them."""
     found = Spread(measured(table), UNITS[params.units])
@@ -292,7 +298,7 @@ def draw(params: Params, table: pd.DataFrame) -> Drawing:
     if len(found.interference):
         figures.append(
             heat(
-                found.interference, name="interference", measure=DAMAGE, x="read", y="out", panel=None,
+                found.interference, name="interference", measure=DAMAGE, x="recalled", y="silenced", panel=None,
                 title="What silencing the units of one fact (rows) does to the recall of the others (columns)",
                 about=f"{about}: each fact's smallest set that costs half, on each fact's confirming prompts",
             )

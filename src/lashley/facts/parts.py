@@ -14,8 +14,8 @@ def parts(templates: Sequence[Template], searched: bool = False) -> dict[str, tu
     """Templates for "discovery", "confirm" and "paraphrase", disjoint, in the order given.
 
     One in four is for discovery; of the others every second confirms, and the rest are paraphrases that nothing was
-    searched or confirmed on. Where nothing was `searched`, those for discovery confirm as well. With few templates
-    none is set aside.
+    searched or confirmed on. Where nothing was `searched`, those for discovery do one or the other as well. With few
+    templates none is set aside.
 
     >>> made = parts([Template(f"{i} {{}}") for i in range(16)], searched=True)
     >>> {name: len(of) for name, of in made.items()}
@@ -23,9 +23,6 @@ def parts(templates: Sequence[Template], searched: bool = False) -> dict[str, tu
     """
     discovery = tuple(templates[::EVERY]) if len(templates) >= FEWEST else ()
     left = [t for t in templates if t not in discovery]
-    confirm, paraphrase = tuple(left[::2]), tuple(left[1::2])
-    return {
-        "discovery": discovery or confirm[:1],
-        "confirm": confirm if searched else tuple(t for t in templates if t not in paraphrase),
-        "paraphrase": paraphrase,
-    }
+    if not searched:
+        left = list(templates)
+    return {"discovery": discovery or tuple(left[:1]), "confirm": tuple(left[::2]), "paraphrase": tuple(left[1::2])}

@@ -148,6 +148,9 @@ def _with_slot(text: str, subject: str, answer: str) -> str:
 
 def _of_relation(q: Question, relation: Relation) -> Asked:
     templates = _templates(q, relation)
+    if q.subject is not None and q.object is not None:  # perhaps not the base's own: that of a planted or edited fact
+        subject, answer = (_name(q, relation, w, k) for w, k in ((q.subject, "subject"), (q.object, "object")))
+        relation = msgspec.structs.replace(relation, objects=relation.objects | {subject: answer})
     objects = {s: relation.say(o, q.language) for s, o in relation.objects.items()}
     facts = _facts(q, relation)
     foils = _given_foils(q, relation, facts)
@@ -188,11 +191,6 @@ def _facts(q: Question, relation: Relation) -> tuple[Fact, ...]:
     if q.subject is not None:
         subject = _name(q, relation, q.subject, "subject")
         facts = (Fact(relation.name, subject, relation.objects[subject]),)
-        if answer is not None and answer != facts[0].object:
-            raise BadFact(
-                f"{relation.name}({subject}) is {facts[0].object!r} in the fact base, not {q.object!r}; "
-                f"leave the object out, or ask with a prompt of your own"
-            )
     elif answer is not None:
         facts = tuple(f for f in facts if f.object == answer)
     if q.max_facts is not None and q.max_facts < len(facts):
