@@ -75,7 +75,9 @@ def read(rows: pd.DataFrame, least: float, arrays: Mapping[str, Mapping[str, np.
         picked = own[rounds.CURVE]
         exists, rivals = _exists(picked[picked["trial"] == best["trial"]], own[rounds.RIVALS])
     singles = _singles(own.get(rounds.EDGE, nothing))
-    edges = _edges(own.get(rounds.MINIMAL, nothing), own.get(rounds.EDGE, nothing), own.get(rounds.CURVE, nothing), best)
+    edges = _edges(
+        own.get(rounds.MINIMAL, nothing), own.get(rounds.EDGE, nothing), own.get(rounds.CURVE, nothing), best
+    )
     edges = edges.merge(singles, on="site", how="left") if len(edges) else edges
     subsets = _subsets(own.get(rounds.WITHOUT, nothing), own.get(rounds.REMOVED, nothing))
     return Found(curve, total, best, rivals, exists, edges, len(edges), singles, subsets, _operations(arrays))

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lashley.stats import Labels, compare
+from lashley.stats import compare
+
+if TYPE_CHECKING:
+    from lashley.stats import Labels
 
 
 def area(sizes: ArrayLike, heights: ArrayLike, log: bool = False) -> float:

@@ -59,14 +59,16 @@ def _ioi(rng: random.Random) -> Iterator[Item]:
 
 
 def _greater_than(rng: random.Random) -> Iterator[Item]:
-    """Greater-than: a year after the first. The corrupt year is the century's first (01), as in the source."""
+    """Greater-than, in words: a decade after the first. The corrupt one is the century's first, as in the source."""
     nouns = _endless(words.SPANS, rng)
-    years = _endless(tuple((c, y) for c in range(11, 18) for y in range(12, 89, 4)), rng)
     while True:
-        (century, year), step = next(years), rng.randrange(2, 10)
-        begun, after, before = (f"{century}{y:02d}" for y in (year, year + step, year - step))
-        prompt = f"The {next(nouns)} lasted from the year {SLOT} to the year"
-        yield Item(prompt, begun, after, f"{century}01", before)
+        at, step = rng.randrange(1, len(words.DECADES) - 1), rng.randrange(1, 3)
+        if not 0 <= at - step < at + step < len(words.DECADES):
+            continue
+        begun, after, before = (words.DECADES[i] for i in (at, at + step, at - step))
+        century = rng.choice(words.CENTURIES)
+        prompt = f"The {next(nouns)} lasted from the year {century} {SLOT} to the year {century}"
+        yield Item(prompt, begun, after, "ten", before)
 
 
 def _agreement(rng: random.Random) -> Iterator[Item]:
@@ -99,8 +101,8 @@ TASKS: dict[str, Task] = {
     "greater_than": Task(
         "greater-than",
         "Hanna et al. 2305.00586",
-        "logit difference of one later and one earlier year equally far off; the source's difference of probability "
-        "over all years saturates and needs two-digit tokens; corrupt: the first year becomes 01",
+        "logit difference of a later and an earlier decade equally far off, in words; the source's difference of "
+        "probability over all years saturates, and needs digits that are one token; corrupt: the first decade is ten",
         _greater_than,
     ),
     "agreement": Task(

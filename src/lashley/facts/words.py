@@ -7,6 +7,8 @@ NAMES = (
 PLACES = ("store", "park", "school", "office", "station", "garden", "market", "library")
 GIFTS = ("book", "bottle", "letter", "picture", "ring", "key", "basket", "drink")
 SPANS = ("war", "siege", "journey", "marriage", "drought", "expedition", "trial", "reign", "project", "voyage")
+CENTURIES = ("eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen")
+DECADES = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 NOUNS = (  # singular, plural
     *(("key", "keys"), ("door", "doors"), ("picture", "pictures"), ("letter", "letters"), ("bridge", "bridges")),
     *(("clock", "clocks"), ("machine", "machines"), ("book", "books"), ("bottle", "bottles"), ("table", "tables")),

@@ -20,6 +20,7 @@ import pyarrow.parquet
 
 from lashley.core import edit, readout
 from lashley.core.errors import BrokenStudy, LashleyError
+from lashley.core.graph import Edges
 from lashley.core.run import Run
 from lashley.core.site import KINDS, ROLES, Site, Sites
 from lashley.core.trial import Sweep
@@ -149,29 +150,59 @@ def _measured(
     words |= {"copy": sweep.copy or None}
     words |= {"prompt": run.text, "readout": readout.name(sweep.readout)}
     words |= {"edit": edit.name(sweep.edits[0]) if sweep.edits else None}
+    if sweep.edges:
+        return _block(words, frame, values, sweep, unedited + changes, trials, **_edges(sweep.edges, trials))
     columns, sizes = _chosen(sweep.sites, trials)
     starts = np.cumsum(sizes) - sizes
     layer, kind, unit, position = (_shared(column, starts) for column in columns)
     role, token = _lookups(run, sweep.labels.get("tokens"), tokens)
     at = np.where(columns[3] == _NONE, 0, columns[3] + 1)
-    return _Block(
+    return _block(
         words,
-        frame.clean,
-        math.nan if frame.corrupt is None else frame.corrupt,
-        frame.noise_floor,
+        frame,
         values,
-        np.asarray(sweep.normalise(values, frame.clean, frame.corrupt), np.float64),
-        np.asarray(sweep.normalise(unedited + changes, frame.clean, frame.corrupt), np.float64),
-        _site_texts(columns, sizes),
-        layer,
-        np.where((unit < 0) | (kind == _NONE), _NONE, unit),
-        position,
-        kind,
-        _shared(role[at], starts),
-        token[np.where(position == _NONE, 0, position + 1)],
+        sweep,
+        unedited + changes,
         trials,
-        sizes,
+        site=_site_texts(columns, sizes),
+        layer=layer,
+        unit=np.where((unit < 0) | (kind == _NONE), _NONE, unit),
+        position=position,
+        kind=kind,
+        role=_shared(role[at], starts),
+        token=token[np.where(position == _NONE, 0, position + 1)],
+        size=sizes,
     )
+
+
+def _block(
+    words: dict[str, str | None],
+    frame: Frame,
+    values: np.ndarray,
+    sweep: Sweep,
+    expected: np.ndarray,
+    trials: np.ndarray,
+    **where: Any,
+) -> _Block:
+    return _Block(
+        words=words,
+        clean=frame.clean,
+        corrupt=math.nan if frame.corrupt is None else frame.corrupt,
+        noise_floor=frame.noise_floor,
+        value=values,
+        effect=np.asarray(sweep.normalise(values, frame.clean, frame.corrupt), np.float64),
+        estimate=np.asarray(sweep.normalise(expected, frame.clean, frame.corrupt), np.float64),
+        trial=trials,
+        **where,
+    )
+
+
+def _edges(edges: Edges, trials: np.ndarray) -> dict[str, Any]:
+    """An edge's text, or how many edges are patched together; none of them lies at one place."""
+    sizes, graph = edges.sizes[trials], edges.graph
+    texts = [graph.name(int(edges[t][0])) if n == 1 else f"({n} edges)" for t, n in zip(trials, sizes, strict=True)]
+    nowhere = dict.fromkeys(("layer", "unit", "position", "kind", "role", "token"), np.full(len(trials), _NONE))
+    return {"site": pa.array(texts, _TEXT), "size": sizes, **nowhere}
 
 
 def _chosen(sites: Sites, trials: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
