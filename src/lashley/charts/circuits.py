@@ -10,8 +10,9 @@ from lashley.core.figure import Figure, number
 
 Row = dict[str, Any]
 MOST = 40  # edges that are drawn
-BENT = 18  # points of an edge
-PITCH, LANE = 58, 40  # pixels from column to column, and from box to box
+BENT = 24  # points of an edge
+BOWS = (0, 14, -14, 28, -28, 42, -42, 56, -56, 74, -74, 96, -96)  # pixels, the least first
+PITCH, LANE = 60, 44  # pixels from column to column, and from box to box
 BOX, TALL = 46, 22
 HELPS, HURTS, MAYBE = "helps", "hurts", "comes and goes"
 COLOURS = {HELPS: theme.BLUE, HURTS: theme.ORANGE, MAYBE: theme.GREYS[0]}
@@ -47,14 +48,15 @@ def picture(
     nodes = sorted({node for e in kept for node in (e.source, e.target)} | {"embed", "logits"}, key=_order)
     across = _columns(nodes)
     down = _lanes(nodes, kept, across)
-    width, height = max(across.values()) + BOX, max(down.values()) + LANE
     boxes = [_box(node, across[node], down[node], operations.get(node, ())) for node in nodes]
-    ports = _ports(kept, across, down)
-    lines = [row for i, e in enumerate(kept) for row in _bend(i, e, across, down, ports, height)]
+    ports = _ports(kept, down)
+    lines = [row for i, e in enumerate(kept) for row in _bend(i, e, across, down, ports)]
     ends = [_end(e, across, ports) for e in kept if e.into]
+    top = min(0.0, *(r["y"] for r in lines)) - LANE / 2 if lines else -LANE / 2
+    width, height = max(across.values()) + BOX, max(max(down.values()), *(r["y"] for r in lines), 0.0) + LANE
     ends = list({(r["x"], r["y"], r["into"]): r for r in ends}.values())
     x = {"field": "x", "type": "quantitative", "scale": {"domain": [-BOX, width], "nice": False}, "axis": None}
-    y = {"field": "y", "type": "quantitative", "scale": {"domain": [height, -LANE], "nice": False}, "axis": None}
+    y = {"field": "y", "type": "quantitative", "scale": {"domain": [height, top], "nice": False}, "axis": None}
     shown = [kind for kind in COLOURS if any(r["kind"] == kind for r in lines)]
     colour = {"domain": shown, "range": [COLOURS[k] for k in shown]}
     words = {"title": None, "orient": "top", "symbolType": "stroke", "symbolStrokeWidth": 4, "symbolSize": 300}
@@ -91,7 +93,7 @@ def picture(
         _text([{"x": r["x"], "y": r["y"], "text": r["into"]} for r in ends], x, y, theme.MUTED, 10),
     ]
     spec = {
-        "config": theme.CONFIG, "layer": layers_, "width": round(width + BOX), "height": round(height + LANE),
+        "config": theme.CONFIG, "layer": layers_, "width": round(width + BOX), "height": round(height - top),
         "resolve": {"scale": {"color": "independent"}},
     }  # fmt: skip
     how = "Boxes: heads (h) and MLPs; small letters: the input an edge enters by (query, key, value). Width: what "
@@ -160,7 +162,7 @@ def _lanes(nodes: Sequence[str], edges: Sequence[Drawn], across: Mapping[str, fl
     return {node: (at - low) * LANE for node, at in lane.items()}
 
 
-def _ports(edges: Sequence[Drawn], across: Mapping[str, float], down: Mapping[str, float]) -> dict[Row | str, float]:
+def _ports(edges: Sequence[Drawn], down: Mapping[str, float]) -> dict[str, float]:
     """The y at which edges enter: one place for each input of a component."""
     into: dict[str, list[str]] = {}
     for e in edges:
@@ -175,26 +177,33 @@ def _ports(edges: Sequence[Drawn], across: Mapping[str, float], down: Mapping[st
 
 
 def _bend(
-    number_: int, e: Drawn, across: Mapping[str, float], down: Mapping[str, float], ports: Mapping, height: float
+    number_: int, e: Drawn, across: Mapping[str, float], down: Mapping[str, float], ports: Mapping[str, float]
 ) -> list[Row]:
-    """An edge as points of a cubic with level ends; a long one bows away from the middle, around what lies between."""
+    """An edge as points of a cubic with level ends, bowed as little as keeps it off the boxes between."""
     x0, y0 = across[e.source] + BOX / 2, down[e.source]
-    x1, y1 = across[e.target] - BOX / 2, ports[f"{e.target}.{e.into}"]
-    x1 -= 9 * bool(e.into)
-    columns = len({round(x) for x in across.values() if across[e.source] < x < across[e.target]})
-    side = 1 if (y0 + y1) / 2 > (height - LANE) / 2 else -1
-    bow = side * min(columns, 6) * 9
-    reach = max((x1 - x0) * 0.42, 12)
+    x1, y1 = across[e.target] - BOX / 2 - 9 * bool(e.into), ports[f"{e.target}.{e.into}"]
+    between = [(across[n], down[n]) for n in across if across[e.source] < across[n] < across[e.target]]
+    bent = (_cubic(x0, y0, x1, y1, bow) for bow in BOWS)
+    points = min(bent, key=lambda curve: sum(_hit(point, between) for point in curve))
     kind = MAYBE if not e.stable else HELPS if e.effect >= 0 else HURTS
     common = {"edge": number_, "kind": kind, "size": round(abs(e.effect), 5), "name": _name(e), "text": e.text}
-    rows = []
-    for i in range(BENT + 1):
-        t = i / BENT
+    return [common | {"t": t, "x": round(x, 1), "y": round(y, 1)} for t, (x, y) in enumerate(points)]
+
+
+def _cubic(x0: float, y0: float, x1: float, y1: float, bow: float) -> list[tuple[float, float]]:
+    reach = max((x1 - x0) * 0.42, 12)
+    points = []
+    for t in (i / BENT for i in range(BENT + 1)):
         a, b, c, d = (1 - t) ** 3, 3 * (1 - t) ** 2 * t, 3 * (1 - t) * t * t, t**3
-        x = a * x0 + b * (x0 + reach) + c * (x1 - reach) + d * x1
-        y = a * y0 + b * (y0 + bow) + c * (y1 + bow) + d * y1
-        rows.append(common | {"t": i, "x": round(x, 1), "y": round(y, 1)})
-    return rows
+        across = a * x0 + b * (x0 + reach) + c * (x1 - reach) + d * x1
+        points.append((across, a * y0 + b * (y0 + bow) + c * (y1 + bow) + d * y1))
+    return points
+
+
+def _hit(point: tuple[float, float], boxes: Sequence[tuple[float, float]]) -> bool:
+    """Whether a point lies on a box, or too near."""
+    x, y = point
+    return any(abs(x - across) < BOX / 2 + 3 and abs(y - down) < TALL / 2 + 4 for across, down in boxes)
 
 
 def _end(e: Drawn, across: Mapping[str, float], ports: Mapping) -> Row:
