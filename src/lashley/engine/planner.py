@@ -106,9 +106,7 @@ def check(sweep: Sweep, anatomy: Anatomy) -> None:
 
 def _check_edges(sweep: Sweep, edges: Edges, anatomy: Anatomy) -> None:
     if edges.graph != Graph.of(anatomy, edges.graph.neurons):
-        raise BadSite(
-            f"the edges of {sweep.run.text!r} are another model's; make their graph by Graph.of(anatomy)"
-        )
+        raise BadSite(f"the edges of {sweep.run.text!r} are another model's; make their graph by Graph.of(anatomy)")
     if len(edges.bits) % -(-len(edges.graph) // 8):
         raise BadSite(f"the edge sets of {sweep.run.text!r} are cut short; make them by Edges.of(graph, sets)")
     if len(sweep.sites) or sweep.effect != "damage" or len(sweep.edits) != 1 or not isinstance(sweep.edits[0], Patch):
