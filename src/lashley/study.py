@@ -23,15 +23,17 @@ import msgspec
 import numpy as np
 
 from lashley import experiments, report
+from lashley.circuits import files
 from lashley.core.anatomy import Anatomy
 from lashley.core.case import Estimated
 from lashley.core.case import Exclusion as LeftOut
 from lashley.core.cost import ROUTES
-from lashley.core.errors import BrokenStudy, LashleyError, StudyConflict
+from lashley.core.errors import BadCircuit, BrokenStudy, LashleyError, StudyConflict
 from lashley.core.figure import Exclusion, Finding
 from lashley.core.trial import Sweep
 from lashley.facts.question import Question, resolve_all
 from lashley.ledger import Ledger, Spec
+from lashley.ledger.files import replacing
 from lashley.ledger.tidy import export, table
 from lashley.report import html
 from lashley.report.page import Page
@@ -100,8 +102,16 @@ class Study:
         return self.page().figures
 
     def export(self, path: str | Path, format: str = "parquet") -> None:
-        """Write the table as parquet, csv or json."""
-        export(self.ledger, path, format)  # pyright: ignore[reportArgumentType]
+        """Write the table as parquet, csv or json; or the circuit that was found, as `circuit` (JSON) or graphml."""
+        if format not in ("circuit", "graphml"):
+            export(self.ledger, path, format)  # pyright: ignore[reportArgumentType]
+            return
+        if not hasattr(self.experiment, "export"):
+            raise BadCircuit(f"{self.folder} holds {self.ledger.spec.experiment!r}, which finds no circuit")
+        found = self.experiment.export(self.params, self.table, self.arrays(), str(self.ledger.spec.model["name"]))
+        data = files.to_json(found) if format == "circuit" else files.graphml(found)
+        with replacing(Path(path)) as draft:
+            draft.write_bytes(data)
 
     def plan(self, planned: Planned) -> None:
         """Record what is to be measured; the sweeps come last, and at once. Doing so twice changes nothing."""

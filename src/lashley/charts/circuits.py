@@ -26,6 +26,9 @@ SHORT = {
 }
 
 
+HALO: tuple[tuple[str, Row], ...] = (("white", {"stroke": "white", "strokeWidth": 3}), (theme.INK, {}))
+
+
 class Drawn(NamedTuple):
     """One edge to draw: `into` is q, k, v or "", `stable` False where it comes and goes."""
 
@@ -84,12 +87,13 @@ def picture(
             "stroke": {"value": theme.MUTED}, "tooltip": [{"field": "node"}, {"field": "does"}],
         },
     }  # fmt: skip
+    done = [{"x": b["x"], "y": b["bottom"] + 4, "text": b["does"]} for b in boxes if b["does"]]
     layers_ = [
         _text([{"x": at, "y": height - 12, "text": t} for t, at in _heads(nodes, across)], x, y, theme.MUTED, 12),
         line,
         box,
         _text([{"x": b["x"], "y": b["y"], "text": b["label"]} for b in boxes], x, y, theme.INK, 12),
-        _text([{"x": b["x"], "y": b["bottom"] + 9, "text": b["does"]} for b in boxes], x, y, theme.INK, 10.5, "italic"),
+        *(_text(done, x, y, colour, 10.5, fontStyle="italic", baseline="top", **halo) for colour, halo in HALO),
         _text([{"x": r["x"], "y": r["y"], "text": r["into"]} for r in ends], x, y, theme.MUTED, 10),
     ]
     spec = {
@@ -214,7 +218,7 @@ def _box(node: str, x: float, y: float, does: Sequence[str]) -> Row:
     _, kind, unit = _order(node)
     label = node if node in ("embed", "logits") else f"n{unit}" if kind and unit >= 0 else "MLP" if kind else f"h{unit}"
     fill = "#eef3f8" if does else "#ffffff" if node not in ("embed", "logits") else theme.HAIRLINE
-    words = ", ".join(SHORT.get(each, each) for each in does)
+    words = [SHORT.get(each, each) for each in does]
     edge = {"left": x - BOX / 2, "right": x + BOX / 2, "top": y - TALL / 2, "bottom": y + TALL / 2}
     return {"node": node, "label": label, "does": words, "fill": fill, "x": x, "y": y, **edge}
 
@@ -228,6 +232,6 @@ def _heads(nodes: Sequence[str], across: Mapping[str, float]) -> list[tuple[str,
     return [(f"L{layer}", sum(own) / len(own)) for layer, own in found.items()]
 
 
-def _text(rows: list[Row], x: Row, y: Row, colour: str, size: float, style: str = "normal") -> Row:
-    mark = {"type": "text", "fontSize": size, "color": colour, "fontStyle": style}
+def _text(rows: list[Row], x: Row, y: Row, colour: str, size: float, **look: Any) -> Row:
+    mark = {"type": "text", "fontSize": size, "color": colour} | look
     return {"data": {"values": rows}, "mark": mark, "encoding": {"x": x, "y": y, "text": {"field": "text"}}}

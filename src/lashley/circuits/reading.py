@@ -12,7 +12,7 @@ from lashley.circuits import rounds
 from lashley.circuits.scores import Existence, cmd, cpr, existence, shares
 from lashley.circuits.subgraphs import SIZES, component
 from lashley.core.figure import Estimate
-from lashley.recognised import recognised
+from lashley.recognised import OPERATIONS, recognised
 from lashley.summary import REPLICATE, cells, cluster
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ MATTERS = 0.01  # of the logit difference: what the loss of an edge has to chang
 
 class Found(NamedTuple):
     """What a study has found so far. `curve` has a row a circuit: size, share, trial, effect (faithfulness on the
-    prompts that confirm, with low, high, n), sought (the same on those for discovery), chance (mean of random circuits),
+    prompts that confirm, with low, high, n), sought (the same on those for discovery), chance (mean of random ones),
     shuffled. `best` is the reported circuit's row, `edges` its edges, `singles` the edges patched one by one,
     `subsets` the pairs of completeness; empty where not measured."""
 
@@ -69,7 +69,7 @@ def read(rows: pd.DataFrame, least: float, arrays: Mapping[str, Mapping[str, np.
     curve, total = _curve(own.get(rounds.CURVE, nothing), own.get(rounds.CHANCE, nothing))
     curve = curve.merge(_shuffled(own.get(rounds.SHUFFLED, nothing)), on="trial", how="left")
     at = _at(curve, own.get(rounds.RIVALS, nothing), least)
-    best = curve.loc[at] if at is not None else None
+    best = curve.iloc[at] if at is not None else None
     exists, rivals = None, np.empty(0)
     if best is not None and rounds.RIVALS in own:
         picked = own[rounds.CURVE]
@@ -170,7 +170,7 @@ def _singles(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _edges(minimal: pd.DataFrame, singles: pd.DataFrame, curve: pd.DataFrame, best: pd.Series | None) -> pd.DataFrame:
-    """The reported circuit's edges: names, what each is worth to the circuit, and how often resampled prompts choose it."""
+    """The reported circuit's edges: names, what each is worth to it, and how often resampled prompts choose it."""
     import pandas as pd
 
     columns = ["site", "source", "target", "own", "needed", "stability"]
@@ -232,7 +232,8 @@ def _operations(arrays: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, tup
     if "operations" not in arrays:
         return None
     found: dict[str, tuple[str, ...]] = {}
-    for name, heads in recognised(arrays["operations"]).items():
-        for layer, head in np.argwhere(heads):
+    scored = recognised(arrays["operations"])
+    for name in (n for n in OPERATIONS if n in scored):
+        for layer, head in np.argwhere(scored[name]):
             found[f"L{layer}.attn.h{head}"] = (*found.get(f"L{layer}.attn.h{head}", ()), name)
     return found

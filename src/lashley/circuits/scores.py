@@ -23,7 +23,7 @@ def area(sizes: ArrayLike, heights: ArrayLike, log: bool = False) -> float:
 
 
 def cpr(sizes: ArrayLike, faithfulness: ArrayLike, log: bool = False) -> float:
-    """Integrated circuit performance ratio: the area under f(k). Source: MIB (Mueller et al. 2504.13151), section 3, and
+    """Integrated circuit performance ratio: the area under f(k). Source: MIB (Mueller et al. 2504.13151), and
     `evaluate_area_under_curve` of its code, which has the natural logarithm too.
 
     >>> round(cpr([0.001, 0.5, 1], [0, 1, 1]), 4)

@@ -84,7 +84,7 @@ def _agreement(rng: random.Random) -> Iterator[Item]:
 
 
 def _induction(rng: random.Random) -> Iterator[Item]:
-    """Induction: random words, and again the first of two that stood together. Another such word is put in its place."""
+    """Induction: random words, and again the first of two that stood together. Exchanged for another such word."""
     while True:
         some = rng.sample(words.PLAIN, 6)
         a, c = rng.sample(range(0, 6, 2), 2)
