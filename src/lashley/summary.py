@@ -58,7 +58,7 @@ def facts(table: pd.DataFrame) -> str:
     """What a table is about, in words: `capital(France) = Paris`, or `14 facts of capital`."""
     subjects = table["subject"].unique()
     if (task := str(table["relation"].iloc[0])) in TASKS:
-        return f"{TASKS[task].title} ({table['template'].nunique()} items)"
+        return f"{TASKS[task].title} ({len(table[['subject', 'template']].drop_duplicates())} items)"
     if len(subjects) > 1:
         return f"{len(subjects)} facts of {' and '.join(map(str, table['relation'].unique()))}"
     first = table.iloc[0]

@@ -29,7 +29,9 @@ def sentence(found: Found, what: str, known: str, method: str, least: float) -> 
     edges = f"{number(size)} of {number(total)} edges ({share(Estimate(size / total))})"
     keep = f"{share(found.faithfulness)} of the logit difference of {what}"
     rivals = found.rivals
-    chance = f"random connected circuits of that size {share(Estimate(rivals.mean()))}" if len(rivals) else ""
+    chance = ""
+    if len(rivals):
+        chance = f"random connected circuits of that size {share(Estimate(round(float(rivals.mean()), 3)))}"
     if not method:
         return f"The circuit of {edges} that was given keeps {keep}" + (f"; {chance} (mean)." if chance else ".")
     if size >= total:
@@ -47,9 +49,8 @@ def known(table: pd.DataFrame) -> str:
     relation = str(table["relation"].iloc[0])
     if relation not in TASKS:
         return ""
-    asked, answered = table["template"].nunique(), measured(table)["template"].nunique()
-    missing = table[table["excluded"] & (table["template"].isna() | (table["template"] == ""))]
-    asked += len(missing)
+    items = table[["subject", "object", "template"]].astype(str)
+    asked, answered = (len(some.drop_duplicates()) for some in (items, items[~table["excluded"]]))
     p = float(scipy.stats.binom.sf(answered - 1, asked, 0.5))
     return f"the model answers {answered} of {asked} items, and chance would half (p = {p:.3f})" if p > 0.05 else ""
 
