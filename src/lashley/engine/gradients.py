@@ -56,11 +56,7 @@ def backward(model: Model, asked: Sequence[tuple[Run, Readout]], kinds: Sequence
 
     Raises `TypeError` for a readout without a gradient.
     """
-    passes = [
-        Pass(i, readout, variant, sign)
-        for i, (run, readout) in enumerate(asked)
-        for variant, sign in zip(_differentiable(readout, run), (1.0, -1.0), strict=False)
-    ]
+    passes = passes_of(asked)
     by_length: dict[int, list[Pass]] = {}
     for one in passes:
         by_length.setdefault(len(one.variant.run), []).append(one)
@@ -73,6 +69,15 @@ def backward(model: Model, asked: Sequence[tuple[Run, Readout]], kinds: Sequence
             stop = max(stop, start + 1)
             yield _batch(model, same[start:stop], kinds)
             start = stop
+
+
+def passes_of(asked: Sequence[tuple[Run, Readout]]) -> list[Pass]:
+    """Every variant of every question."""
+    return [
+        Pass(i, readout, variant, sign)
+        for i, (run, readout) in enumerate(asked)
+        for variant, sign in zip(_differentiable(readout, run), (1.0, -1.0), strict=False)
+    ]
 
 
 def _differentiable(readout: Readout, run: Run) -> tuple[Variant, ...]:
@@ -108,7 +113,7 @@ def _batch(model: Model, passes: list[Pass], kinds: Sequence[Kind]) -> Slopes:
     on.setdefault((0, "resid"), lambda x: x.detach().requires_grad_())
     with torch.enable_grad():
         hidden = forward(model, [one.variant.run for one in passes], on)
-        _readouts(model, passes, hidden).backward()
+        readouts(model, passes, hidden).backward()
     acts: dict[Kind, Tensor] = {k: _stacked([x.detach() for x in xs], model) for k, xs in caught.items()}
     grads: dict[Kind, Tensor] = {
         k: _stacked([torch.zeros_like(x) if x.grad is None else x.grad for x in xs], model) for k, xs in caught.items()
@@ -121,7 +126,7 @@ def _stacked(layers: list[Tensor], model: Model) -> Tensor:
     return torch.stack([x.to(model.device) for x in layers], 1)
 
 
-def _readouts(model: Model, passes: list[Pass], hidden: Tensor) -> Tensor:
+def readouts(model: Model, passes: list[Pass], hidden: Tensor) -> Tensor:
     """Sum over the passes of their signed shares, from hidden states [passes, tokens, width] after the norm."""
     total = hidden.new_zeros((), dtype=torch.promote_types(hidden.dtype, torch.float32))
     for row, one in enumerate(passes):

@@ -146,7 +146,7 @@ def _measured(
     run = sweep.run
     unedited = frame.corrupt if run is sweep.corrupt and frame.corrupt is not None else frame.clean
     words |= {name: sweep.labels.get(name) for name in _LABELS}
-    words |= {"copy": sweep.copy or None}
+    words |= {"copy": str(sweep.copy) if sweep.copy else None}
     words |= {"prompt": run.text, "readout": readout.name(sweep.readout)}
     words |= {"edit": edit.name(sweep.edits[0]) if sweep.edits else None}
     columns, sizes = _chosen(sweep.sites, trials)
