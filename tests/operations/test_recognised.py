@@ -1,6 +1,7 @@
-"""Untrained models have no operation but once in twenty.
+"""Of models like their untrained copies at most one in twenty has any operation.
 
-Measured on 24 November 2026: of 40 untrained copies each of a tiny Llama, a tiny GPT-2 and the embedded model PLACEHOLDER
+Measured on 24 November 2026, six operations on one prompt (tiny Llama) and four without cases (tiny GPT-2): recognised
+on 1 and 0 of 40 untrained models, by the bound alone, without `LEAST`, on 2 and 1.
 """
 
 import numpy as np
