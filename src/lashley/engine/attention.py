@@ -62,9 +62,11 @@ class Enough(Exception):
 
 Blocks = Mapping[int, Sequence[Blocked]]
 KeysValues = dict[int, tuple[Tensor, Tensor]]  # layer -> [batch, kv heads, tokens, head width]
+Patterns = dict[int, Tensor]  # layer -> [batch, heads, query, key]
 _spans: ContextVar[Sequence[Span] | None] = ContextVar("spans", default=None)
 _record: ContextVar[KeysValues | None] = ContextVar("record", default=None)
 _blocks: ContextVar[Blocks | None] = ContextVar("blocks", default=None)
+_patterns: ContextVar[Patterns | None] = ContextVar("patterns", default=None)
 
 
 @contextmanager
@@ -89,6 +91,13 @@ def blocking(blocks: Blocks) -> Iterator[None]:
 
 
 @contextmanager
+def attending(store: Patterns) -> Iterator[None]:
+    """Inside, plain passes leave each layer's attention probabilities in `store`, float32 or more."""
+    with _set(_patterns, store):
+        yield
+
+
+@contextmanager
 def _set(variable: ContextVar, value) -> Iterator[None]:
     token = variable.set(value)
     try:
@@ -104,6 +113,8 @@ def attention(module, query: Tensor, key: Tensor, value: Tensor, attention_mask:
     if spans is None:
         if (record := _record.get()) is not None:
             record[module.layer_idx] = (key, value)
+        if (patterns := _patterns.get()) is not None:
+            patterns[module.layer_idx] = _pattern(query, key, scale, window, softcap)
         blocked = (_blocks.get() or {}).get(module.layer_idx, ())
         if softcap is None and not blocked:
             return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
@@ -175,6 +186,14 @@ def _share(q: Tensor, k: Tensor, v: Tensor, span: Span, scale, window: int | Non
     old = weights[..., :prefix].transpose(0, 1).flatten(1, 2) @ span.values[0]
     z = old.unflatten(1, (rows, -1)).transpose(0, 1) + weights[..., prefix:] @ v
     return z.unflatten(2, (groups, size)).flatten(1, 2)
+
+
+def _pattern(q: Tensor, k: Tensor, scale: float | None, window: int | None, softcap: float | None) -> Tensor:
+    """Attention probabilities of rows over all of their own keys, [rows, heads, size, size], float32 or more."""
+    exact = torch.promote_types(q.dtype, torch.float32)
+    q, k = q.to(exact), k.to(exact).repeat_interleave(q.shape[1] // k.shape[1], 1)
+    mask = _mask(q.shape[2], q.shape[2], window, 1, exact, q.device)
+    return _weights(q @ k.transpose(-1, -2), mask, q, scale, softcap)
 
 
 def _weights(scores: Tensor, mask: Tensor | None, q: Tensor, scale: float | None, softcap: float | None) -> Tensor:

@@ -1,8 +1,9 @@
-"""The engine's three doors: `run` for interventions, `read` for activations, `grad` for gradients.
+"""The engine's doors: `run` for interventions, `read` and `attend` for what is inside, `grad` for gradients.
 
 bench.run(sweeps)                  -> batches of answered trials
 bench.read(runs, sites)            -> activations
 bench.stream(runs, sites, folder)  -> activations of any number of runs, on the disk
+bench.attend(runs)                 -> attention patterns
 bench.grad(runs, readout, sites)   -> gradients of the readout
 """
 
@@ -33,6 +34,7 @@ from lashley.engine.gradients import gradients
 from lashley.engine.model import Model
 from lashley.engine.ops import Ops, kinds_of
 from lashley.engine.passes import Place, batches, part, watch
+from lashley.engine.patterns import patterns
 from lashley.engine.pruning import prune
 from lashley.engine.readouts import score, variants
 from lashley.engine.replay import Replay
@@ -213,6 +215,11 @@ class Bench:
     ) -> dict[Site, np.ndarray]:
         """`read` for any number of runs, into .npy files in a new folder, returned as memory maps; see `stream`."""
         return stream(self.model, runs, sites, Path(folder), store, progress)
+
+    def attend(self, runs: Sequence[Run]) -> list[np.ndarray]:
+        """Attention probabilities of each run, float32 [layers, heads, query, key]. Raises `BadModel` for families
+        whose attention cannot be reached."""
+        return patterns(self.model, runs)
 
     # -- grad -------------------------------------------------------------------------------------------------
 
