@@ -82,7 +82,9 @@ def examples(model, name: str) -> list[dict]:
     for i in range(EXAMPLES):
         tokens = [rng.choice(sorted(inputs)) for _ in range(longest if i % 2 else rng.randint(2, longest))]
         answers = model.apply([BOS, *tokens]).decoded[1:]
-        found.append({"input": [str(t) for t in tokens], "output": [a if isinstance(a, float) else str(a) for a in answers]})
+        found.append(
+            {"input": [str(t) for t in tokens], "output": [a if isinstance(a, float) else str(a) for a in answers]}
+        )
     return found
 
 

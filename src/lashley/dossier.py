@@ -17,7 +17,7 @@ from lashley.core.anatomy import Anatomy
 from lashley.core.case import Case, Dossier, Exclusion
 from lashley.core.edit import Patch
 from lashley.core.errors import BadFact, BadPrompt, BadSite
-from lashley.core.fact import Fact, Relation, Template
+from lashley.core.fact import Fact, Relation
 from lashley.core.readout import LogitDifference
 from lashley.core.run import Run
 from lashley.core.site import Kind, Site

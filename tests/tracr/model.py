@@ -26,7 +26,8 @@ from lashley.engine.model import Model
 
 DATA = Path(__file__).parents[1] / "data" / "tracr"
 PROGRAMS = sorted(path.stem for path in DATA.glob("*.json"))
-DECOYS, UNREAD, BOS = 2, 4, "bos"  # decoy heads a layer; directions that only decoys read
+DECOYS, UNREAD = 2, 4  # decoy heads a layer; directions that only decoys read
+BOS, UNKNOWN = "bos", "?"
 
 families.register("tracr", Family(packed=False))
 
@@ -53,7 +54,9 @@ class Attention(nn.Module):
         self.o_proj = nn.Linear(inner, config.hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        q, k, v = (f(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for f in (self.q_proj, self.k_proj, self.v_proj))
+        q, k, v = (
+            f(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for f in (self.q_proj, self.k_proj, self.v_proj)
+        )
         z = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
         return self.o_proj(z.transpose(1, 2).flatten(2))
 
@@ -120,7 +123,7 @@ class Program:
 
     name: str
     bench: Bench
-    words: tuple[str, ...]  # the vocabulary: inputs, then outputs that are no inputs
+    words: tuple[str, ...]  # the vocabulary: inputs, outputs that are no inputs, the unknown token
     outputs: tuple[int, ...]  # tokens that can be answered
     inputs: tuple[str, ...]
     longest: int
@@ -150,13 +153,11 @@ def open_program(name: str) -> Program:
     about = json.loads((DATA / f"{name}.json").read_text())
     with np.load(DATA / f"{name}.npz") as file:
         weights = {k.removeprefix("transformer/"): torch.from_numpy(file[k]) for k in file.files}
-    words = list(dict.fromkeys([*about["inputs"], *about["outputs"]]))
+    words = list(dict.fromkeys([*about["inputs"], *about["outputs"], UNKNOWN]))
     module = _built(about, weights, words)
-    pieces = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token=BOS))
+    pieces = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token=UNKNOWN))
     pieces.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    pieces.post_processor = processors.TemplateProcessing(
-        single=f"{BOS} $A", special_tokens=[(BOS, words.index(BOS))]
-    )
+    pieces.post_processor = processors.TemplateProcessing(single=f"{BOS} $A", special_tokens=[(BOS, words.index(BOS))])
     bench = Bench(Model(module, PreTrainedTokenizerFast(tokenizer_object=pieces, bos_token=BOS), f"tracr {name}"))
     inputs = tuple(w for w in about["inputs"] if w not in (BOS, "compiler_pad"))
     outputs = tuple(words.index(w) for w in about["outputs"])
