@@ -10,7 +10,7 @@ from lashley.core.site import KINDS, Kind, Site, Sites
 
 class Anatomy(msgspec.Struct, frozen=True):
     """Counts of a decoder-only model. `width` is that of the residual stream, `vocabulary` in tokens; `neurons` is 0
-    where the MLP has no single output projection."""
+    where the MLP has no single output projection. `parallel` models' attention and MLP read the same stream."""
 
     family: str
     layers: int
@@ -20,6 +20,7 @@ class Anatomy(msgspec.Struct, frozen=True):
     width: int
     vocabulary: int
     context: int
+    parallel: bool = False
 
     @property
     def kinds(self) -> tuple[Kind, ...]:

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from lashley.core.edit import Edit
+from lashley.core.graph import Edges
 from lashley.core.readout import Readout
 from lashley.core.run import Run
 from lashley.core.site import Site, Sites
@@ -41,6 +42,10 @@ class Sweep(msgspec.Struct, frozen=True):
     without a corrupt run the effect is clean - value, in the readout's unit.
     `labels` are words for people and tables (relation, subject, template, ...); they do not enter the numbers.
     `copy` asks a copy of the model instead: "untrained", with fresh random weights, or `Pruned`.
+
+    A sweep over `edges` has no sites: the clean run is run, and along each patched edge the receiver gets what the
+    sender contributes in the source of the one edit, a `Patch`, instead of what it contributes now, in this edited
+    pass. No edge patched is the clean run, and every edge the source.
     """
 
     clean: Run
@@ -51,6 +56,7 @@ class Sweep(msgspec.Struct, frozen=True):
     readout: Readout
     labels: dict[str, str] = {}
     copy: Literal["untrained"] | Pruned | msgspec.UnsetType = msgspec.UNSET  # unset, it is not part of the key
+    edges: Edges | msgspec.UnsetType = msgspec.UNSET  # nor is this
 
     @property
     def run(self) -> Run:
@@ -63,10 +69,12 @@ class Sweep(msgspec.Struct, frozen=True):
         return hashlib.blake2b(_encode(self), digest_size=16).hexdigest()
 
     def __len__(self) -> int:
-        return len(self.sites)
+        return len(self.edges or self.sites)
 
     def __getitem__(self, index: int) -> Trial:
-        return Trial(self, index, self.sites[index])
+        if self.edges and not 0 <= index < len(self):
+            raise IndexError(f"trial {index} of {len(self)}")
+        return Trial(self, index, () if self.edges else self.sites[index])
 
     def normalise(self, value, clean: float, corrupt: float | None):
         """Restoration or damage as the protocol defines it (a share), or a difference where nothing is corrupt."""
@@ -78,7 +86,7 @@ class Sweep(msgspec.Struct, frozen=True):
 
 
 class Trial(msgspec.Struct, frozen=True):
-    """One planned question: the sweep's prompt, edits and readout at one site set."""
+    """One planned question: the sweep's prompt, edits and readout at one site set, or along one edge set."""
 
     sweep: Sweep
     index: int
@@ -87,8 +95,10 @@ class Trial(msgspec.Struct, frozen=True):
     @property
     def key(self) -> str:
         """Hash of all that can change the answer."""
-        frame = msgspec.structs.replace(self.sweep, sites=self.sweep.sites.only(self.index), labels={})
-        return frame.key
+        sweep = self.sweep
+        if sweep.edges:
+            return msgspec.structs.replace(sweep, edges=sweep.edges.only(self.index), labels={}).key
+        return msgspec.structs.replace(sweep, sites=sweep.sites.only(self.index), labels={}).key
 
 
 class Chunk(msgspec.Struct, frozen=True):

@@ -116,7 +116,8 @@ def attention(module, query: Tensor, key: Tensor, value: Tensor, attention_mask:
         if (patterns := _patterns.get()) is not None:
             patterns[module.layer_idx] = _pattern(query, key, scale, window, softcap)
         blocked = (_blocks.get() or {}).get(module.layer_idx, ())
-        if softcap is None and not blocked:
+        grouped = getattr(module, "num_key_value_groups", 1) == query.shape[1] // key.shape[1]
+        if softcap is None and not blocked and grouped:  # SDPA's own wrapper would repeat keys a second time
             return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
         span = Span(0, len(query), query.shape[2], blocked=blocked)
         return _attend(query, key, value, span, scale, window, softcap).transpose(1, 2), None

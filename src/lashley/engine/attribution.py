@@ -20,6 +20,7 @@ from lashley.core.edit import Add, Block, Constant, Identity, Mean, Noise, Patch
 from lashley.core.run import Run
 from lashley.core.site import KINDS, Kind, Site, Sites
 from lashley.core.trial import Sweep
+from lashley.engine.edge_attribution import edge_estimates
 from lashley.engine.gradients import Pass, Slopes, backward
 from lashley.engine.model import Model
 from lashley.engine.passes import Place, watch
@@ -53,14 +54,16 @@ def attribution(bench: Bench, sweep: Sweep, kind: Kind, at: str | None = None) -
 def estimates(bench: Bench, sweeps: Iterable[Sweep]) -> Iterator[np.ndarray]:
     """For each sweep the estimated change of the readout (edited - unedited) of every trial, float64 [trials].
 
-    Over the sites of one trial the changes add up. Raises `BadSite` or `BadPrompt` as `Bench.run` does, and
+    Over the sites, or edges, of one trial the changes add up. Raises `BadSite` or `BadPrompt` as `Bench.run` does, and
     `TypeError` for a readout without a gradient and for attention knockouts.
     """
     sweeps = iter(sweeps)
     while some := list(itertools.islice(sweeps, TOGETHER)):
         for sweep in some:
             check(sweep, bench.anatomy)
-        yield from _together(bench, some)
+        for _, group in itertools.groupby(some, lambda sweep: bool(sweep.edges)):
+            same = list(group)
+            yield from edge_estimates(bench.model, same) if same[0].edges else _together(bench, same)
 
 
 def _together(bench: Bench, sweeps: Sequence[Sweep]) -> list[np.ndarray]:

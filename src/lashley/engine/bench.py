@@ -30,6 +30,7 @@ from lashley.core.trial import Chunk, Pruned, Sweep
 from lashley.engine import planner
 from lashley.engine.allocator import keep_freed
 from lashley.engine.capture import Captures
+from lashley.engine.edges import Circuits
 from lashley.engine.gradients import gradients
 from lashley.engine.model import Model
 from lashley.engine.ops import Ops, kinds_of
@@ -39,6 +40,7 @@ from lashley.engine.pruning import prune
 from lashley.engine.readouts import score, variants
 from lashley.engine.replay import Replay
 from lashley.engine.stream import Store, stream
+from lashley.engine.wiring import refuse
 
 UNEDITED = 64  # unedited runs held at once when only their readouts are asked
 
@@ -52,6 +54,7 @@ class Bench:
         self.tokens = model.tokens
         self.path = path if model.family.packed else "plain"
         self.captures = Captures(model)
+        self.circuits = Circuits(model)
         self.checked = "not self-tested"
         if model.device.type == "cpu":
             keep_freed(model.memory)
@@ -60,6 +63,7 @@ class Bench:
         """Forget what was computed with the weights as they were before an edit in place."""
         self.model.changed()
         self.captures = Captures(self.model)
+        self.circuits = Circuits(self.model)
 
     def untrained(self, seed: int = 0) -> Bench:
         """A copy with the weights that its configuration begins with, drawn from `seed`: what no training explains."""
@@ -103,6 +107,8 @@ class Bench:
         """The way that `run` goes with each sweep. Raises `BadSite` or `BadPrompt`."""
         for sweep in sweeps:
             planner.check(sweep, self.anatomy)
+            if sweep.edges:
+                refuse(self.model)
             if not self.model.family.packed and any(isinstance(edit, Block) for edit in sweep.edits):
                 raise BadSite(f"{self.anatomy.family}'s attention cannot be reached, so none of it can be blocked")
         return [self.route(sweep) for sweep in sweeps]
@@ -137,8 +143,10 @@ class Bench:
         keys: Sequence[str],
         routes: Sequence[planner.Route],
     ) -> list[Chunk]:
-        rows = planner.rows(pieces, sweeps, routes)
         chosen = [sweeps[p.sweep] for p in pieces]
+        if chosen[0].edges:
+            return self._patched(pieces, chosen, keys)
+        rows = planner.rows(pieces, sweeps, routes)
         self.captures.hold(planner.unedited(chosen), kinds_of(chosen))
         replay = Replay(self.captures, rows, Ops(self.captures, rows, chosen))
         hidden = replay.plain() if self.path == "plain" else replay.packed()
@@ -151,15 +159,28 @@ class Bench:
                 mine = mine[np.lexsort((rows.trial[mine], rows.identity[mine]))]
                 at = torch.from_numpy(replay.outputs(mine, len(variant.reads))).to(hidden.device)
                 reads.append(hidden[at])  # [trials + identities, reads, width]
-            values = score(self.model, sweep.readout, sweep.run, reads, self._final(sweep.run, sweep.readout)[0])
-            values = values.cpu().numpy()
-            n = piece.stop - piece.start
-            clean = self.value(sweep.clean, sweep.readout)
-            corrupt = None if sweep.corrupt is None else self.value(sweep.corrupt, sweep.readout)
-            unedited = corrupt if sweep.run is sweep.corrupt and corrupt is not None else clean
-            floor = float(np.abs(values[n:] - unedited).max(initial=0.0))
-            chunks.append(Chunk(keys[piece.sweep], piece.start, values[:n], clean, corrupt, floor, self.path))  # pyright: ignore[reportArgumentType]
+            chunks.append(self._chunk(piece, sweep, keys[piece.sweep], reads, self.path))
         return chunks
+
+    def _patched(self, pieces: Sequence[planner.Piece], sweeps: Sequence[Sweep], keys: Sequence[str]) -> list[Chunk]:
+        """The same over edges; `sweeps` are those of the pieces."""
+        self.captures.hold(planner.unedited(sweeps))
+        answered = self.circuits.reads(pieces, sweeps)
+        return [
+            self._chunk(piece, sweep, keys[piece.sweep], reads, "plain")
+            for piece, sweep, reads in zip(pieces, sweeps, answered, strict=True)
+        ]
+
+    def _chunk(self, piece: planner.Piece, sweep: Sweep, key: str, reads: list[Tensor], path: str) -> Chunk:
+        """Score what was read, one tensor [trials and then identities, reads, width] a variant."""
+        values = score(self.model, sweep.readout, sweep.run, reads, self._final(sweep.run, sweep.readout)[0])
+        values = values.cpu().numpy()
+        n = piece.stop - piece.start
+        clean = self.value(sweep.clean, sweep.readout)
+        corrupt = None if sweep.corrupt is None else self.value(sweep.corrupt, sweep.readout)
+        unedited = corrupt if sweep.run is sweep.corrupt and corrupt is not None else clean
+        floor = float(np.abs(values[n:] - unedited).max(initial=0.0))
+        return Chunk(key, piece.start, values[:n], clean, corrupt, floor, path)  # pyright: ignore[reportArgumentType]
 
     def values(self, asked: Sequence[tuple[Run, Readout]]) -> list[float]:
         """Readouts of unedited runs, a batch at a time."""

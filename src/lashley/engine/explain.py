@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,9 +27,14 @@ def explain(bench: Bench, sweeps: Sequence[Sweep]) -> Cost:
     layers, held = model.anatomy.layers, []
     packs = list(planner.packs(sweeps, model.tokens_per_pass, (), routes, model.base_tokens))
     for pieces in packs:
-        rows = planner.rows(pieces, sweeps, routes)
         unedited = planner.unedited([sweeps[p.sweep] for p in pieces])
         lengths = np.array([len(run) for run in unedited])
+        if sweeps[pieces[0].sweep].edges:
+            found = _edges(bench, pieces, sweeps)
+            rows_, calls, operations = rows_ + found.rows, calls + found.calls, operations + found.operations
+            naive, most = naive + found.naive, max(most, found.memory + int(lengths.sum()) * model.bytes_per_base)
+            continue
+        rows = planner.rows(pieces, sweeps, routes)
         rows_ += len(rows)
         if bench.path == "plain":
             calls += layers * len(np.unique(rows.length))
@@ -67,6 +73,33 @@ def explain(bench: Bench, sweeps: Sequence[Sweep]) -> Cost:
         weights=sum(p.nbytes for p in model.module.parameters()),
         speed=_speed(bench, max((len(s.run) for s in sweeps), default=8)),
     )
+
+
+class _Pack(NamedTuple):
+    rows: int
+    calls: int
+    operations: float
+    naive: float
+    memory: int
+
+
+def _edges(bench: Bench, pieces: Sequence[planner.Piece], sweeps: Sequence[Sweep]) -> _Pack:
+    """A pack of edge sets: whole passes, what senders contribute, and the stream of every receiver."""
+    model, layers = bench.model, bench.anatomy.layers
+    lengths: list[int] = []
+    operations, tokens = 0.0, 0.0
+    for piece in pieces:
+        sweep = sweeps[piece.sweep]
+        assert sweep.edges
+        here = [len(v.run) for v in variants(sweep.readout, sweep.run)] * (len(piece) + (piece.start == 0))
+        lengths += here
+        heads = 2.0 * layers * bench.anatomy.width * bench.anatomy.heads * bench.anatomy.head_width
+        operations += sum(here) * (heads + 2.0 * len(sweep.edges.graph) * bench.anatomy.width)
+        tokens += float(planner.trial_tokens(sweep)[piece.start : piece.stop].sum())
+    long = np.array(lengths)
+    passes = float(_span(model, np.zeros_like(long), long, layers).sum())
+    naive = passes + float(long.sum()) * _unembedding(bench)
+    return _Pack(len(long), layers * len(set(lengths)), operations + passes, naive, int(tokens * model.bytes_per_token))
 
 
 def _span(model, start: np.ndarray, stop: np.ndarray, layers) -> np.ndarray:

@@ -56,11 +56,7 @@ def backward(model: Model, asked: Sequence[tuple[Run, Readout]], kinds: Sequence
 
     Raises `TypeError` for a readout without a gradient.
     """
-    passes = passes_of(asked)
-    by_length: dict[int, list[Pass]] = {}
-    for one in passes:
-        by_length.setdefault(len(one.variant.run), []).append(one)
-    for same in by_length.values():
+    for same in by_length(asked):
         start = 0
         while start < len(same):
             stop, left = start, model.memory
@@ -71,13 +67,13 @@ def backward(model: Model, asked: Sequence[tuple[Run, Readout]], kinds: Sequence
             start = stop
 
 
-def passes_of(asked: Sequence[tuple[Run, Readout]]) -> list[Pass]:
-    """Every variant of every question."""
-    return [
-        Pass(i, readout, variant, sign)
-        for i, (run, readout) in enumerate(asked)
-        for variant, sign in zip(_differentiable(readout, run), (1.0, -1.0), strict=False)
-    ]
+def by_length(asked: Sequence[tuple[Run, Readout]]) -> list[list[Pass]]:
+    """Every variant of every question, those of one length together. Raises `TypeError` as `backward` does."""
+    found: dict[int, list[Pass]] = {}
+    for i, (run, readout) in enumerate(asked):
+        for variant, sign in zip(_differentiable(readout, run), (1.0, -1.0), strict=False):
+            found.setdefault(len(variant.run), []).append(Pass(i, readout, variant, sign))
+    return list(found.values())
 
 
 def _differentiable(readout: Readout, run: Run) -> tuple[Variant, ...]:
@@ -113,7 +109,7 @@ def _batch(model: Model, passes: list[Pass], kinds: Sequence[Kind]) -> Slopes:
     on.setdefault((0, "resid"), lambda x: x.detach().requires_grad_())
     with torch.enable_grad():
         hidden = forward(model, [one.variant.run for one in passes], on)
-        readouts(model, passes, hidden).backward()
+        summed(model, passes, hidden).backward()
     acts: dict[Kind, Tensor] = {k: _stacked([x.detach() for x in xs], model) for k, xs in caught.items()}
     grads: dict[Kind, Tensor] = {
         k: _stacked([torch.zeros_like(x) if x.grad is None else x.grad for x in xs], model) for k, xs in caught.items()
@@ -126,7 +122,7 @@ def _stacked(layers: list[Tensor], model: Model) -> Tensor:
     return torch.stack([x.to(model.device) for x in layers], 1)
 
 
-def readouts(model: Model, passes: list[Pass], hidden: Tensor) -> Tensor:
+def summed(model: Model, passes: list[Pass], hidden: Tensor) -> Tensor:
     """Sum over the passes of their signed shares, from hidden states [passes, tokens, width] after the norm."""
     total = hidden.new_zeros((), dtype=torch.promote_types(hidden.dtype, torch.float32))
     for row, one in enumerate(passes):
@@ -138,6 +134,6 @@ def readouts(model: Model, passes: list[Pass], hidden: Tensor) -> Tensor:
             total = total + one.sign * (target - foil)
             continue
         tokens = torch.tensor(one.variant.scored, device=hidden.device)
-        summed = model.logits(own).log_softmax(-1).gather(-1, tokens[:, None]).sum()
-        total = total + one.sign * (-summed / len(tokens) if isinstance(one.readout, Loss) else summed)
+        share = model.logits(own).log_softmax(-1).gather(-1, tokens[:, None]).sum()
+        total = total + one.sign * (-share / len(tokens) if isinstance(one.readout, Loss) else share)
     return total

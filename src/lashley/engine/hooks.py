@@ -68,6 +68,27 @@ def hooked(model: nn.Module, family: Family, on: Mapping[tuple[int, Kind], OnSit
 
 
 @contextmanager
+def rerouted(
+    model: nn.Module,
+    family: Family,
+    reading: Mapping[tuple[int, str], OnSite],
+    leaving: Mapping[tuple[int, str], OnSite],
+) -> Iterator[None]:
+    """Apply `reading[layer, path]` to what enters that module of a layer, and `leaving` to what comes out of it, in
+    every forward pass inside the `with`; [batch, tokens, width], also where an MLP sees its tokens end to end."""
+    blocks = blocks_of(model, family)
+    with ExitStack() as stack:
+        for (layer, path), fn in reading.items():
+            if family.flat_mlp and path == family.mlp_norm:
+                fn = stack.enter_context(_by_row(blocks[layer], fn))
+            handle = blocks[layer].get_submodule(path).register_forward_pre_hook(_first_input(fn), with_kwargs=True)
+            stack.callback(handle.remove)
+        for (layer, path), fn in leaving.items():
+            stack.callback(blocks[layer].get_submodule(path).register_forward_hook(_output(fn)).remove)
+        yield
+
+
+@contextmanager
 def entering(module: nn.Module, see: Callable[[Tensor], None]) -> Iterator[None]:
     """Call `see` with what enters `module`, as the module gets it, in every forward pass inside the `with`."""
 

@@ -176,6 +176,7 @@ def _anatomy(module, fam: Family, config) -> Anatomy:
         width=width,
         vocabulary=vocabulary,
         context=config.max_position_embeddings,
+        parallel=getattr(config, fam.parallel) if isinstance(fam.parallel, str) else fam.parallel,
     )
 
 

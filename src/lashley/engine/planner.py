@@ -16,10 +16,12 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from msgspec import UNSET
 
 from lashley.core.anatomy import Anatomy
 from lashley.core.edit import Add, Block, Constant, Patch, ProjectOut, Resample
 from lashley.core.errors import BadPrompt, BadSite
+from lashley.core.graph import Edges, Graph
 from lashley.core.run import Run
 from lashley.core.site import KINDS, Site, Sites
 from lashley.core.trial import Sweep
@@ -74,6 +76,8 @@ class Rows:
 
 def check(sweep: Sweep, anatomy: Anatomy) -> None:
     """Raises `BadSite` or `BadPrompt` where a sweep asks for what its model or its run does not have."""
+    if sweep.edges is not UNSET:
+        return _check_edges(sweep, sweep.edges, anatomy)
     layer, kind, unit, position, edit = sweep.sites.table
     for k in np.unique(kind):
         anatomy.check(Site(0, KINDS[k]))
@@ -87,11 +91,8 @@ def check(sweep: Sweep, anatomy: Anatomy) -> None:
         raise BadSite(f"{site} lies outside the model or the {len(sweep.run)} tokens of {sweep.run.text!r}")
     _once(sweep)
     for number, what in enumerate(sweep.edits):
-        if isinstance(what, Patch | Resample) and len(what.source) != len(sweep.run):
-            raise BadPrompt(
-                f"{what.source.text!r} has {len(what.source)} tokens and {sweep.run.text!r} {len(sweep.run)}; "
-                "a patch needs prompts of equal length"
-            )
+        if isinstance(what, Patch | Resample):
+            _equal(sweep, what.source)
         if isinstance(what, Block):
             if bad := {KINDS[k] for k in np.unique(kind[edit == number])} - {"attn", "head"}:
                 raise BadSite(f"attention is blocked at attn and head sites, not at {', '.join(sorted(bad))}")
@@ -101,6 +102,27 @@ def check(sweep: Sweep, anatomy: Anatomy) -> None:
             widths = {anatomy.site_width(KINDS[k]) for k in np.unique(kind[edit == number])}
             if widths - {len(what.vector) // 4}:
                 raise BadSite(f"a vector of {len(what.vector) // 4} numbers for sites {sorted(widths)} wide")
+
+
+def _check_edges(sweep: Sweep, edges: Edges, anatomy: Anatomy) -> None:
+    if edges.graph != Graph.of(anatomy, edges.graph.neurons):
+        raise BadSite(f"the edges of {sweep.run.text!r} are another model's; make their graph by Graph.of(anatomy)")
+    if len(edges.bits) % -(-len(edges.graph) // 8):
+        raise BadSite(f"the edge sets of {sweep.run.text!r} are cut short; make them by Edges.of(graph, sets)")
+    if len(sweep.sites) or sweep.effect != "damage" or len(sweep.edits) != 1 or not isinstance(sweep.edits[0], Patch):
+        raise BadSite(
+            f"a sweep over edges of {sweep.run.text!r} has no sites, one edit, a patch, and the effect damage; "
+            "ask for other edits at sites"
+        )
+    _equal(sweep, sweep.edits[0].source)
+
+
+def _equal(sweep: Sweep, source: Run) -> None:
+    if len(source) != len(sweep.run):
+        raise BadPrompt(
+            f"{source.text!r} has {len(source)} tokens and {sweep.run.text!r} {len(sweep.run)}; "
+            "a patch needs prompts of equal length"
+        )
 
 
 def _once(sweep: Sweep) -> None:
@@ -137,6 +159,8 @@ def packs(
         while start < len(sweep):
             before = int(cost[start - 1]) if start else 0
             fits = int(np.searchsorted(cost, before + room, side="right")) - start
+            if pack and bool(sweeps[pack[-1].sweep].edges) != bool(sweep.edges):
+                fits = 0
             if pack and (fits <= 0 or (space is not None and pack[-1].sweep != number and space < bases)):
                 yield from _subtract(pack, answered)
                 pack, room, space = [], tokens, base_tokens
@@ -182,6 +206,8 @@ def route(sweep: Sweep, layer_flops: float, tokens: int) -> Route:
     """The cheaper of the two packed routes. Leaving out the positions before the first edited one saves their share of
     every matrix product (`layer_flops` a token and layer), and splits attention into one group a prefix, in each
     pack of `tokens`."""
+    if sweep.edges:
+        return "plain"
     prefix = _first(sweep, "suffix", 0, len(sweep))[1].astype(np.int64)
     saved, packs_ = prefix.sum() * layer_flops, 1 + trial_tokens(sweep).sum() // tokens
     return "suffix" if saved > (len(np.unique(prefix)) - 1) * packs_ * GROUP else "whole"
@@ -189,7 +215,12 @@ def route(sweep: Sweep, layer_flops: float, tokens: int) -> Route:
 
 def trial_tokens(sweep: Sweep, route: Route = "suffix") -> np.ndarray:
     """What each trial costs, in tokens, all variants together, int64 [trials]: those that it computes, and a
-    quarter for each whose keys and values it borrows."""
+    quarter for each whose keys and values it borrows; over edges, as many times as receivers and senders take the
+    room of what a plain pass holds of a token."""
+    if sweep.edges is not UNSET:
+        graph = sweep.edges.graph
+        times = 1 + (len(graph.senders) + 9 * graph.heads) // 8
+        return np.full(len(sweep), times * sum(len(v.run) for v in variants(sweep.readout, sweep.run)))
     first = _first(sweep, route, 0, len(sweep))[1].astype(np.int64)
     return np.sum([len(v.run) - first + first // 4 for v in variants(sweep.readout, sweep.run)], axis=0)
 

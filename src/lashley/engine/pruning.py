@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lashley.core.readout import Readout
 from lashley.core.run import Run
 from lashley.core.trial import Pruned
-from lashley.engine.gradients import passes_of, readouts
+from lashley.engine.gradients import by_length, summed
 from lashley.engine.model import Model
 from lashley.engine.passes import forward
 
@@ -32,8 +32,8 @@ def contributions(model: Model, asked: Sequence[tuple[Run, Readout]]) -> list[Te
         w.requires_grad_(True)
     try:
         with torch.enable_grad():
-            for one in passes_of(asked):
-                readouts(model, [one], forward(model, [one.variant.run], {})).backward()
+            for same in by_length(asked):
+                summed(model, same, forward(model, [one.variant.run for one in same], {})).backward()
         return [torch.zeros_like(w) if w.grad is None else (w.grad * w).detach().float() for w in weights]
     finally:
         for w in weights:

@@ -6,4 +6,5 @@ FAMILY = Family(
     attn="post_attention_layernorm",
     mlp="post_feedforward_layernorm",
     needs={"use_bidirectional_attention": False},
+    mlp_norm="pre_feedforward_layernorm",
 )

@@ -9,4 +9,10 @@ FAMILY = Family(
     attn="attn.c_proj",
     neurons="mlp.c_proj",
     mlp="mlp.c_proj",
+    attn_norm="ln_1",
+    mlp_norm="ln_2",
+    queries=("attn.c_attn",),
+    keys=("attn.c_attn",),
+    values=("attn.c_attn",),
+    fused="blocks",
 )

@@ -9,4 +9,9 @@ FAMILY = Family(
     attn="attention.dense",
     neurons="mlp.dense_4h_to_h",
     mlp="mlp.dense_4h_to_h",
+    parallel="use_parallel_residual",
+    queries=("attention.query_key_value",),
+    keys=("attention.query_key_value",),
+    values=("attention.query_key_value",),
+    fused="heads",
 )

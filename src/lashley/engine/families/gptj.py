@@ -10,4 +10,5 @@ FAMILY = Family(
     neurons="mlp.fc_out",
     mlp="mlp.fc_out",
     packed=False,
+    parallel=True,
 )

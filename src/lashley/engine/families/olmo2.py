@@ -2,4 +2,11 @@
 
 from lashley.engine.families import Family
 
-FAMILY = Family(attn="post_attention_layernorm", mlp="post_feedforward_layernorm")
+FAMILY = Family(
+    attn="post_attention_layernorm",
+    mlp="post_feedforward_layernorm",
+    attn_norm=None,
+    mlp_norm="mlp",
+    queries=("self_attn.q_proj", "self_attn.q_norm"),
+    keys=("self_attn.k_proj", "self_attn.k_norm"),
+)

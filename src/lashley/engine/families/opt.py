@@ -14,4 +14,6 @@ FAMILY = Family(
     mlp="fc2",
     flat_mlp=True,
     needs={"do_layer_norm_before": True, "_remove_final_layer_norm": False},
+    attn_norm="self_attn_layer_norm",
+    mlp_norm="final_layer_norm",
 )

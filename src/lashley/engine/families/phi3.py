@@ -2,4 +2,10 @@
 
 from lashley.engine.families import Family
 
-FAMILY = Family()
+FAMILY = Family(
+    queries=("self_attn.qkv_proj",),
+    keys=("self_attn.qkv_proj",),
+    values=("self_attn.qkv_proj",),
+    fused="blocks",
+    fused_keys="num_key_value_heads",
+)
