@@ -17,14 +17,8 @@ from lashley.spreading import Spread
 from lashley.summary import measured
 
 FACT = Fact("landmark", "Trevi Fountain", "Madrid")
-ASKED = {
-    "relation": FACT.relation,
-    "subject": FACT.subject,
-    "object": FACT.object,
-    "screen": 64,
-    "sample": 16,
-    "beside": 0,
-}
+ASKED = {"relation": FACT.relation, "subject": FACT.subject, "object": FACT.object, "beside": 0}
+SMALL = {"screen": 48, "sample": 16, "budget": 0}
 
 
 @pytest.fixture
