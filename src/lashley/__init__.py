@@ -13,10 +13,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lashley.api import ask, attention, audit, knockout, locate, open_model, spread, stability
+    from lashley.api import ask, attention, audit, circuit, knockout, locate, open_model, spread, stability
     from lashley.study import Study
 
-__all__ = ["Study", "ask", "attention", "audit", "knockout", "locate", "open_model", "spread", "stability"]
+__all__ = ["Study", "ask", "attention", "audit", "circuit", "knockout", "locate", "open_model", "spread", "stability"]
 
 
 def __getattr__(name: str):

@@ -149,6 +149,11 @@ def spread(bench: Bench | str = EMBEDDED, **words) -> Study:
     return ask("spread", bench, **words)
 
 
+def circuit(bench: Bench | str = EMBEDDED, **words) -> Study:
+    """The circuit of a fact, a relation or a task; see `lashley.experiments.circuit.Params` and `Question`."""
+    return ask("circuit", bench, **words)
+
+
 def claims(sentences: Iterable[str] = (), file: str | Path | None = None) -> tuple[Claim, ...]:
     """Claims from sentences and from a file. Raises `BadClaim`, or `LashleyError` for a file that cannot be read."""
     typed = [grammar.parse(text) for text in sentences]

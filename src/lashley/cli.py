@@ -25,10 +25,12 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 facts_app = App(name="facts", help="The facts that can be asked about.")
+tasks_app = App(name="tasks", help="Tasks of the literature, as families of prompts.")
 models_app = App(name="models", help="The models that can be asked.")
 plan_app = App(name="plan", help="What an experiment would cost: rows, operations, memory, time. Measures nothing.")
 app.command(plan_app)
 app.command(facts_app)
+app.command(tasks_app)
 app.command(models_app)
 
 
@@ -41,6 +43,8 @@ class Asking:
     ----------
     relation
         A relation of the fact base (see: lashley facts list).
+    task
+        A task of the literature instead (see: lashley tasks list).
     subject
         One subject of it; without, every subject is asked about.
     object
@@ -54,12 +58,13 @@ class Asking:
     register
         Only statement, question, dialogue or list templates.
     max_facts
-        At most so many facts, drawn at random.
+        At most so many facts, or items of a task, drawn at random.
     question_seed
         Seed of that draw and of the foils.
     """
 
     relation: str | None = None
+    task: str | None = None
     subject: str | None = None
     object: str | None = None
     foil_subject: str | None = None
@@ -127,12 +132,14 @@ def _experiment(name: str) -> None:
         listings.cost(Console(), cost, running.json)
 
     def asked(prompt, params, asking):
-        from lashley.facts.question import Question, resolve
+        from lashley.facts.question import Question, resolve_all
 
         words = dataclasses.asdict(asking or Asking())
         words |= {"seed": words.pop("question_seed"), "prompt": prompt}
+        if words["task"] is None:
+            del words["task"]
         question = Question(**words)
-        resolve(question)  # a slip is told before a model is opened
+        resolve_all(question)  # a slip is told before a model is opened
         return question, params or module.Params()
 
     for each, to in ((command, app), (plan, plan_app)):
@@ -381,17 +388,24 @@ def report(study: Path, /, *, json: bool = False) -> None:
 
 
 @app.command
-def export(study: Path, /, *, format: Literal["parquet", "csv", "json"] = "parquet", out: Path | None = None) -> None:
-    """Write one tidy row per measurement.
+def export(
+    study: Path,
+    /,
+    *,
+    format: Literal["parquet", "csv", "json", "circuit", "graphml"] = "parquet",
+    out: Path | None = None,
+) -> None:
+    """Write one tidy row per measurement; or the circuit that was found, as JSON or GraphML.
 
     Parameters
     ----------
     out
-        The file; by default measurements.FORMAT in the study.
+        The file; by default measurements.FORMAT in the study, or circuit.json or circuit.graphml.
     """
     from lashley.study import Study
 
-    path = out or study / f"measurements.{format}"
+    name = {"circuit": "circuit.json", "graphml": "circuit.graphml"}.get(format, f"measurements.{format}")
+    path = out or study / name
     Study.open(study).export(path, format)
     print(path)
 
@@ -469,6 +483,14 @@ def facts_check(relation: str, /, *, running: Running | None = None, language: s
         bench = _open(running)
         known = api.known(bench, relation, language, progress)
     listings.known(Console(), known, running.model, running.json)
+
+
+@tasks_app.command(name="list")
+def tasks_list() -> None:
+    """The tasks, each with an item, its readout and its corruption."""
+    from lashley.report import listings
+
+    listings.tasks(Console())
 
 
 @models_app.command(name="list")

@@ -88,7 +88,7 @@ def recall(bench: Bench, relation: Relation, facts: Sequence[Fact], templates: S
 
 def prepare(
     bench: Bench,
-    asked: Asked,
+    asked: Asked | Sequence[Asked],
     *,
     corruption: str = "replace",
     draws: int = 1,
@@ -101,26 +101,48 @@ def prepare(
     """Pairs of runs for the facts that the model knows.
 
     `draws` is the number of corruptions of each prompt: other foils ("replace") or noise seeds ("noise").
-    `screen` says of which sweeps the effects are estimated, given all but these estimates. `among` is as in `aligned`.
+    Several questions (a task's items) make one material. `screen` says of which sweeps the effects are estimated, given
+    all but these estimates; it is asked again with them, until it yields no more. `among` is as in `aligned`.
     Raises `BadFact` when no fact is left, with the reasons.
     """
     if corruption not in ("replace", "noise"):
         raise BadFact(f"corruption {corruption!r} is not offered; use 'replace' or 'noise'")
-    cases, gaps, exclusions = aligned(
-        bench, asked, corruption=corruption, draws=draws, seed=seed, among=among, progress=progress
-    )
-    own = asked.facts[: len(asked.facts) - asked.beside]
+    every = [asked] if isinstance(asked, Asked) else list(asked)
+    cases, gaps, exclusions, own = [], [], [], []
+    for number, one in enumerate(every):
+        part = (lambda done, total, n=number: progress(n, len(every))) if len(every) > 1 else progress
+        found = aligned(bench, one, corruption=corruption, draws=draws, seed=seed, among=among, progress=part)
+        for kept, more in zip((cases, gaps, exclusions), found, strict=True):
+            kept += more
+        own += one.facts[: len(one.facts) - one.beside]
     if not any(c.fact in own for c in cases):
         reasons = "; ".join(dict.fromkeys(e.reason for e in exclusions if e.subject in {f.subject for f in own}))
         raise BadFact(f"nothing is left to ask: {reasons[:400]}")
-    reference = reference_runs(bench, asked, cases, seed)
+    if len(every) > 1:
+        reference = tuple(dict.fromkeys(c.clean for c in cases))[:REFERENCE_RUNS]
+    else:
+        reference = reference_runs(bench, every[0], cases, seed)
     sizes = mean_sizes(bench, reference, magnitudes)
     unrelated = tuple(texts(bench, seed))
     material = Material(
-        bench.anatomy, tuple(cases), tuple(exclusions), reference, sizes, tuple(gaps), facts=own, texts=unrelated
+        bench.anatomy, tuple(cases), tuple(exclusions), reference, sizes, tuple(gaps), facts=tuple(own), texts=unrelated
     )
-    found = tuple(estimates(bench, screen(material))) if screen else ()
-    return msgspec.structs.replace(material, estimates=found)
+    return _screened(bench, material, screen) if screen else material
+
+
+def _screened(bench: Bench, material: Material, screen: Callable[[Material], Iterable[Sweep]]) -> Material:
+    """The material with the estimates of its screens; sweeps of an untrained copy are estimated there."""
+    untrained: Bench | None = None
+    while some := list(screen(material))[len(material.estimates) :]:
+        found: dict[str, np.ndarray] = {}
+        own = [s for s in some if not s.copy]
+        found |= dict(zip((s.key for s in own), estimates(bench, own), strict=True))
+        if copies := [s for s in some if s.copy]:
+            untrained = untrained or bench.untrained()
+            found |= dict(zip((s.key for s in copies), estimates(untrained, copies), strict=True))
+        more = tuple(found[s.key] for s in some)
+        material = msgspec.structs.replace(material, estimates=material.estimates + more)
+    return material
 
 
 def aligned(

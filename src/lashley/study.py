@@ -23,15 +23,17 @@ import msgspec
 import numpy as np
 
 from lashley import experiments, report
+from lashley.circuits import files
 from lashley.core.anatomy import Anatomy
 from lashley.core.case import Estimated
 from lashley.core.case import Exclusion as LeftOut
 from lashley.core.cost import ROUTES
-from lashley.core.errors import BrokenStudy, LashleyError, StudyConflict
+from lashley.core.errors import BadCircuit, BrokenStudy, LashleyError, StudyConflict
 from lashley.core.figure import Exclusion, Finding
 from lashley.core.trial import Sweep
-from lashley.facts.question import Question, resolve
+from lashley.facts.question import Question, resolve_all
 from lashley.ledger import Ledger, Spec
+from lashley.ledger.files import replacing
 from lashley.ledger.tidy import export, table
 from lashley.report import html
 from lashley.report.page import Page
@@ -100,8 +102,16 @@ class Study:
         return self.page().figures
 
     def export(self, path: str | Path, format: str = "parquet") -> None:
-        """Write the table as parquet, csv or json."""
-        export(self.ledger, path, format)  # pyright: ignore[reportArgumentType]
+        """Write the table as parquet, csv or json; or the circuit that was found, as `circuit` (JSON) or graphml."""
+        if format not in ("circuit", "graphml"):
+            export(self.ledger, path, format)  # pyright: ignore[reportArgumentType]
+            return
+        if not hasattr(self.experiment, "export"):
+            raise BadCircuit(f"{self.folder} holds {self.ledger.spec.experiment!r}, which finds no circuit")
+        found = self.experiment.export(self.params, self.table, self.arrays(), str(self.ledger.spec.model["name"]))
+        data = files.to_json(found) if format == "circuit" else files.graphml(found)
+        with replacing(Path(path)) as draft:
+            draft.write_bytes(data)
 
     def plan(self, planned: Planned) -> None:
         """Record what is to be measured; the sweeps come last, and at once. Doing so twice changes nothing."""
@@ -188,8 +198,9 @@ class Study:
             return Page(title=f"{spec.experiment}, not yet run", question="", finding=nothing, **common)
         claimed = hasattr(self.experiment, "asks")
         what = self.experiment.title(self.params) if claimed else getattr(self.experiment, "topic", facts)(kept)
-        outcome = self.experiment.judge(self.params, rows)
-        drawing = self.experiment.draw(self.params, rows)
+        beside = (self.arrays(),) if hasattr(self.experiment, "annotated") else ()
+        outcome = self.experiment.judge(self.params, rows, *beside)
+        drawing = self.experiment.draw(self.params, rows, *beside)
         partial = (
             ()
             if answered == planned
@@ -293,10 +304,12 @@ def planned(experiment: str, params: Any, question: Question, bench: Bench, prog
     from lashley.recall import prepare  # a door to torch
 
     screen = getattr(module, "screen", None)
-    asked = resolve(question)
+    asked = resolve_all(question)
+    if hasattr(module, "asked"):
+        asked = tuple(module.asked(params, one) for one in asked)
     material = prepare(
         bench,
-        module.asked(params, asked) if hasattr(module, "asked") else asked,
+        asked[0] if len(asked) == 1 else asked,
         corruption=params.corruption,
         draws=params.draws,
         seed=question.seed,
@@ -305,9 +318,13 @@ def planned(experiment: str, params: Any, question: Question, bench: Bench, prog
         among=getattr(module, "AMONG", 1),
         progress=lambda done, total: progress("asking what the model knows", done, total),
     )
-    kept = {}
+    kept: dict[str, dict[str, np.ndarray]] = {}
     if hasattr(module, "further"):
         kept = {MAGNITUDES: {f"{layer} {kind}": x for (layer, kind), x in material.magnitudes.items()}}
+    if hasattr(module, "annotated") and module.annotated(params):
+        from lashley.operations import operations
+
+        kept["operations"] = operations(bench, material.cases, question.seed, progress)
     return Planned(list(module.plan(params, material)), material.exclusions, bench.checked, kept)
 
 
@@ -333,7 +350,7 @@ def _claimed(module: ModuleType, params: Any, bench: Bench, progress: Progress) 
 def _name(spec: Spec) -> str:
     """A readable folder name that belongs to this very question, so that asking again finds it."""
     q = spec.question
-    what = [q["relation"] or "prompt", q["subject"] or "all"]
+    what = [q.get("task") or q["relation"] or "prompt", q["subject"] or "all"]
     if claims := spec.params.get("claims"):
         what = [claims[0][:40]]
     words = [spec.experiment, *what, Path(str(spec.model["name"])).name]

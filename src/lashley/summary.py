@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lashley.core.figure import Estimate
+from lashley.facts.tasks import TASKS
 from lashley.stats import intervals
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def floor(table: pd.DataFrame) -> float:
 def facts(table: pd.DataFrame) -> str:
     """What a table is about, in words: `capital(France) = Paris`, or `14 facts of capital`."""
     subjects = table["subject"].unique()
+    if (task := str(table["relation"].iloc[0])) in TASKS:
+        return f"{TASKS[task].title} ({len(table[['subject', 'template']].drop_duplicates())} items)"
     if len(subjects) > 1:
         return f"{len(subjects)} facts of {' and '.join(map(str, table['relation'].unique()))}"
     first = table.iloc[0]

@@ -4,15 +4,21 @@ import dataclasses
 import subprocess
 import sys
 import typing
+from functools import cache, partial
 
 import pandas as pd
 import pytest
 
 from lashley import experiments
 from lashley.core.figure import Finding
+from lashley.core.graph import Graph
 from lashley.core.outcome import Drawing, Outcome
 from lashley.core.trial import Sweep
+from lashley.facts.question import Question, resolve
+from lashley.recall import prepare
 from lashley.report import from_json, to_json
+
+from .conftest import SMALL
 
 NO_TORCH = """
 import sys
@@ -40,17 +46,39 @@ def test_none_needs_torch():
     subprocess.run([sys.executable, "-W", "error", "-c", NO_TORCH], check=True)
 
 
-def test_planning_is_pure(experiment, material):
+def planned(module, material):
+    """What it plans with its default parameters; what a screen estimated is left out."""
+    return [getattr(each, "sweep", each) for each in module.plan(module.Params(), material)]
+
+
+@pytest.fixture(scope="module")
+def screened(bench, material):
+    """`screened(module)`: the material with the estimates that an experiment asks for."""
+
+    @cache
+    def made(module):
+        screen = getattr(module, "screen", None)
+        if screen is None or not list(screen(module.Params(), material)):
+            return material
+        return prepare(bench, resolve(Question(**SMALL)), screen=partial(screen, module.Params()))
+
+    return made
+
+
+def test_planning_is_pure(experiment, screened):
     module = experiments.find(experiment)
-    once, again = (list(module.plan(module.Params(), material)) for _ in range(2))
+    material = screened(module)
+    once, again = (planned(module, material) for _ in range(2))
     assert once and all(isinstance(sweep, Sweep) and len(sweep) for sweep in once)
     assert [sweep.key for sweep in once] == [sweep.key for sweep in again]
     assert len({sweep.key for sweep in once}) == len(once)
 
 
-def test_sites_are_in_the_model_and_in_the_prompt(experiment, material):
+def test_sites_are_in_the_model_and_in_the_prompt(experiment, screened):
     module = experiments.find(experiment)
-    for sweep in module.plan(module.Params(), material):
+    material = screened(module)
+    for sweep in planned(module, material):
+        assert not sweep.edges or sweep.edges.graph == Graph.of(material.anatomy)
         for trial in sweep.sites:
             for site in trial:
                 material.anatomy.check(site)

@@ -14,6 +14,7 @@ import pytest
 from lashley.core import edit
 from lashley.core.case import Estimated
 from lashley.core.errors import BrokenStudy, LashleyError
+from lashley.core.graph import Edges, Graph
 from lashley.core.site import Site, Sites
 from lashley.core.trial import Chunk
 from lashley.ledger import Exclusion, Ledger
@@ -37,6 +38,22 @@ SETS = [
 def ledger(tmp_path):
     with Ledger.create(tmp_path / "study", make.spec()) as ledger:
         yield ledger
+
+
+def test_edges_come_back_and_are_named_in_the_table(ledger):
+    graph = Graph(2, 2, neurons=("L0.mlp.n3",))
+    sets = [[], [graph.index("L0.mlp.n3->L1.attn.h1.k")], range(len(graph)), [graph.index("embed->logits"), 0], [5]]
+    asked = make.sweep(sites=Sites.of([]), edits=(edit.Patch(make.ITALY),), edges=Edges.of(graph, sets))
+    guessed = np.arange(5.0)
+    ledger.plan([Estimated(asked, guessed), make.sweep(3)])
+    ledger.commit([make.chunk(asked.key, 1, 5, path="plain")])
+    assert ledger.sweep(asked.key) == asked
+    frame = table(ledger)
+    assert frame.site.tolist() == ["L0.mlp.n3->L1.attn.h1.k", f"({len(graph)} edges)", "(2 edges)", graph.name(5)]
+    assert frame[["layer", "kind", "unit", "position", "token"]].isna().all(axis=None)
+    assert set(frame.role) == {"all"} and set(frame.edit) == {"patch"} and frame.trial.tolist() == [1, 2, 3, 4]
+    np.testing.assert_allclose(frame.effect, (2 - np.arange(1, 5) / 7) / 3)
+    np.testing.assert_allclose(frame.estimate, -guessed[1:] / 3)
 
 
 @pytest.fixture

@@ -86,3 +86,7 @@ def _escaped(text: str) -> str:
 
 class BadPlant(LashleyError):
     """A plant that did not take: its truth, measured, is not what was intended."""
+
+
+class BadCircuit(LashleyError):
+    """A circuit that cannot be read, or whose edges the model does not have."""

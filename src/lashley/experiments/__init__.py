@@ -13,8 +13,12 @@
                                    -> sweeps that follow from what was answered, round after round, until none is new
                                    (optional; `answers` are all sweeps with their effects, `arrays` what the study
                                    keeps beside its plan)      pure
+    annotated(params)              whether the operations of heads are scored and kept as arrays["operations"]
+                                   (optional; judge, draw and export then take `arrays` too)
     judge(params, table)           -> Outcome      pure
     draw(params, table)            -> Drawing      pure data, no renderer imported
+    export(params, table, arrays, model)
+                                   -> the circuit that was found, as a file holds it (optional)      pure
 
 and none imports torch or another experiment.
 """

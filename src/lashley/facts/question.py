@@ -1,7 +1,7 @@
 """What the user asks, resolved to facts, templates and foils; no tokenizer is needed.
 
-Two ways to ask: about a `relation` of the fact base (all of it, or one subject), or about a `prompt` of one's
-own, with its subject and object and those of a foil.
+Three ways to ask: about a `relation` of the fact base (all of it, or one subject), about a `prompt` of one's own,
+with its subject and object and those of a foil, or about a `task`, a family of such prompts.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import msgspec
 
 from lashley.core.errors import BadFact
 from lashley.core.fact import SLOT, Fact, Relation, Template
+from lashley.facts import tasks
 from lashley.facts.base import shipped
 from lashley.facts.importers import imported, slug
 
@@ -31,6 +32,7 @@ class Question(msgspec.Struct, frozen=True):
     register: str | None = None
     max_facts: int | None = None
     seed: int = 0
+    task: str | msgspec.UnsetType = msgspec.UNSET  # unset, it is no part of a study's identity
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -72,13 +74,35 @@ def resolve(question: Question) -> Asked:
     from `seed` for each subject. `max_facts` draws at random too, from the same seed. Raises `BadFact`.
     """
     q = question
-    if q.max_facts is not None and q.max_facts < 1:
-        raise BadFact(f"max facts {q.max_facts}: ask about 1 fact or more")
+    _counted(q)
+    if q.task:
+        raise BadFact(f"the task {q.task!r} is many questions; ask an experiment that takes tasks")
     if q.prompt is None and q.relation is None:
         raise BadFact("nothing is asked; give a relation, as 'capital', or a prompt, as 'The capital of {} is'")
     if q.prompt is not None and q.relation is not None:
         raise BadFact("a relation and a prompt are both given; give one of them")
     return _of_prompt(q, q.prompt) if q.prompt is not None else _of_relation(q, find(q.relation or ""))
+
+
+def resolve_all(question: Question) -> tuple[Asked, ...]:
+    """What a question asks about, an item of a task each, or as `resolve` has it. Raises `BadFact`."""
+    q = question
+    if not q.task:
+        return (resolve(q),)
+    _counted(q)
+    others = (q.prompt, q.relation, q.subject, q.object, q.foil_subject, q.foil_object, q.register)
+    if any(word is not None for word in others) or q.language != "en":
+        raise BadFact(f"the task {q.task!r} has its own prompts; leave relation, prompt, subject and the like out")
+    found = []
+    for item in tasks.items(q.task, q.max_facts or tasks.COUNT, q.seed):
+        relation, fact = tasks.relation(q.task, item)
+        found.append(Asked(relation, (fact,), relation.templates, {item.subject: (item.foil,)}))
+    return tuple(found)
+
+
+def _counted(q: Question) -> None:
+    if q.max_facts is not None and q.max_facts < 1:
+        raise BadFact(f"max facts {q.max_facts}: ask about 1 fact or more")
 
 
 def _of_prompt(q: Question, prompt: str) -> Asked:

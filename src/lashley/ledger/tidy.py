@@ -20,6 +20,7 @@ import pyarrow.parquet
 
 from lashley.core import edit, readout
 from lashley.core.errors import BrokenStudy, LashleyError
+from lashley.core.graph import Edges
 from lashley.core.run import Run
 from lashley.core.site import KINDS, ROLES, Site, Sites
 from lashley.core.trial import Sweep
@@ -70,7 +71,8 @@ def table(ledger: Ledger) -> pd.DataFrame:
     The columns are `COLUMNS`. `value`, `clean`, `corrupt` and `noise_floor` are in the readout's unit,
     `effect` is as `Sweep.normalise` has it, and `estimate` is what a screen expected of it; words are
     categorical, integers nullable. Of a set of sites, layer, kind, unit, position, role and token are given
-    where all its sites share them; `size` counts them. Trials without an answer have no row.
+    where all its sites share them, and `size` counts them; a single edge is named in `site`, and of more their number
+    is. Trials without an answer have no row.
     """
     tokens = _Codes()
     blocks: list[_Block] = []
@@ -149,11 +151,6 @@ def _measured(
     words |= {"copy": str(sweep.copy) if sweep.copy else None}
     words |= {"prompt": run.text, "readout": readout.name(sweep.readout)}
     words |= {"edit": edit.name(sweep.edits[0]) if sweep.edits else None}
-    columns, sizes = _chosen(sweep.sites, trials)
-    starts = np.cumsum(sizes) - sizes
-    layer, kind, unit, position = (_shared(column, starts) for column in columns)
-    role, token = _lookups(run, sweep.labels.get("tokens"), tokens)
-    at = np.where(columns[3] == _NONE, 0, columns[3] + 1)
     return _Block(
         words,
         frame.clean,
@@ -162,16 +159,41 @@ def _measured(
         values,
         np.asarray(sweep.normalise(values, frame.clean, frame.corrupt), np.float64),
         np.asarray(sweep.normalise(unedited + changes, frame.clean, frame.corrupt), np.float64),
-        _site_texts(columns, sizes),
-        layer,
-        np.where((unit < 0) | (kind == _NONE), _NONE, unit),
-        position,
-        kind,
-        _shared(role[at], starts),
-        token[np.where(position == _NONE, 0, position + 1)],
-        trials,
-        sizes,
+        **(_along(sweep.edges, trials) if sweep.edges else _at(sweep, trials, tokens)),
+        trial=trials,
     )
+
+
+def _at(sweep: Sweep, trials: np.ndarray, tokens: _Codes) -> dict[str, Any]:
+    """The columns that say where, of a sweep over sites."""
+    columns, sizes = _chosen(sweep.sites, trials)
+    starts = np.cumsum(sizes) - sizes
+    layer, kind, unit, position = (_shared(column, starts) for column in columns)
+    role, token = _lookups(sweep.run, sweep.labels.get("tokens"), tokens)
+    at = np.where(columns[3] == _NONE, 0, columns[3] + 1)
+    return {
+        "site": _site_texts(columns, sizes),
+        "layer": layer,
+        "unit": np.where((unit < 0) | (kind == _NONE), _NONE, unit),
+        "position": position,
+        "kind": kind,
+        "role": _shared(role[at], starts),
+        "token": token[np.where(position == _NONE, 0, position + 1)],
+        "size": sizes,
+    }
+
+
+def _along(edges: Edges, trials: np.ndarray) -> dict[str, Any]:
+    """The same of a sweep over edges: the text of one, and of more their number; they are at all positions."""
+    sizes = edges.sizes[trials]
+    texts = [edges.graph.name(edges[t][0]) if n == 1 else f"({n} edges)" for t, n in zip(trials, sizes, strict=True)]
+    none = np.full(len(trials), _NONE)
+    return {
+        "site": pa.array(texts, _TEXT),
+        **dict.fromkeys(("layer", "unit", "position", "kind", "token"), none),
+        "role": np.full(len(trials), _ROLES.index("all")),
+        "size": sizes,
+    }
 
 
 def _chosen(sites: Sites, trials: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

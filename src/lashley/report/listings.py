@@ -12,7 +12,9 @@ from lashley.claims.next import Step
 from lashley.core.case import Known
 from lashley.core.claim import Verdict
 from lashley.core.cost import ROUTES, Cost
+from lashley.core.fact import SLOT
 from lashley.facts.question import find, relations
+from lashley.facts.tasks import TASKS, items
 
 MOST = 6  # claims that are named of each step
 TARGETS = {
@@ -40,6 +42,16 @@ def facts(console: Console, relation: str | None) -> None:
     console.print(f"{len(found.objects)} facts. Source: {found.source}", highlight=False)
     for t in found.templates:
         console.print(f"  {t.language} {t.register:10} {t.text}", highlight=False, markup=False)
+
+
+def tasks(console: Console) -> None:
+    """All tasks, each with an item."""
+    for name, task in TASKS.items():
+        (item,) = items(name, 1)
+        console.print(f"{name}: {task.title} ({task.source})", style="bold", highlight=False, markup=False)
+        shown = item.prompt.replace(SLOT, f"[{item.subject} | {item.foil}]")
+        console.print(f"  {shown} → {item.answer} | {item.foil_answer}", highlight=False, markup=False)
+        console.print(f"  {task.metric}", highlight=False, markup=False)
 
 
 def known(console: Console, found: Sequence[Known], model: str, json: bool) -> None:

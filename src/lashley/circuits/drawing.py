@@ -1,0 +1,84 @@
+"""A circuit in pictures: itself, its faithfulness by size, and how well its edges were estimated."""
+
+from __future__ import annotations
+
+from lashley.charts import DAMAGE, circuits, curves, scatter, table_of
+from lashley.circuits import rounds
+from lashley.circuits.reading import STABLE, Found
+from lashley.core.figure import Column, Estimate, Figure, Table, number
+
+
+def picture(found: Found, what: str, n: str) -> Figure | None:
+    """The reported circuit; `n` says on how many prompts its edges were patched."""
+    if found.edges.empty or found.edges["effect"].isna().all():
+        return None
+    edges = [
+        circuits.Drawn(
+            e["source"], e["own"], e["target"][len(e["own"]) + 1 :], float(e["effect"]),
+            not e["stability"] < STABLE, str(Estimate(e["effect"], e["low"], e["high"])),
+        )
+        for e in found.edges.dropna(subset=["effect"]).to_dict("records")
+    ]  # fmt: skip
+    there = found.exists is not None and bool(found.exists.there)
+    title = f"{'The circuit' if there else 'Edges, not shown to be a circuit,'} through which {what} passes"
+    about = f"Every edge patched alone, {n}"
+    return circuits.picture(edges, found.operations or {}, name="circuit", title=title, about=about)
+
+
+def faithfulness(found: Found, what: str, n: str) -> Figure | None:
+    """How much circuits of each size keep, beside random ones and those of other answers."""
+    import pandas as pd
+
+    kept = found.curve.dropna(subset=["effect"])
+    if len(kept) < 2:
+        return None
+    x = (kept["share"] * found.total).clip(lower=1)
+    series = {
+        "circuit": ("effect", "low", "high", "n"),
+        "random connected circuits": ("chance", "chance_low", "chance_high"),
+    }
+    series |= {"circuit of other prompts' answers": ("shuffled",)} if kept["shuffled"].notna().any() else {}
+    lines = []
+    for name, columns in series.items():
+        part = pd.DataFrame({"edges": x, "series": name})
+        for own, column in zip(("effect", "low", "high", "n"), columns, strict=False):
+            part[own] = kept[column]
+        lines.append(part.dropna(subset=["effect"]))
+    frame = pd.concat(lines, ignore_index=True).sort_values(["series", "edges"])
+    return curves(
+        frame, name="faithfulness", title=f"How much of {what} circuits of each size keep",
+        measure="faithfulness (0 = corrupt run, 1 = the whole model)", x="edges", by="series",
+        x_title=f"edges in the circuit, of {number(found.total)} (log scale)", muted=list(series)[1:], log=True,
+        about=f"Circuits of the ten sizes, {n} that nothing was sought on; random: mean and "
+        f"range of {rounds.DRAWS}",
+    )  # fmt: skip
+
+
+def estimates(found: Found, what: str, n: str) -> Figure | None:
+    """What patching an edge does against what gradients said."""
+    kept = found.singles.dropna(subset=["estimate", "effect"])
+    if len(kept) < 3:
+        return None
+    return scatter(
+        kept, name="estimates", title=f"How well gradients estimated the edges that {what} needs",
+        measure=DAMAGE, x_title=f"estimated: {DAMAGE}",
+        about=f"The {number(len(kept))} edges of largest estimate, each patched alone, {n}",
+    )  # fmt: skip
+
+
+def edges(found: Found, what: str) -> Table | None:
+    """The circuit's edges; without a circuit the strongest ones."""
+    site, damage = "edge", Column("damage when patched alone", "share of the logit difference")
+    if len(found.edges):
+        strongest = found.edges.sort_values("effect", key=abs, ascending=False)
+        columns = {
+            "site": site,
+            "effect": damage,
+            "needed": Column("what the circuit loses without it", "share of the logit difference"),
+            "stability": Column("in the circuit", "share of resamples"),
+        }
+        return table_of(strongest, f"The edges of the circuit for {what}", columns, limit=20)
+    if found.singles.empty:
+        return None
+    top = found.singles.sort_values("effect", key=abs, ascending=False)
+    return table_of(top, f"The strongest edges for {what}", {"site": site, "effect": damage}, limit=20)
