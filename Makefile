@@ -67,5 +67,14 @@ bench/.envs/%/installed: bench/constraints-%.txt
 	bench/.envs/$*/bin/pip install -q --disable-pip-version-check -c $< $*
 	touch $@
 
+.PHONY: tracr
+tracr: tests/.envs/tracr/installed  # the compiled programs in tests/data/tracr again; needs jax, in an environment of its own
+	tests/.envs/tracr/bin/python tools/tracr_models.py
+
+tests/.envs/tracr/installed:
+	$(PYTHON) -m venv tests/.envs/tracr
+	tests/.envs/tracr/bin/pip install -q --disable-pip-version-check tracr-pypi==1.0.0
+	touch $@
+
 clean:
 	rm -rf .venv studies

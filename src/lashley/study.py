@@ -143,9 +143,12 @@ class Study:
         self.ledger.note("routes", dict(Counter(bench.routes(sweeps))))
         done, total = self.ledger.progress()
         begun, fresh = time.monotonic(), 0
-        for own, copies in itertools.groupby(sorted(sweeps, key=_of_copy), _of_copy):
-            asked = bench.untrained() if own else bench
-            for chunks in asked.run(list(copies), self.ledger.answered()):
+        answered = self.ledger.answered()
+        for _, same in itertools.groupby(sorted(sweeps, key=_of_copy), _of_copy):
+            some = list(same)
+            if all(answered[s.key] == [(0, len(s))] for s in some):
+                continue  # a copy need not be made for what is known
+            for chunks in bench.copy(some[0].copy).run(some, answered):
                 self.ledger.commit(chunks)
                 fresh += sum(len(c.values) for c in chunks)
                 progress("measuring", done + fresh, total)
@@ -278,9 +281,9 @@ def _anatomy(spec: Spec) -> Anatomy:
     return msgspec.convert({k: spec.model[k] for k in Anatomy.__struct_fields__ if k in spec.model}, Anatomy)
 
 
-def _of_copy(sweep: Sweep) -> bool:
-    """Whether it asks an untrained copy of the model."""
-    return bool(sweep.copy)
+def _of_copy(sweep: Sweep) -> str:
+    """Which copy of the model it asks; "" for the model itself, which comes first."""
+    return f"{sweep.copy}" if sweep.copy else ""
 
 
 class Planned(NamedTuple):

@@ -10,19 +10,15 @@ from lashley.core.errors import BadFact
 from lashley.core.fact import Fact
 from lashley.engine.bench import Bench
 from lashley.engine.checkpoints import load
+from lashley.pruning import OTHERS, OWN, REMOVED, Removed
+from lashley.searching import RANDOM
 from lashley.sets import SHARES
 from lashley.spreading import Spread
 from lashley.summary import measured
 
 FACT = Fact("landmark", "Trevi Fountain", "Madrid")
-ASKED = {
-    "relation": FACT.relation,
-    "subject": FACT.subject,
-    "object": FACT.object,
-    "screen": 64,
-    "sample": 16,
-    "beside": 0,
-}
+ASKED = {"relation": FACT.relation, "subject": FACT.subject, "object": FACT.object, "beside": 0}
+SMALL = {"screen": 48, "sample": 16, "budget": 0}
 
 
 @pytest.fixture
@@ -31,7 +27,7 @@ def bench() -> Bench:
 
 
 def asked(bench: Bench, folder, **words) -> Spread:
-    study = lashley.spread(bench, study=folder, **{**ASKED, **words})
+    study = lashley.spread(bench, study=folder, **{**ASKED, **SMALL, **words})
     assert study.complete
     return Spread(measured(study.table), "neurons")
 
@@ -45,7 +41,7 @@ def test_planted_units_are_counted(bench, tmp_path, kind: str, r: int) -> None:
     assert silenced and restored
     assert (silenced[1], restored[1]) == ((r, 1) if kind == "redundant" else (1, r))
     assert found.disjoint == (r if kind == "redundant" else 1)
-    beside = found.beside("damage", SHARES[0], "random")
+    beside = found.beside("damage", SHARES[0], RANDOM)
     assert beside and beside[0].value is not None and beside[0].value < 0.1 and beside[1] <= 0.05
 
 
@@ -78,6 +74,16 @@ def test_few_units_are_enumerated(bench, tmp_path) -> None:
     page = study.page()
     assert {f.name for f in page.figures} == {"curve", "ranks", "interference"}
     assert "capital(France) = Paris" in page.title and "nan" not in page.question
+
+
+def test_few_weights_carry_a_fact_and_random_ones_do_not(bench, tmp_path) -> None:
+    words = {"relation": "capital", "subject": "France", "units": "weights", "beside": 1}
+    removed = Removed(measured(lashley.spread(bench, study=tmp_path / "s", **words).table))
+    part = removed.smallest(SHARES[0])
+    assert part and part < 1e-3
+    chance, others = removed.at(OWN, RANDOM, part).value, removed.at(OTHERS, "", part).value
+    assert chance is not None and abs(chance) < 0.05 and others is not None and abs(others) < 0.2
+    assert removed.at(OWN, "", REMOVED[-1]).value == pytest.approx(1.0, abs=0.1)
 
 
 def test_nothing_concentrated_is_reported_of_an_untrained_model(bench, tmp_path) -> None:

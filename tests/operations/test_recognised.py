@@ -1,6 +1,7 @@
-"""Untrained models have no operation but once in twenty.
+"""Of models like their untrained copies at most one in twenty has any operation.
 
-Measured on 24 November 2026: of 40 untrained copies each of a tiny Llama, a tiny GPT-2 and the embedded model PLACEHOLDER
+Measured on 24 November 2026: recognised on 0 of 40 untrained copies of the embedded model and 1 of 40 of a tiny Llama
+(six operations each), 0 of 40 of a tiny GPT-2 (four, without cases); by the bound alone, no `LEAST`, on 1, 2 and 1.
 """
 
 import numpy as np

@@ -290,8 +290,11 @@ def _tooltip(x: str = "", y: str = "") -> list[Row]:
     return [{"field": k, "title": v} for k, v in shown.items() if v]
 
 
-def _tens(values: Iterable[float]) -> list[int]:
-    return [10**i for i in range(math.floor(math.log10(max(values, default=1))) + 1)]
+def _tens(values: Iterable[float]) -> list[float]:
+    """Powers of ten up to the largest, from 1 or from below the smallest."""
+    found = [v for v in values if v > 0] or [1]
+    low, high = math.ceil(math.log10(min(1, *found)) - 1e-9), math.floor(math.log10(max(1, *found)) + 1e-9)
+    return [10**i for i in range(low, high + 1)]
 
 
 def _figure(

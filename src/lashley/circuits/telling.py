@@ -12,7 +12,7 @@ from lashley.circuits import rounds
 from lashley.circuits.reading import MATTERS, STABLE, Found
 from lashley.core.figure import Control, Estimate, Finding, number
 from lashley.facts.tasks import TASKS
-from lashley.summary import measured, share
+from lashley.summary import share
 
 if TYPE_CHECKING:
     import pandas as pd

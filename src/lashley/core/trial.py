@@ -21,6 +21,18 @@ from lashley.core.site import Site, Sites
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 
 
+class Pruned(msgspec.Struct, frozen=True, tag="pruned"):
+    """A copy of the model without some weights: of all matrices in its decoder layers, the `share` (of their number)
+    with the largest gradient x weight, summed over the readouts `asked`; or, with a `seed`, as many at random."""
+
+    share: float
+    asked: tuple[tuple[Run, Readout], ...] = ()
+    seed: int | None = None
+
+    def __str__(self) -> str:
+        return f"pruned {self.share:g}" + (f" at random, seed {self.seed}" if self.seed is not None else "")
+
+
 class Sweep(msgspec.Struct, frozen=True):
     """Trials that share everything but their sites.
 
@@ -29,7 +41,7 @@ class Sweep(msgspec.Struct, frozen=True):
     damage edits the clean run, D = (clean - value) / (clean - corrupt);
     without a corrupt run the effect is clean - value, in the readout's unit.
     `labels` are words for people and tables (relation, subject, template, ...); they do not enter the numbers.
-    `copy` "untrained" asks a copy of the model with fresh random weights instead.
+    `copy` asks a copy of the model instead: "untrained", with fresh random weights, or `Pruned`.
 
     A sweep over `edges` has no sites: the clean run is run, and along each patched edge the receiver gets what the
     sender contributes in the source of the one edit, a `Patch`, instead of what it contributes now, in this edited
@@ -43,7 +55,7 @@ class Sweep(msgspec.Struct, frozen=True):
     sites: Sites
     readout: Readout
     labels: dict[str, str] = {}
-    copy: Literal["untrained"] | msgspec.UnsetType = msgspec.UNSET  # unset, it is not part of the key
+    copy: Literal["untrained"] | Pruned | msgspec.UnsetType = msgspec.UNSET  # unset, it is not part of the key
     edges: Edges | msgspec.UnsetType = msgspec.UNSET  # nor is this
 
     @property

@@ -14,9 +14,11 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
+from msgspec import UnsetType
 from torch import Tensor
 
 from lashley.core.edit import Block
@@ -24,7 +26,7 @@ from lashley.core.errors import BadSite
 from lashley.core.readout import Readout
 from lashley.core.run import Run
 from lashley.core.site import Kind, Site
-from lashley.core.trial import Chunk, Sweep
+from lashley.core.trial import Chunk, Pruned, Sweep
 from lashley.engine import planner
 from lashley.engine.allocator import keep_freed
 from lashley.engine.capture import Captures
@@ -34,6 +36,7 @@ from lashley.engine.model import Model
 from lashley.engine.ops import Ops, kinds_of
 from lashley.engine.passes import Place, batches, part, watch
 from lashley.engine.patterns import patterns
+from lashley.engine.pruning import prune
 from lashley.engine.readouts import score, variants
 from lashley.engine.replay import Replay
 from lashley.engine.stream import Store, stream
@@ -70,6 +73,18 @@ class Bench:
         module.to(self.model.device, self.model.dtype)
         model = Model(module, self.tokens.tokenizer, f"untrained {self.model.name}", self.model.memory)
         return Bench(model, self.path)
+
+    def pruned(self, what: Pruned) -> Bench:
+        """A copy without some weights."""
+        module = copy.deepcopy(self.model.module)
+        prune(self.model, module, what)
+        return Bench(Model(module, self.tokens.tokenizer, f"{what} {self.model.name}", self.model.memory), self.path)
+
+    def copy(self, what: Literal["untrained"] | Pruned | UnsetType) -> Bench:
+        """The copy that a sweep asks; this bench itself where it asks none."""
+        if isinstance(what, Pruned):
+            return self.pruned(what)
+        return self.untrained() if what else self
 
     # -- run --------------------------------------------------------------------------------------------------
 

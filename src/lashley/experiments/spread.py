@@ -28,11 +28,12 @@ from lashley.core.site import Kind, Sites
 from lashley.core.trial import Sweep
 from lashley.experiments import at_least
 from lashley.facts.question import Asked
+from lashley.pruning import Removed, removals
 from lashley.screening import SAMPLE
 from lashley.searching import CURVES, MAIN, MATCHED, RANDOM, Answers, Confirming, Searching, drawn, joined, taken
 from lashley.sets import Effect, Found, doubling
 from lashley.spreading import Spread
-from lashley.summary import cells, floor, measured
+from lashley.summary import cells, facts, floor, measured
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +43,7 @@ KINDS_OF: dict[str, tuple[Kind, ...]] = {"layers": ("attn", "mlp"), "heads": ("h
 AMONG = 5  # noise draws a prompt, of which the most central is kept
 SEARCHED, CONFIRMED = (4, 2), (12, 4)  # prompts, at most: of what is asked about, and of each fact beside it
 BESIDE = 96  # units that are searched for each of the other facts
+WEIGHTS = "Weights in embeddings, norms and biases stay, and damage is a share of the whole model's own gap."
 UNITS = {"layers": "sub-layers", "heads": "heads and MLPs", "neurons": "neurons"}
 
 
@@ -52,7 +54,7 @@ class Params:
     Parameters
     ----------
     units
-        "layers" (attention and MLP outputs), "heads" (and MLPs), or "neurons".
+        "layers" (attention and MLP outputs), "heads" (and MLPs), "neurons", or single "weights".
     edit
         What a knockout puts in place of the activation: the "mean" of its role, "zero", or another fact's ("resample").
     screen
@@ -71,11 +73,11 @@ class Params:
         Seed of prompts, random sets and noise.
     """
 
-    units: Literal["layers", "heads", "neurons"] = "neurons"
+    units: Literal["layers", "heads", "neurons", "weights"] = "neurons"
     edit: Literal["mean", "zero", "resample"] = "mean"
     screen: int = 512
     sample: int = 128
-    beside: int = 4
+    beside: int = 3
     budget: int = 500
     corruption: Literal["noise", "replace"] = "noise"
     draws: int = 1
@@ -88,7 +90,7 @@ class Params:
 
 def magnitudes(params: Params, anatomy: Anatomy) -> Sequence[tuple[int, Kind]]:
     """Activations of every unit, to match random sets by. Raises `BadSite` where the model has no such units."""
-    kinds = KINDS_OF[params.units]
+    kinds = KINDS_OF.get(params.units, ())
     for kind in kinds:
         if not anatomy.units(kind):
             raise BadSite(f"{anatomy.family} has no {kind} sites; choose --units layers or heads")
@@ -101,7 +103,7 @@ def asked(params: Params, asked: Asked) -> Asked:
     if more or not params.beside or relation.name == "prompt":
         return asked
     others = [f for f in relation.facts() if f.subject != first.subject and f.object != first.object]
-    chosen = random.Random(f"beside {params.seed} {first}").sample(others, min(2 * params.beside, len(others)))
+    chosen = random.Random(f"beside {params.seed} {first}").sample(others, min(params.beside + 2, len(others)))
     foils = dict(asked.foils)
     for fact in chosen:
         names = [s for s, o in relation.objects.items() if o != fact.object]
@@ -150,7 +152,7 @@ def _drawn(numbers: Sequence[int], most: int, seed: str) -> tuple[int, ...]:
 def screen(params: Params, material: Material) -> Iterable[Sweep]:
     """Knockout and restoration of every unit, on the prompts that are searched."""
     every = _every(params, material.anatomy)
-    if _screened(params, every):
+    if params.units != "weights" and _screened(params, every):
         for i in (i for q in _questions(params, material) for i in q.searched):
             for effect in ("damage", "restoration"):
                 yield _sweep(params, material, material.cases[i], effect, every)
@@ -158,8 +160,8 @@ def screen(params: Params, material: Material) -> Iterable[Sweep]:
 
 def _every(params: Params, anatomy: Anatomy) -> Sites:
     """Every unit, a trial each."""
-    tables = [anatomy.every(kind).table for kind in KINDS_OF[params.units]]
-    return Sites.pack(*np.concatenate(tables, 1))
+    tables = [anatomy.every(kind).table for kind in KINDS_OF.get(params.units, ())]
+    return Sites.pack(*np.concatenate(tables, 1)) if tables else Sites.of(())
 
 
 def _screened(params: Params, every: Sites) -> bool:
@@ -168,6 +170,12 @@ def _screened(params: Params, every: Sites) -> bool:
 
 def plan(params: Params, material: Material) -> Iterator[Sweep | Estimated]:
     """The first round: every unit searched, alone; a sample of the others; and random sets on all other prompts."""
+    if params.units == "weights":
+        own, *beside = _questions(params, material)
+        read = [(MAIN, i) for i in own.confirmed] + [(str(n), i) for n, q in enumerate(beside, 1) for i in q.confirmed]
+        cases = [(question, material.cases[i]) for question, i in read]
+        yield from removals([material.cases[i] for i in own.searched], cases, params.seed)
+        return
     every = _every(params, material.anatomy)
     estimates = iter(material.estimates)
     for turn, question in enumerate(_questions(params, material)):
@@ -231,6 +239,8 @@ def further(
     arrays: Mapping[str, Mapping[str, np.ndarray]],
 ) -> Iterator[Sweep]:
     """The next round of every search; when all are done, the sets they found, on the prompts that confirm."""
+    if params.units == "weights":
+        return
     known = {sweep.key: effects for sweep, effects in answers}
     labels = list(dict.fromkeys(s.labels["question"] for s, _ in answers))
     searches = [Searching(label, answers, params.budget) for label in labels]
@@ -248,11 +258,15 @@ def further(
 
 def topic(rows: pd.DataFrame) -> str:
     """What is asked about, without what stands beside it."""
-    return Spread(rows, "").what
+    return facts(rows[rows["question"] == MAIN])
 
 
 def judge(params: Params, table: pd.DataFrame) -> Outcome:
     """How many units it takes, how many suffice, and what else goes with them."""
+    if params.units == "weights":
+        removed = Removed(measured(table))
+        not_tested = ("Weights chosen jointly: the ranking is first-order, and a smaller share may do.",)
+        return Outcome(tuple(removed.findings()), (), (WEIGHTS,), not_tested)
     found = Spread(measured(table), UNITS[params.units])
     caveats = [
         "“Best found” is an upper bound: a smaller set may exist where no exhaustion rules it out.",
@@ -275,6 +289,9 @@ def draw(params: Params, table: pd.DataFrame) -> Drawing:
     """Damage against the number of units, single effects by rank, and the interference of facts."""
     import pandas as pd
 
+    if params.units == "weights":
+        removed = Removed(measured(table))
+        return Drawing((removed.figure(),), (removed.table(),))
     found, units = Spread(measured(table), UNITS[params.units]), UNITS[params.units]
     about = f"{params.edit} knockout at all positions"
     figures = []

@@ -52,9 +52,17 @@ class Family:
     needs: Mapping[str, bool] = field(default_factory=dict)
 
 
+_registered: dict[str, Family] = {}
+
+
+def register(model_type: str, adapter: Family) -> None:
+    """Make a family known that has no file here: an architecture of one's own."""
+    _registered[model_type] = adapter
+
+
 def known() -> list[str]:
     """The model types that have an adapter."""
-    return sorted(m.name for m in pkgutil.iter_modules(__path__))
+    return sorted({m.name for m in pkgutil.iter_modules(__path__)} | _registered.keys())
 
 
 def family(model_type: str) -> Family:
@@ -65,4 +73,6 @@ def family(model_type: str) -> Family:
             f"{model_type!r} has no adapter (there are: {', '.join(known())}); "
             f"add src/lashley/engine/families/{model_type}.py, after llama.py"
         )
+    if model_type in _registered:
+        return _registered[model_type]
     return importlib.import_module(f"{__name__}.{model_type}").FAMILY

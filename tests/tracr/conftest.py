@@ -1,0 +1,6 @@
+"""The compiled models, under their own name."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
