@@ -50,7 +50,8 @@ def picture(
     kept = sorted(edges, key=lambda e: -abs(e.effect))[:MOST]
     nodes = sorted({node for e in kept for node in (e.source, e.target)} | {"embed", "logits"}, key=_order)
     across = _columns(nodes)
-    down = _lanes(nodes, kept, across)
+    below = {node: 1 + 0.32 * max(len(operations.get(node, ())) - 1, 0) for node in nodes}
+    down = _lanes(nodes, kept, across, below)
     boxes = [_box(node, across[node], down[node], operations.get(node, ())) for node in nodes]
     ports = _ports(kept, down)
     lines = [row for i, e in enumerate(kept) for row in _bend(i, e, across, down, ports)]
@@ -139,8 +140,11 @@ def _columns(nodes: Sequence[str]) -> dict[str, float]:
     return found
 
 
-def _lanes(nodes: Sequence[str], edges: Sequence[Drawn], across: Mapping[str, float]) -> dict[str, float]:
-    """The y of every component: near the mean of those it is joined to, so that few edges cross."""
+def _lanes(
+    nodes: Sequence[str], edges: Sequence[Drawn], across: Mapping[str, float], below: Mapping[str, float]
+) -> dict[str, float]:
+    """The y of every component: near the mean of those it is joined to, so that few edges cross; `below` says how many
+    lanes the next in its column stands lower at least."""
     columns: dict[float, list[str]] = {}
     for node in nodes:
         columns.setdefault(across[node], []).append(node)
@@ -158,8 +162,8 @@ def _lanes(nodes: Sequence[str], edges: Sequence[Drawn], across: Mapping[str, fl
                 wish[node] = 0.75 * mean + 0.25 * lane[node]
             order = sorted(own, key=lambda n: (wish[n], n))
             placed: list[float] = []
-            for node in order:
-                placed.append(max(wish[node], placed[-1] + 1 if placed else -99.0))
+            for i, node in enumerate(order):
+                placed.append(max(wish[node], placed[-1] + below[order[i - 1]] if i else -99.0))
             shift = sum(wish[n] - p for n, p in zip(order, placed, strict=True)) / len(order)
             lane |= {node: p + shift for node, p in zip(order, placed, strict=True)}
     low = min(lane.values())

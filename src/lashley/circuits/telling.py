@@ -81,10 +81,10 @@ def remainder(found: Found) -> Finding:
     if found.operations is None or not found.nodes:
         return Finding(f"{sentence}; what its heads do was not measured.", left)
     opaque = [node for node in found.nodes if not found.operations.get(node)]
-    n = len(found.nodes)
-    return Finding(
-        f"{sentence}, and {number(len(opaque))} of its {number(n)} heads and MLPs have no recognised operation.", left
-    )
+    n, size = len(found.nodes), int(found.best["size"]) if found.best is not None else found.cut
+    whose = "its" if found.cut == size else f"the {number(found.cut)} examined edges'"
+    sentence += f", and {number(len(opaque))} of {whose} {number(n)} heads and MLPs have no recognised operation."
+    return Finding(sentence, left)
 
 
 def cut(found: Found) -> Finding | None:
