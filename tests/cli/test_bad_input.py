@@ -54,6 +54,13 @@ WORDS = {
     "unknown language": ((*CAPITAL, "--language", "tlh"), ["language 'tlh'", "en or es"]),
     "unknown register": ((*CAPITAL, "--register", "ode"), ['"ode"', "statement"]),
     "no facts": ((*CAPITAL, "--max-facts", "0"), ["max facts 0"]),
+    # tasks and circuits
+    "unknown task": (("circuit", "--task", "chess"), ["no task 'chess'", "ioi"]),
+    "task and relation": ((*CAPITAL, "--task", "ioi"), ["its own prompts"]),
+    "no circuit file": (("circuit", *CAPITAL[1:], "--circuit", "none.json"), ["none.json cannot be read"]),
+    "another model's circuit": (("circuit", *CAPITAL[1:], "--circuit", "L99.mlp->logits"), ["another model's"]),
+    "too few rivals": (("circuit", *CAPITAL[1:], "--rivals", "3"), ["rivals 3", "write 19"]),
+    "a task it does not know": (("circuit", "--task", "ioi", "--max-facts", "1"), ["not known to the model"]),
     # prompts
     "empty prompt": (("locate", "", *FRANCE, *JAPAN), ["the prompt is empty"]),
     "blank prompt": (("locate", " \t ", *FRANCE, *JAPAN), ["the prompt is empty"]),

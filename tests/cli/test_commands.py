@@ -108,6 +108,28 @@ def test_a_finished_study_is_shown_again(lashley, studied, command):
     assert from_json(lashley(command, "study", "--json").out).finding == package.Study.open(studied).page().finding
 
 
+def test_tasks_are_listed_with_an_item_and_their_readout(lashley):
+    said = " ".join(lashley("tasks", "list").out.split())
+    for name in ("ioi", "greater_than", "agreement", "induction"):
+        assert f"{name}: " in said
+    assert "Wang et al. 2211.00593" in said and "logit difference" in said
+
+
+def test_a_study_without_a_circuit_exports_none(lashley, studied):
+    said = lashley("export", "study", "--format", "graphml")
+    assert said.code == 2 and "'locate', which finds no circuit" in said.err
+
+
+def test_a_circuit_is_exported_and_loaded(lashley, here):
+    agreement = ("circuit", "--task", "agreement", "--max-facts", "2", "--exact", "20", "--rivals", "19")
+    assert lashley(*agreement, "--no-operations", "--study", "study").code == 0
+    for format in ("circuit", "graphml"):
+        assert lashley("export", "study", "--format", format).code == 0
+    assert (here / "study" / "circuit.graphml").read_bytes().startswith(b"<?xml")
+    said = lashley(*agreement, "--no-operations", "--circuit", "study/circuit.json", "--study", "again", "--json")
+    assert said.code == 0 and "that was given" in from_json(said.out).finding.sentence
+
+
 @pytest.mark.parametrize("format", READERS)
 def test_export(lashley, studied, format):
     said = lashley("export", "study", "--format", format)
