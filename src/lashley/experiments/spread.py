@@ -33,7 +33,7 @@ from lashley.screening import SAMPLE
 from lashley.searching import CURVES, MAIN, MATCHED, RANDOM, Answers, Confirming, Searching, drawn, joined, taken
 from lashley.sets import Effect, Found, doubling
 from lashley.spreading import Spread
-from lashley.summary import cells, facts, floor, measured
+from lashley.summary import cells, floor, measured
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -258,7 +258,7 @@ def further(
 
 def topic(rows: pd.DataFrame) -> str:
     """What is asked about, without what stands beside it."""
-    return facts(rows[rows["question"] == MAIN])
+    return Spread(rows, "").what
 
 
 def judge(params: Params, table: pd.DataFrame) -> Outcome:
