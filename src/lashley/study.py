@@ -148,7 +148,8 @@ class Study:
             some = list(same)
             if all(answered[s.key] == [(0, len(s))] for s in some):
                 continue  # a copy need not be made for what is known
-            for chunks in bench.copy(some[0].copy).run(some, answered):
+            asked = bench.copy(some[0].copy) if some[0].copy else bench
+            for chunks in asked.run(some, answered):
                 self.ledger.commit(chunks)
                 fresh += sum(len(c.values) for c in chunks)
                 progress("measuring", done + fresh, total)
