@@ -52,8 +52,9 @@ class Removed:
         )  # fmt: skip
         self.what = facts(rows[rows["question"] == MAIN])
         self.mean = {
-            key: cells(group, ["part"]).sort_values("part")
-            for key, group in self.rows.groupby(["whose", "control"], observed=True)
+            (whose, control): cells(own, ["part"]).sort_values("part")
+            for whose, by_whom in self.rows.groupby("whose")
+            for control, own in by_whom.groupby("control")
         }
 
     def smallest(self, tau: float) -> float | None:
@@ -92,7 +93,7 @@ class Removed:
         import pandas as pd
 
         words = {"": "by gradient × weight", RANDOM: "at random"}
-        lines = [m.assign(which=f"{whose}, {words[control]}") for (whose, control), m in self.mean.items()]
+        lines = [m.assign(which=f"{whose}, {words[str(control)]}") for (whose, control), m in self.mean.items()]
         frame = pd.concat(lines).assign(percent=lambda f: 100 * f["part"])
         return curves(
             frame, name="weights", measure=DAMAGE, x="percent", by="which", log=True,
