@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 Results = dict[str, Any]
 
 TOOLS = {"lashley": "lashley", "transformer_lens": "TransformerLens", "nnsight": "nnsight"}
+TOOLS |= {"auto_circuit": "AutoCircuit"}
 FASTER = {  # item -> peer -> how many times faster lashley shall be
     "a": {"transformer_lens": 75, "nnsight": 75},
     "b": {"transformer_lens": 30, "nnsight": 30},
@@ -18,6 +19,7 @@ FASTER = {  # item -> peer -> how many times faster lashley shall be
     "e": {"transformer_lens": 10},
 }
 DIFFERENCE = 1e-4  # logits, item a
+SPEARMAN = 0.99  # of the estimates of all edges
 LOGITS = 1e-3  # a peer's own logits against plain transformers
 SHARE = 0.7  # of the machine's speed, items a and c
 MEMORY = 6.0  # GiB, item c
@@ -75,10 +77,47 @@ def targets(results: Results) -> list[Target]:
         if name == "c":
             most = own["peak"]
             found.append(Target("(c) peak resident memory", f"≤ {MEMORY:g} GiB", f"{most:.2f} GiB", most <= MEMORY))
+    if edges := results.get("edges"):
+        found += _edge_targets(edges)
     for tool, off in results["logits"].items():
         what = f"{TOOLS[tool]}: largest difference of its logits from plain transformers'"
         found.append(Target(what, f"≤ {LOGITS:.0e}", f"{off:.1e}", off <= LOGITS))
     return found
+
+
+def _edge_targets(edges: dict) -> list[Target]:
+    rho, off = edges["spearman"], edges["values"]
+    return [
+        Target(
+            "(edges) Spearman correlation of EAP with AutoCircuit's", f"≥ {SPEARMAN}", f"{rho:.4f}", rho >= SPEARMAN
+        ),
+        Target(
+            "(edges) largest difference from AutoCircuit under patched edge sets, logits",
+            f"≤ {DIFFERENCE:.0e}",
+            f"{off:.1e}",
+            off <= DIFFERENCE,
+        ),
+    ]
+
+
+def edge_part(edges: dict) -> list[str]:
+    """The paragraphs about edges."""
+    rows = []
+    for what, key, off in (
+        (f"EAP of all {edges['edges']:,} edges", "screen", edges["scores"]),
+        (f"{edges['sets']:,} random edge sets, exactly patched", "patch", edges["values"]),
+    ):
+        own, peer = (median(edges["seconds"][f"{key}{whose}"]) for whose in ("", " of the peer"))
+        rows.append([what, seconds(own), seconds(peer), f"{peer / own:.1f} ×", f"{off:.1e}"])
+    versions = ", ".join(f"{k} {v}" for k, v in edges["versions"].items())
+    return [
+        "## Edges",
+        f"{edges['model']}, {edges['pairs']} pairs of prompts; the median of "
+        f"{plural(len(edges['seconds']['patch']), 'round')}. Spearman correlation of the estimates over all edges: "
+        f"{edges['spearman']:.4f}. AutoCircuit's environment: {versions}; its logits differ from plain transformers' "
+        f"by {edges['logits']:.1e} at most.",
+        table(["work", "lashley", "AutoCircuit", "times lashley's", "largest difference, logits"], rows),
+    ]
 
 
 def in_short(results: Results) -> str:
@@ -199,6 +238,8 @@ def render(results: Results) -> str:
             table(["neurons", "time", "a neuron", "peak resident memory"], rows),
             "![Time and memory by number of neurons](growth.png)",
         ]
+    if edges := results.get("edges"):
+        parts += edge_part(edges)
     parts += ["## How the peers were used", *HOW]
     return "\n\n".join(parts) + "\n"
 
@@ -213,6 +254,8 @@ HOW = (
     "nnsight runs its `trace` on the folder: one edit a trace, reading the model's logits as its tutorials do; or one "
     "trace over a batch whose rows are edited each at its own site, the last token only unembedded. Several "
     "`invoke`s in a trace take the same time as such rows.",
+    "AutoCircuit screens edges by `mask_gradient_prune_scores` with masks at 0, which is EAP, and patches them under "
+    "`patch_mode`, one edge set a pass over all pairs, in a `HookedTransformer` with the weights as they are.",
     "The number of edits a pass is for each tool and item the fastest of three, tried before the clock starts.",
     "Necessary operations are those of `bench/necessary.py`: what an exact method cannot avoid, whatever it is.",
 )

@@ -1,4 +1,5 @@
-"""`make bench`: the same work by lashley, TransformerLens and nnsight, in turn on the same model.
+"""`make bench`: the same work by lashley, TransformerLens and nnsight, in turn on the same model; edges by
+AutoCircuit.
 
 Each tool is a worker process of its own environment, kept alive; only one works at a time. Writes results.json,
 RESULTS.md and growth.png beside this file. `--quick` checks the plumbing on tiny samples; it, and a run of some
@@ -18,6 +19,7 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
+from edges import compare
 from necessary import GEMMA, all_of
 from render import growth_spec, growth_title, render, targets
 from work import ITEMS, MODEL, Item
@@ -25,6 +27,7 @@ from work import ITEMS, MODEL, Item
 HERE = Path(__file__).parent
 ENVS = HERE / ".envs"
 PEERS = ("transformer_lens", "nnsight")
+EDGES = "edges"  # an item of its own, beside another peer
 OWN = ("transformer_lens", "one", "its patching functions")
 BY_HAND = ("transformer_lens", "many", "by hand, {edits} a pass")
 ALONE = ("nnsight", "one", "one edit a trace")
@@ -220,16 +223,35 @@ def write(results: dict, folder: Path) -> None:
         (folder / "growth.png").write_bytes(png(Figure("growth", title, caption, spec, title)))
 
 
+def _beside(
+    names: list[str], asked: argparse.Namespace, rounds: int, workers: dict[str, Worker], results: dict
+) -> None:
+    """The items that all tools run; fill `results`."""
+    for tool in ("lashley", *PEERS):
+        workers[tool] = Worker(tool, asked.threads)
+    print(f"opening {MODEL} with lashley ...", flush=True)
+    opened = workers["lashley"].ask("load")
+    print(f"  {opened['folder']}; {opened['checked']}")
+    results["versions"]["lashley"] = opened["versions"]
+    for tool in PEERS:
+        print(f"opening it with {tool} ...", flush=True)
+        got = workers[tool].ask("load", folder=opened["folder"])
+        print(f"  logits differ from plain transformers' by {got['logits']:.1e} at most")
+        results["versions"][tool], results["logits"][tool] = got["versions"], got["logits"]
+    measure(names, rounds, asked.quick, workers, results)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="tiny samples, one round: checks the plumbing")
-    parser.add_argument("--items", default=",".join(ITEMS), help="which, of a,b,c,d,e")
-    parser.add_argument("--rounds", type=int, default=3, help="of (a) and (b)")
+    every = (*ITEMS, EDGES)
+    parser.add_argument("--items", default=",".join(every), help=f"which, of {','.join(every)}")
+    parser.add_argument("--rounds", type=int, default=3, help="of (a), (b) and edges")
     parser.add_argument("--threads", type=int, default=2)
     asked = parser.parse_args()
     names = [n.strip() for n in asked.items.split(",")]
-    if unknown := [n for n in names if n not in ITEMS]:
-        parser.error(f"no item {unknown[0]!r}; there are {', '.join(ITEMS)}")
+    if unknown := [n for n in names if n not in every]:
+        parser.error(f"no item {unknown[0]!r}; there are {', '.join(every)}")
     signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the shell started us in the background
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     rounds = 1 if asked.quick else asked.rounds
@@ -247,18 +269,12 @@ def main() -> None:
     workers: dict[str, Worker] = {}
     try:
         ENVS.mkdir(exist_ok=True)
-        for tool in ("lashley", *PEERS):
-            workers[tool] = Worker(tool, asked.threads)
-        print(f"opening {MODEL} with lashley ...", flush=True)
-        opened = workers["lashley"].ask("load")
-        print(f"  {opened['folder']}; {opened['checked']}")
-        results["versions"]["lashley"] = opened["versions"]
-        for tool in PEERS:
-            print(f"opening it with {tool} ...", flush=True)
-            got = workers[tool].ask("load", folder=opened["folder"])
-            print(f"  logits differ from plain transformers' by {got['logits']:.1e} at most")
-            results["versions"][tool], results["logits"][tool] = got["versions"], got["logits"]
-        measure(names, rounds, asked.quick, workers, results)
+        if EDGES in names:
+            print("edges, beside AutoCircuit ...", flush=True)
+            workers["auto_circuit"] = Worker("auto_circuit", asked.threads)
+            results["edges"] = compare(workers["auto_circuit"], asked.threads, rounds)
+        if items := [n for n in names if n != EDGES]:
+            _beside(items, asked, rounds, workers, results)
     except Gone as e:
         sys.exit(f"\n{e}")
     except KeyboardInterrupt:
@@ -267,7 +283,7 @@ def main() -> None:
         for worker in workers.values():
             worker.process.kill()
             worker.process.wait()
-    made = HERE if set(names) == set(ITEMS) and not asked.quick else ENVS / "partial"
+    made = HERE if set(names) == set(every) and not asked.quick else ENVS / "partial"
     write(results, made)
     for target in targets(results):
         print(f"{'met   ' if target.met else 'MISSED'} {target.what}: {target.measured} (wanted {target.wanted})")

@@ -135,6 +135,29 @@ def test_results_say_missed_and_mark_what_is_extrapolated():
     assert "| (a) restoration: 10 trials | 2.00 s | 80.0 × | – | – | 25.0 × |" in text
 
 
+EDGES = {
+    "model": "tiny",
+    "pairs": 8,
+    "edges": 479,
+    "sets": 64,
+    "versions": {"auto-circuit": "1.0.1"},
+    "logits": 1e-5,
+    "spearman": 0.98,
+    "scores": 1e-6,
+    "values": 2e-5,
+    "seconds": {"screen": [1.0], "screen of the peer": [3.0], "patch": [2.0, 4.0], "patch of the peer": [30.0, 60.0]},
+}
+
+
+def test_edges_are_told_where_they_were_measured():
+    results = RESULTS | {"edges": EDGES}
+    found = {t.what: (t.measured, t.met) for t in targets(results)}
+    assert found["(edges) Spearman correlation of EAP with AutoCircuit's"] == ("0.9800", False)
+    assert found["(edges) largest difference from AutoCircuit under patched edge sets, logits"] == ("2.0e-05", True)
+    assert "| 64 random edge sets, exactly patched | 3.00 s | 45.0 s | 15.0 × | 2.0e-05 |" in render(results)
+    assert "AutoCircuit's environment" not in render(RESULTS)
+
+
 def test_the_figure_says_what_is_seen():
     title = growth_title(RESULTS["growth"])
     assert title == "8 times as many knockouts take 8.4 times as long, and 1.10 times the memory"
