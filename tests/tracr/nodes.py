@@ -8,11 +8,13 @@ import numpy as np
 from model import Program
 from scipy.stats import mannwhitneyu
 
-from lashley.core.edit import Edit, Resample, Zero
+from lashley.core.edit import Edit, Patch, Resample, Zero
+from lashley.core.graph import Edges, Graph
 from lashley.core.readout import LogitDifference
 from lashley.core.run import Run
 from lashley.core.site import Site, Sites
 from lashley.core.trial import Sweep
+from lashley.engine.attribution import estimates
 
 PAIRS = 24
 
@@ -59,3 +61,18 @@ def auroc(scores: dict[str, float], used: dict[str, bool]) -> float:
     inside = [scores[node] for node, true in used.items() if true]
     outside = [scores[node] for node, true in used.items() if not true]
     return float(mannwhitneyu(inside, outside).statistic) / (len(inside) * len(outside))
+
+
+def attributed(program: Program, asked: list[tuple[Run, Run, LogitDifference]], method: str) -> dict[str, float]:
+    """Node -> sum over its outgoing edges of the mean absolute score by "eap" or "eap-ig" (five steps)."""
+    graph = Graph.of(program.bench.anatomy)
+    sweeps = [
+        Sweep(
+            one, other, "damage", (Patch(other),), Sites.of([]), readout,
+            {"attribution": method, "steps": "5"}, edges=Edges.each(graph),
+        )
+        for one, other, readout in asked
+    ]  # fmt: skip
+    mean = np.mean([np.abs(found) for found in estimates(program.bench, sweeps)], 0)
+    senders = np.asarray(graph.edges)[:, 0]
+    return {node: float(mean[senders == graph.senders.index(node)].sum()) for node in program.used}

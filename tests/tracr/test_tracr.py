@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from model import PROGRAMS, open_program
-from nodes import auroc, exact, pairs
+from nodes import attributed, auroc, exact, pairs
 
 from lashley.engine.selftest import checked
 
@@ -36,3 +36,12 @@ def test_exact_effects_tell_the_circuit_from_decoys(program):
     scores = {node: by[0][node] + by[1][node] for node in program.used}
     assert 0 < sum(program.used.values()) < len(program.used)
     assert auroc(scores, program.used) >= 0.98
+
+
+@pytest.mark.parametrize("method", ["eap", "eap-ig"])
+def test_edges_of_decoys_score_nothing_by_gradients(program, method):
+    """Gradients may miss nodes of the circuit (where a program compares hard, they vanish), but invent none."""
+    scores = attributed(program, pairs(program, n=8), method)
+    inside = max(scores[node] for node, true in program.used.items() if true)
+    outside = max(scores[node] for node, true in program.used.items() if not true)
+    assert outside <= 1e-5 * max(inside, 1e-3)

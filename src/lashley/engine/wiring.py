@@ -27,7 +27,7 @@ from lashley.engine.passes import Place, forward
 
 def refuse(model: Model) -> None:
     """Raises `BadSite` where the receivers of a family cannot be told apart."""
-    if not model.family.packed:
+    if not model.family.queries:
         raise BadSite(
             f"{model.anatomy.family}'s attention cannot be reached, so no edge can be patched; choose another model"
         )

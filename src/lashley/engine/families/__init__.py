@@ -27,9 +27,9 @@ class Family:
     `parallel` says whether attention and MLP of a layer read the same stream; a word is the configuration's flag.
     What circuits need: `attn_norm` the norm that attention reads through (None: it reads the stream itself),
     `mlp_norm` the module that the MLP reads through: the norm before it, or the MLP itself. `queries`, `keys` and
-    `values` name the modules, one after another, that make them, and are one and the same where `fused`: all queries,
-    then all keys, then all values ("blocks"), or the three of each head together ("heads"). `fused_keys` names the
-    attribute of the attention module that says how many key heads are in the blocks.
+    `values` name the modules, one after another, that make them (none: circuits are refused), and are one and the same
+    where `fused`: all queries, then all keys, then all values ("blocks"), or the three of each head together ("heads").
+    `fused_keys` names the attribute of the attention module that says how many key heads are in the blocks.
     `needs` are flags that the configuration must have for all this to hold.
     """
 

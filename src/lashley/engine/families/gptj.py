@@ -11,4 +11,5 @@ FAMILY = Family(
     mlp="mlp.fc_out",
     packed=False,
     parallel=True,
+    queries=(),  # rotary angles and all are worked out inside its attention
 )
