@@ -7,6 +7,7 @@ file, a line each: what is there is not done again.
 from __future__ import annotations
 
 import itertools
+import math
 import multiprocessing
 import os
 import random
@@ -111,9 +112,15 @@ def trials(model: str, size: str) -> list[Trial]:
 
 
 def calibrate(
-    model: str, folder: Path, size: str = "standard", workers: int = 2, progress: Progress = lambda w, d, t: None
+    model: str,
+    folder: Path,
+    size: str = "standard",
+    workers: int = 2,
+    progress: Progress = lambda w, d, t: None,
+    minutes: float = math.inf,
 ) -> list[Record]:
-    """Do what is missing of a calibration, one trial after another in each worker; all its records.
+    """Do what is missing of a calibration, one trial after another in each worker; all its records so far. After
+    `minutes` none is begun.
 
     Raises `LashleyError` where the folder cannot be written.
     """
@@ -124,12 +131,12 @@ def calibrate(
     left = [t for t in wanted if t.key not in done]
     progress("calibrating", len(wanted) - len(left), len(wanted))
     with path.open("ab") as file:
-        for record in _each(left, workers):
+        for record in _each(left, workers, time.monotonic() + 60 * minutes):
             file.write(msgspec.json.encode(record) + b"\n")
             file.flush()
             done[record.key] = record
             progress("calibrating", sum(t.key in done for t in wanted), len(wanted))
-    return [done[t.key] for t in wanted]
+    return [done[t.key] for t in wanted if t.key in done]
 
 
 def read(path: Path) -> Iterator[Record]:
@@ -142,17 +149,20 @@ def read(path: Path) -> Iterator[Record]:
                 continue
 
 
-def _each(left: Sequence[Trial], workers: int) -> Iterator[Record]:
+def _each(left: Sequence[Trial], workers: int, until: float) -> Iterator[Record]:
     if workers < 2 or len(left) < 2:
-        yield from map(run, left)
+        yield from (run(t) for t in left if time.monotonic() < until)
         return
     os.environ["OMP_NUM_THREADS"] = "1"
     spawn = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, spawn, initializer=_follow, initargs=(os.getpid(),))
     try:
-        waiting = {pool.submit(run, t) for t in left}
+        coming = iter(left)
+        waiting = {pool.submit(run, t) for t in itertools.islice(coming, workers)}
         while waiting:
             ready, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            if time.monotonic() < until:
+                waiting |= {pool.submit(run, t) for t in itertools.islice(coming, len(ready))}
             yield from (f.result() for f in ready)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -38,7 +38,7 @@ class Line(msgspec.Struct, frozen=True):
 
 
 class Calibration(msgspec.Struct, frozen=True):
-    """What a calibration came to, for one model."""
+    """What a calibration came to, for one model: from `done` of the `planned` trials."""
 
     model: str
     lines: tuple[Line, ...]
@@ -48,10 +48,12 @@ class Calibration(msgspec.Struct, frozen=True):
     failed: tuple[str, ...]
     when: str
     machine: str
+    done: int
+    planned: int
 
 
-def summary(model: str, records: Sequence[Record]) -> Calibration:
-    """The error rates of one model's records."""
+def summary(model: str, records: Sequence[Record], planned: int) -> Calibration:
+    """The error rates of one model's records, of so many trials that were planned."""
     false = [(r.trial.plant, x) for r in records for x in r.results if not x.true]
     judged = [(p, x) for p, x in false if x.outcome != "not testable"]
     lines = [
@@ -120,7 +122,9 @@ def summary(model: str, records: Sequence[Record]) -> Calibration:
     minutes = sum(r.seconds for r in records) / 60
     kept = tuple(line for line in lines if line.share.n)
     today = datetime.date.today().isoformat()
-    return Calibration(model, kept, tuple(reliability), tuple(powers), minutes, failed, today, _machine())
+    return Calibration(
+        model, kept, tuple(reliability), tuple(powers), minutes, failed, today, _machine(), len(records), planned
+    )
 
 
 def counts(record: Record) -> tuple[int, int] | None:
@@ -191,9 +195,11 @@ def table(found: Sequence[Calibration]) -> str:
             for line in c.lines
         ]
         head = "| | measured, exact 95% bounds | n | wanted | |\n| --- | ---: | ---: | --- | --- |\n"
-        lost = f" {len(c.failed)} plants could not be made." if c.failed else ""
+        lost = f" In {len(c.failed)} of them no plant could be made." if c.failed else ""
+        of = f"{c.done} models" if c.done == c.planned else f"the first {c.done} of {c.planned} models"
         parts.append(
-            f"**{c.model}** ({c.when}, {c.machine}; {c.minutes:.0f} minutes of work).{lost}\n\n{head}" + "\n".join(rows)
+            f"**{c.model}**: {of} ({c.when}, {c.machine}; {c.minutes:.0f} minutes of one core, shared).{lost}\n\n{head}"
+            + "\n".join(rows)
         )
     return "\n\n".join(parts)
 

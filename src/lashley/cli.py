@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import shlex
 import sys
@@ -220,6 +221,7 @@ def calibrate(
     quick: bool = False,
     small: bool = False,
     workers: int = 2,
+    minutes: float = math.inf,
     out: Path = Path("calibration"),
     json: bool = False,
 ) -> None:
@@ -235,16 +237,20 @@ def calibrate(
         Few models, for a large one.
     workers
         Processes at work at once.
+    minutes
+        Begin no model after so many; what is done is summed up.
     out
         Folder of the records; the results go to a folder of the model's name in it.
     """
     from lashley.calibrate import calibrate as work
+    from lashley.calibrate import trials
     from lashley.calibrated import summary, table, write
 
     size = "quick" if quick else "small" if small else "standard"
     folder = out / (Path(model).name if size != "quick" else f"{Path(model).name}-quick")
     with _progress(json) as progress:
-        found = summary(Path(model).name, work(model, folder, size, workers, progress))
+        records = work(model, folder, size, workers, progress, minutes)
+        found = summary(Path(model).name, records, len(trials(model, size)))
     path = write(found, folder)
     if json:
         sys.stdout.buffer.write(path.with_name("results.json").read_bytes())

@@ -48,7 +48,7 @@ WORDS = {
     "unknown relation": (("locate", "--relation", "capitl"), ["no relation 'capitl'", "did you mean 'capital'"]),
     "unknown subject": ((*CAPITAL, "--subject", "Frnace"), ["no subject 'Frnace'", "did you mean 'France'"]),
     "unknown object": ((*CAPITAL, "--object", "Pariss"), ["no object 'Pariss'", "'Paris'"]),
-    "wrong object": ((*CAPITAL, "--subject", "France", "--object", "Rome"), ["not known", "'Paris'"]),
+    "wrong object": ((*CAPITAL, "--subject", "France", "--object", "Rome"), ["not known to the model", "Paris"]),
     "unknown foil": ((*CAPITAL, "--subject", "France", "--foil-subject", "Jpan"), ["foil subject 'Jpan'", "'Japan'"]),
     "foil is the subject": ((*CAPITAL, *FRANCE, "--foil-subject", "France"), ["foil's subject", "another subject"]),
     "unknown language": ((*CAPITAL, "--language", "tlh"), ["language 'tlh'", "en or es"]),

@@ -60,7 +60,7 @@ def test_a_random_neuron_is_refuted_with_numbers(verdicts):
     }
     necessary = got["necessary"]
     assert abs(necessary.effect.value) < 0.05 and necessary.effect.low < necessary.effect.high < 0.5
-    assert necessary.effect.n == 10 and necessary.p < 0.01
+    assert necessary.effect.n == 8 and necessary.p < 0.01
     assert "of 20 matched random sites" in got.weaker and "%" in got.why
 
 
@@ -89,7 +89,7 @@ def test_what_the_model_does_not_know_is_not_testable_and_its_own_answers_are_to
 def test_nothing_that_was_confirmed_on_is_a_paraphrase(made):
     rows = made.table[made.table["measure"] == "damage"]
     confirm, paraphrase = (set(rows[rows["group"] == g]["prompt"]) for g in ("confirm", "paraphrase"))
-    assert len(confirm) == 10 and len(paraphrase) == 6 and not confirm & paraphrase
+    assert len(confirm) == 8 and len(paraphrase) == 8 and not confirm & paraphrase
 
 
 def test_other_facts_are_other_facts(made):

@@ -1,0 +1,80 @@
+"""A calibration counts what it is told, resumes, and stops when its time is up; one real trial is run."""
+
+import pytest
+
+from lashley import calibrate as calibration
+from lashley.calibrate import Record, Result, Trial, read, trials
+from lashley.calibrated import auroc, summary, table, write
+
+
+def result(true: bool, outcome: str, claim: str = "L2.mlp.n5 stores capital(France)", **words) -> Result:
+    base = {"confidence": 0.5, "damage": 0.8, "restored": 0.8, "held": 0.8, "rivals": 0, "methods": {"mean": True}}
+    return Result(claim, true, outcome, **{**base, **words})
+
+
+def record(trial: Trial, *results: Result, **roles: tuple[str, ...]) -> Record:
+    return Record(trial.key, trial, results, roles, {}, 60.0)
+
+
+def found(*records: Record):
+    return {line.what: line for line in summary("toy", records, 10).lines}
+
+
+def test_false_claims_are_counted_with_their_upper_bound() -> None:
+    single = Trial("toy", "single", 0)
+    many = record(single, *[result(False, "refuted")] * 99, result(False, "supported"), result(False, "not testable"))
+    line = found(many)["false claims supported, of all that are false and testable"]
+    assert (line.share.value, line.share.n, line.met) == (0.01, 100, False)  # the bound is 5.4%
+    clean = found(record(single, *[result(False, "refuted")] * 100))
+    assert clean["false claims supported, of all that are false and testable"].met
+
+
+def test_power_is_that_of_true_claims_of_one_plant_and_strength() -> None:
+    records = [record(Trial("toy", "single", s), result(True, "supported" if s else "undecided")) for s in range(10)]
+    records.append(record(Trial("toy", "single", 99, 0.7), result(True, "undecided")))
+    lines = found(*records)
+    line = lines["true claims supported: single, strength 1"]
+    assert (line.share.value, line.share.n, line.met) == (0.9, 10, True)
+    assert lines["true claims supported: single, strength 0.7"].share.value == 0
+
+
+def test_redundant_units_are_counted_and_masked_ones_told_apart() -> None:
+    unit = "L2.mlp.n5 is sufficient for capital(France)"
+    right = record(Trial("toy", "redundant", 1, r=3), result(True, "supported", unit, rivals=2), unit=("L2.mlp.n5",))
+    wrong = record(Trial("toy", "redundant", 2, r=3), result(True, "supported", unit, rivals=1), unit=("L2.mlp.n5",))
+    masked = record(Trial("toy", "backup", 3), result(False, "refuted", held=0.9, damage=0.0), first=("L2.mlp.n5",))
+    unused = record(Trial("toy", "unread", 4), result(False, "refuted", held=0.0, damage=0.0), unit=("L5.mlp.n1",))
+    lines = found(right, wrong, masked, unused)
+    assert lines["redundancy (r sufficient neurons) counted exactly"].share.value == 0.5
+    assert lines["“masked by self-repair” told from “unused” (AUROC)"].share.value == 1.0
+    assert auroc([1.0], [1.0]) == 0.5
+
+
+def test_a_part_of_a_calibration_says_so(tmp_path) -> None:
+    made = summary("toy", [record(Trial("toy", "single", 0), result(True, "supported"))], 10)
+    assert "the first 1 of 10 models" in table([made])
+    text = write(made, tmp_path).read_text()
+    assert "| true claims supported: single, strength 1 | 100.0% [2.5, 100.0] | 1 |" in text
+
+
+def test_it_stops_when_its_time_is_up_and_goes_on_where_it_was(tmp_path, monkeypatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(calibration, "run", lambda t: asked.append(t.key) or record(t, result(False, "refuted")))
+    nothing = calibration.calibrate("toy", tmp_path, "quick", 1, minutes=0)
+    assert nothing == [] and asked == []
+    whole = calibration.calibrate("toy", tmp_path, "quick", 1)
+    assert len(whole) == len(trials("toy", "quick")) == len(asked)
+    with (tmp_path / "records.jsonl").open("ab") as file:
+        file.write(b'{"key": "torn')
+    again = calibration.calibrate("toy", tmp_path, "quick", 1)
+    assert [r.key for r in again] == [r.key for r in whole] and len(asked) == len(whole)
+    assert len(list(read(tmp_path / "records.jsonl"))) == len(whole)
+
+
+@pytest.mark.timeout(600)
+def test_a_model_with_nothing_to_find_supports_nothing(monkeypatch) -> None:
+    monkeypatch.setattr(calibration, "SEARCHED", 3)
+    monkeypatch.setattr(calibration, "RANDOM", 2)
+    made = calibration.run(Trial("embedded-gpt2", "shuffled weights", 500))
+    assert not made.error and made.results
+    assert all(not r.true and r.outcome != "supported" for r in made.results)
