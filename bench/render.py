@@ -112,7 +112,7 @@ def edge_part(edges: dict) -> list[str]:
     versions = ", ".join(f"{k} {v}" for k, v in edges["versions"].items())
     return [
         "## Edges",
-        f"{edges['model']}, {edges['pairs']} pairs of prompts; the median of "
+        f"{edges['date']}; {edges['model']}, {edges['pairs']} pairs of prompts; the median of "
         f"{plural(len(edges['seconds']['patch']), 'round')}. Spearman correlation of the estimates over all edges: "
         f"{edges['spearman']:.4f}. AutoCircuit's environment: {versions}; its logits differ from plain transformers' "
         f"by {edges['logits']:.1e} at most.",

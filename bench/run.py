@@ -3,7 +3,7 @@ AutoCircuit.
 
 Each tool is a worker process of its own environment, kept alive; only one works at a time. Writes results.json,
 RESULTS.md and growth.png beside this file. `--quick` checks the plumbing on tiny samples; it, and a run of some
-items only, write to .envs/partial.
+items only, write to .envs/partial; edges alone are put beside what is there.
 """
 
 from __future__ import annotations
@@ -272,7 +272,7 @@ def main() -> None:
         if EDGES in names:
             print("edges, beside AutoCircuit ...", flush=True)
             workers["auto_circuit"] = Worker("auto_circuit", asked.threads)
-            results["edges"] = compare(workers["auto_circuit"], asked.threads, rounds)
+            results["edges"] = compare(workers["auto_circuit"], asked.threads, rounds) | {"date": results["date"]}
         if items := [n for n in names if n != EDGES]:
             _beside(items, asked, rounds, workers, results)
     except Gone as e:
@@ -284,6 +284,8 @@ def main() -> None:
             worker.process.kill()
             worker.process.wait()
     made = HERE if set(names) == set(every) and not asked.quick else ENVS / "partial"
+    if names == [EDGES] and not asked.quick and (HERE / "results.json").is_file():  # beside what the others measured
+        made, results = HERE, json.loads((HERE / "results.json").read_text()) | {"edges": results["edges"]}
     write(results, made)
     for target in targets(results):
         print(f"{'met   ' if target.met else 'MISSED'} {target.what}: {target.measured} (wanted {target.wanted})")

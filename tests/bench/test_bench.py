@@ -138,6 +138,7 @@ def test_results_say_missed_and_mark_what_is_extrapolated():
 EDGES = {
     "model": "tiny",
     "pairs": 8,
+    "date": "2026-11-24",
     "edges": 479,
     "sets": 64,
     "versions": {"auto-circuit": "1.0.1"},

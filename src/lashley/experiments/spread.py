@@ -316,7 +316,7 @@ def draw(params: Params, table: pd.DataFrame) -> Drawing:
         figures.append(
             heat(
                 found.interference, name="interference", measure=DAMAGE, x="recalled", y="silenced", panel=None,
-                title=f"What silencing the units of {found.what}, and of facts beside it (rows), does to the recall of each",
+                title=f"What silencing the {units} of {found.what}, or of a fact beside it, does to the recall of each",
                 about=f"{about}: each fact's smallest set that costs half, on each fact's confirming prompts",
             )
         )  # fmt: skip
