@@ -49,7 +49,7 @@ class Asking:
     subject
         One subject of it; without, every subject is asked about.
     object
-        The object, needed with a prompt of your own.
+        The object: needed with a prompt of your own; or another than the fact base has, that of a planted fact.
     foil_subject
         The subject that is put in its place.
     foil_object

@@ -71,6 +71,12 @@ class Spread:
     def few(self) -> bool:
         return bool(cells(self.confirm, ["measure"])["low"].isna().all())
 
+    @property
+    def same(self) -> bool:
+        """Whether what was searched on confirms as well: there was nothing else."""
+        searched = self.rows[self.rows["group"] == "search"]
+        return bool(self.confirm["prompt"].isin(searched["prompt"]).any())
+
     @cached_property
     def screening(self) -> Screening | None:
         return screening(self.alone, self._alone(SAMPLE), self.population, self.units) if self.screened else None

@@ -1,8 +1,7 @@
 """How spread out is a fact? The smallest sets of units whose joint knockout destroys its recall, or whose joint
 restoration brings it back; beside random sets of the same size, disjoint sets, self-repair, and other facts.
 
-Sets are searched on some prompts and confirmed on others (PROTOCOL, Where a fact lives). Joint effects are measured,
-never added up.
+Sets are searched on some prompts and confirmed on others. Joint effects are measured, never added up.
 """
 
 from __future__ import annotations
@@ -279,6 +278,8 @@ def judge(params: Params, table: pd.DataFrame) -> Outcome:
             "Only units that gradients rank high were searched; a unit that is silent until others are out cannot be "
             "seen so. The random sample says how many strong ones were left out.",
         )
+    if found.same:
+        caveats.insert(0, "There is one prompt only: what was searched on it is confirmed on it, and looks too good.")
     if found.few:
         caveats.append("Fewer than six prompts confirm: no interval is shown.")
     not_tested = ("Sets across several kinds of unit, positions one by one, and editing.",)
