@@ -28,9 +28,9 @@ class Spread:
     """The measurements of one spread; `units` is the plural of what was searched among."""
 
     def __init__(self, rows: pd.DataFrame, units: str):
-        share = rows["corrupt"].notna()
-        once = rows["effect"].where(~share, rows["effect"].clip(-1.0, 1.0))  # what is all lost is lost once
-        self.all, self.units = rows.assign(effect=once), units
+        once = rows["effect"].where(rows["corrupt"].isna(), rows["effect"].clip(-1.0, 1.0))  # all lost is lost once
+        control = rows["control"].astype(object).where(rows["control"].notna(), "")
+        self.all, self.units = rows.assign(effect=once, control=control), units
         self.rows = self.all[self.all["question"] == MAIN]
         self.confirm = self.rows[self.rows["group"] == "confirm"]
         self.what = facts(self.rows[self.rows["relation"].notna()])
@@ -38,7 +38,7 @@ class Spread:
     def of(self, measure: str, control: str = "") -> pd.DataFrame:
         """Confirming rows of one measure."""
         r = self.confirm
-        return r[(r["measure"] == measure) & (r["control"].astype(object).fillna("") == control)]
+        return r[(r["measure"] == measure) & (r["control"] == control)]
 
     @cached_property
     def alone(self) -> pd.DataFrame:
@@ -46,7 +46,7 @@ class Spread:
         return self._alone("")
 
     def _alone(self, control: str) -> pd.DataFrame:
-        r = self.rows[(self.rows["measure"] == "alone") & (self.rows["control"].astype(object).fillna("") == control)]
+        r = self.rows[(self.rows["measure"] == "alone") & (self.rows["control"] == control)]
         damage, restored = r[r["edit"] != "patch"], r[r["edit"] == "patch"]
         found = cells(damage, ["trial"]).merge(damage.drop_duplicates("trial")[["trial", "site", "layer"]], on="trial")
         if damage["estimate"].notna().any():
@@ -221,7 +221,7 @@ class Spread:
                     )  # fmt: skip
         text = self.rows[self.rows["measure"] == "text"]
         for control, words in (("", "the set that costs half"), (RANDOM, "random sets of that size")):
-            own = text[text["control"].astype(object).fillna("") == control]
+            own = text[text["control"] == control]
             if len(own):
                 mean = -own.groupby("prompt", observed=True)["effect"].mean()
                 yield Control(
@@ -270,8 +270,7 @@ class Spread:
 
     @cached_property
     def interference(self) -> pd.DataFrame:
-        """Mean damage of each subject's smallest set to each: columns silenced, recalled, effect, low, high,
-        n."""
+        """Mean damage of each fact's smallest set to each: columns silenced, recalled, effect, low, high, n."""
         r = self.all[self.all["measure"] == "interference"]
         asked = self.all[self.all["subject"].notna()].groupby("question", observed=True)["subject"]
         names = {str(q): "several" if s.nunique() > 1 else str(s.iloc[0]) for q, s in asked}

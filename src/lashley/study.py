@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import itertools
 import math
 import platform
 import re
@@ -144,11 +143,13 @@ class Study:
         done, total = self.ledger.progress()
         begun, fresh = time.monotonic(), 0
         answered = self.ledger.answered()
-        for _, same in itertools.groupby(sorted(sweeps, key=_of_copy), _of_copy):
-            some = list(same)
+        copies: dict[Any, list[Sweep]] = {}
+        for sweep in sorted(sweeps, key=lambda s: bool(s.copy)):  # the model itself comes first
+            copies.setdefault(sweep.copy, []).append(sweep)
+        for copy, some in copies.items():
             if all(answered[s.key] == [(0, len(s))] for s in some):
                 continue  # a copy need not be made for what is known
-            asked = bench.copy(some[0].copy) if some[0].copy else bench
+            asked = bench.copy(copy) if copy else bench
             for chunks in asked.run(some, answered):
                 self.ledger.commit(chunks)
                 fresh += sum(len(c.values) for c in chunks)
@@ -202,14 +203,10 @@ class Study:
         beside = (self.arrays(),) if hasattr(self.experiment, "annotated") else ()
         outcome = self.experiment.judge(self.params, rows, *beside)
         drawing = self.experiment.draw(self.params, rows, *beside)
-        partial = (
-            ()
-            if answered == planned
-            else (
-                f"Incomplete: {answered:,} of {planned:,} trials are measured; "
-                f"`lashley resume {self.folder}` does the rest.",
-            )
+        left = (
+            f"{answered:,} of {planned:,} trials are measured" if answered < planned else "a further round is to come"
         )
+        partial = () if self.complete else (f"Incomplete: {left}; `lashley resume {self.folder}` does the rest.",)
         return Page(
             title=f"{spec.experiment}: {what} in {model}",
             question=self.experiment.QUESTION.format(facts=what, model=model),
@@ -280,11 +277,6 @@ def begin(
 
 def _anatomy(spec: Spec) -> Anatomy:
     return msgspec.convert({k: spec.model[k] for k in Anatomy.__struct_fields__ if k in spec.model}, Anatomy)
-
-
-def _of_copy(sweep: Sweep) -> str:
-    """Which copy of the model it asks; "" for the model itself, which comes first."""
-    return f"{sweep.copy}" if sweep.copy else ""
 
 
 class Planned(NamedTuple):

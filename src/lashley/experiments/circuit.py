@@ -201,11 +201,10 @@ def export(params: Params, table: pd.DataFrame, arrays: Arrays, model: str) -> f
         raise BadCircuit(
             f"the circuit has {found.best['size']} edges, and {found.cut} of them are examined; ask for --exact more"
         )
-    number_ = lambda x: None if x is None or math.isnan(x) else float(x)  # noqa: E731
     edges = tuple(
         files.Edge(
             e["source"], e["target"],
-            *(number_(e[k]) for k in ("effect", "low", "high", "stability", "needed")),
+            *(_known(e[k]) for k in ("effect", "low", "high", "stability", "needed")),
         )
         for e in found.edges.to_dict("records")
     )  # fmt: skip
@@ -216,3 +215,7 @@ def export(params: Params, table: pd.DataFrame, arrays: Arrays, model: str) -> f
     return files.Circuit(
         model, facts(rows), telling.NAMES.get(_method(params), "given"), edges, (f.value, f.low, f.high), there, nodes
     )
+
+
+def _known(x: float | None) -> float | None:
+    return None if x is None or math.isnan(x) else float(x)

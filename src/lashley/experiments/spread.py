@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from lashley.charts import DAMAGE, curves, heat, ranks
+from lashley.claims.topics import foils
 from lashley.core.anatomy import Anatomy
 from lashley.core.case import Case, Estimated, Material
 from lashley.core.edit import Edit, Mean, Patch, Resample, Zero
@@ -103,12 +104,8 @@ def asked(params: Params, asked: Asked) -> Asked:
         return asked
     others = [f for f in relation.facts() if f.subject != first.subject and f.object != first.object]
     chosen = random.Random(f"beside {params.seed} {first}").sample(others, min(params.beside + 2, len(others)))
-    foils = dict(asked.foils)
-    for fact in chosen:
-        names = [s for s, o in relation.objects.items() if o != fact.object]
-        random.Random(f"{params.seed} {fact.subject}").shuffle(names)
-        foils[fact.subject] = tuple(names)
-    return Asked(relation, (first, *chosen), asked.templates, foils, beside=len(chosen))
+    own = asked.foils | {f.subject: foils(relation, f, params.seed) for f in chosen}
+    return Asked(relation, (first, *chosen), asked.templates, own, beside=len(chosen))
 
 
 class _Prompts(msgspec.Struct, frozen=True):
@@ -280,7 +277,7 @@ def judge(params: Params, table: pd.DataFrame) -> Outcome:
             "seen so. The random sample says how many strong ones were left out.",
         )
     if found.same:
-        caveats.insert(0, "There is one prompt only: what was searched on it is confirmed on it, and looks too good.")
+        caveats.insert(0, "There was no other template: what was searched on confirms as well, and looks too good.")
     if found.few:
         caveats.append("Fewer than six prompts confirm: no interval is shown.")
     not_tested = ("Sets across several kinds of unit, positions one by one, and editing.",)
