@@ -20,7 +20,8 @@ def picture(found: Found, what: str, n: str) -> Figure | None:
         for e in found.edges.dropna(subset=["effect"]).to_dict("records")
     ]  # fmt: skip
     there = found.exists is not None and bool(found.exists.there)
-    title = f"The circuit for {what}" if there else f"Edges for {what}, not shown to be a circuit"
+    through = f"Through these heads and MLPs the model comes to {what}"
+    title = through if there else f"The strongest edges for {what} are not shown to be a circuit"
     about = f"Every edge patched alone, {n}"
     return circuits.picture(edges, found.operations or {}, name="circuit", title=title, about=about)
 
