@@ -24,6 +24,16 @@ HALF = {0.5: "Half", 0.9: "Nine tenths"}
 UNSEARCHED = Finding("The search is not finished: run `lashley resume` on this study.")
 
 
+def reached(effect: Estimate, part: float) -> bool:
+    """Whether what was found to reach a share still does on other prompts, as far as its interval can tell.
+
+    >>> reached(Estimate(0.47, 0.36, 0.6), 0.5), reached(Estimate(0.31, 0.23, 0.38), 0.5), reached(Estimate(0.4), 0.5)
+    (True, False, False)
+    """
+    top = effect.value if effect.high is None else effect.high
+    return top is not None and top >= part
+
+
 class Spread:
     """The measurements of one spread; `units` is the plural of what was searched among."""
 
@@ -129,13 +139,13 @@ class Spread:
         for part in SHARES:
             found = self.smallest("damage", part)
             if found is None:
-                last = self.of("curve")
-                last = last[last["size"] == last["size"].max()]
-                whole = estimate(cells(last, ["size"]).iloc[0])
-                size = number(int(last["size"].iloc[0]))
+                curve = cells(self.of("curve"), ["size"])
+                most = curve.iloc[int(curve["effect"].to_numpy().argmax())]
+                whole = estimate(most)
                 yield Finding(
-                    f"No set was found whose silencing costs {HALF[part].lower()} of the recall of {self.what}: all "
-                    f"{size} {units} searched, of {n}, together cost {share(whole)}; {alone}.",
+                    f"No set was found whose silencing costs {HALF[part].lower()} of the recall of {self.what}: of the "
+                    f"{number(len(self.alone))} {units} searched, of {n}, the {number(int(most['size']))} strongest "
+                    f"together cost {share(whole)}, and no other number that was tried costs more; {alone}.",
                     whole,
                     basis,
                 )
@@ -150,15 +160,16 @@ class Spread:
                 if least > 2 or not self.screened
                 else "best found"
             )
+            tail = (f"; {alone}" if part == SHARES[0] and size > 1 else "") + f"{chance}."
             verb = "is silenced" if size == 1 else "are silenced together"
-            yield Finding(
+            told = (
                 f"{HALF[part]} of the recall of {self.what} goes when {number(size)} of {n} {units} {verb} ({bound}; "
                 f"{share(effect)} of it on prompts that were not searched on)"
-                + (f"; {alone}" if part == SHARES[0] and size > 1 else "")
-                + f"{chance}.",
-                effect,
-                basis,
+                if reached(effect, part)
+                else f"{share(effect)} of the recall of {self.what} goes, on prompts that were not searched on, when "
+                f"{number(size)} of {n} {units} {verb} that cost {HALF[part].lower()} of it where they were found"
             )
+            yield Finding(told + tail, effect, basis)
         yield from self._sufficient(n)
         yield Finding(
             f"Alone, the positive damage of the {number(len(self.alone))} {units} that were searched is spread as over "
@@ -185,13 +196,14 @@ class Spread:
                     if k < 2
                     else f"; {number(k)} disjoint sets, at most twice as large, do so each"
                 )
-            verb = "brings" if size == 1 else "bring"
-            yield Finding(
-                f"{number(size)} of {n} {self.units} {verb} {HALF[part].lower()} of the recall back into the corrupted "
-                f"run ({share(effect)} on prompts that were not searched on){sets}.",
-                effect,
-                "Restored at all positions.",
+            verb, half = "brings" if size == 1 else "bring", HALF[part].lower()
+            back = "of the recall back into the corrupted run"
+            told = (
+                f"{half} {back} ({share(effect)} on prompts that were not searched on)"
+                if reached(effect, part)
+                else f"{share(effect)} {back} on prompts that were not searched on ({half} where they were found)"
             )
+            yield Finding(f"{number(size)} of {n} {self.units} {verb} {told}{sets}.", effect, "At all positions.")
 
     def _repair(self) -> Iterator[Finding]:
         total, direct = (cells(r, ["trial"]) for r in (self.of("total"), self.of("direct")))

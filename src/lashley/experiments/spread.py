@@ -204,11 +204,12 @@ def plan(params: Params, material: Material) -> Iterator[Sweep | Estimated]:
 def _chosen(
     params: Params, material: Material, guesses: Mapping[int, Mapping[str, np.ndarray]], most: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Units of the largest damage and of the largest restoration by the size of their estimates (one that cancels
-    another's disturbance is needed, though to first order it looks harmful); and a sample of the others."""
+    """By turns the units of the largest damage, of the largest restoration, and of the largest change whatever its sign
+    (one that cancels another's disturbance is needed, though to first order it looks harmful), by their estimates; and
+    a sample of the others."""
     damage = np.mean([-g["damage"] / material.gaps[i] for i, g in guesses.items()], axis=0)
     restored = np.mean([g["restoration"] / material.gaps[i] for i, g in guesses.items()], axis=0)
-    turns = np.stack([np.argsort(-np.abs(x), kind="stable") for x in (damage, restored)], 1).ravel()
+    turns = np.stack([np.argsort(-x, kind="stable") for x in (damage, restored, np.abs(damage))], 1).ravel()
     chosen = np.array(list(dict.fromkeys(turns.tolist()))[:most])
     left = np.setdiff1d(np.arange(len(damage)), chosen)
     drawn = random.Random(f"sample {params.seed}").sample(left.tolist(), min(params.sample, len(left)))
