@@ -267,7 +267,7 @@ def plant(
     fact: str,
     out: Path,
     model: str = "embedded",
-    strength: float = 1.0,
+    strength: float = 2.0,
     seed: int = 0,
     r: int | None = None,
     how: Literal["untrained", "shuffled weights"] | None = None,

@@ -22,6 +22,7 @@ from lashley.core.readout import LogitDifference
 from lashley.core.run import Run
 from lashley.core.site import Kind, Site
 from lashley.core.trial import Sweep
+from lashley.effects import effects
 from lashley.engine.attribution import estimates
 from lashley.engine.bench import Bench
 from lashley.facts.base import shipped
@@ -32,9 +33,10 @@ from lashley.recall import Need, aligned, mean_sizes, reference_runs, texts
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 SHUFFLED = 6  # prompts with the answers of other facts
 AMONG = 5  # noise draws a prompt, of which the most central is kept
-FIRING = 6  # of all facts, those on which damage is measured
+FIRING = 24  # of all facts, those on which damage is measured
 RIVALS = 12  # disjoint sets of the same size that are tried as well
 SEARCHED_ON = 3  # prompts that rivals are looked for on
+MEASURED = 96  # units of which a search for rivals measures the effect
 
 Progress = Callable[[str, int, int], None]
 
@@ -166,17 +168,20 @@ def _quantiles(bench: Bench, topic: Topic, reference: Sequence[Run]) -> dict[Sit
 
 
 def _rivals(bench: Bench, topic: Topic, cases: dict[str, tuple[Case, ...]]) -> tuple[tuple[tuple[Site, ...], ...], ...]:
-    """Of each set the disjoint sets of as many units, of its first site's kind, that gradients expect to restore most;
-    none for the residual stream, which each layer hands to the next."""
+    """Of each set the disjoint sets of as many units, of its first site's kind, that restore most: those of which
+    gradients expect most, of either sign, are measured. None for the residual stream, which each layer hands on."""
     searched = (cases.get("discovery") or cases["confirm"])[:SEARCHED_ON]
     order: dict[Kind, list[Site]] = {}
     kinds: set[Kind] = {sites[0].kind for sites in topic.sets}
     for kind in kinds - {"resid"}:
         every = bench.anatomy.every(kind)
         sweeps = [Sweep(c.clean, c.corrupt, "restoration", (Patch(c.clean),), every, c.readout) for c in searched]
-        mean = np.mean(list(estimates(bench, sweeps)), axis=0)
+        expected = np.mean(list(estimates(bench, sweeps)), axis=0)
+        some = np.argsort(-np.abs(expected), kind="stable")[:MEASURED]
+        mean = np.full(len(expected), -np.inf)
+        mean[some] = effects(bench, searched, [every[i] for i in some], "restoration").mean(1)
         layer, _, unit, _, _ = every.table
-        best = np.argsort(-mean, kind="stable")
+        best = np.lexsort((-expected, -mean))
         order[kind] = [Site(int(layer[i]), kind, None if unit[i] < 0 else int(unit[i])) for i in best[:2000]]
     found = []
     for sites in topic.sets:

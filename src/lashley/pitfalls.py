@@ -29,8 +29,8 @@ from lashley.core.errors import BadPlant
 from lashley.core.fact import Fact
 from lashley.core.figure import Column, Estimate, Figure, Finding, Table, number
 from lashley.core.site import Site
+from lashley.effects import effects
 from lashley.engine.bench import Bench
-from lashley.planted.plot import effects
 from lashley.recall import Need, aligned, mean_sizes, reference_runs
 from lashley.report.page import Page
 from lashley.stats import intervals

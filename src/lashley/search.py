@@ -10,13 +10,15 @@ from lashley.claims.topics import name, prompts
 from lashley.core.claim import About
 from lashley.core.edit import Mean
 from lashley.core.errors import BadFact, LashleyError
-from lashley.core.site import Kind, Site, Sites
+from lashley.core.site import Kind, Site
 from lashley.core.trial import Sweep
+from lashley.effects import effects
 from lashley.engine.attribution import estimates
 from lashley.engine.bench import Bench
 from lashley.recall import aligned, reference_runs
 
 KIND: dict[str, Kind] = {"neurons": "neuron", "heads": "head"}
+SEARCHING = "searching on discovery prompts"
 MEASURED = 8  # of the units that gradients rank highest, so many times those asked for are measured
 
 
@@ -46,14 +48,5 @@ def search(
     guessed = np.mean([-e / g for e, g in zip(estimates(bench, [s for _, s in frame]), gaps, strict=True)], axis=0)
     best = np.argsort(-guessed, kind="stable")[: MEASURED * count]
     chosen = [every[i] for i in best]
-    sweeps = [Sweep(c.clean, c.corrupt, "damage", (mean,), Sites.of(chosen), c.readout) for c in cases]
-    exact = np.zeros(len(chosen))
-    where = {s.key: s for s in sweeps}
-    done = 0
-    for chunks in bench.run(sweeps):
-        for c in chunks:
-            damage = where[c.sweep].normalise(c.values, c.clean, c.corrupt)
-            exact[c.start : c.start + len(c.values)] += np.asarray(damage) / len(sweeps)
-            done += len(c.values)
-        progress("searching on discovery prompts", done, len(chosen) * len(sweeps))
+    exact = effects(bench, cases, chosen, edit=mean, progress=lambda *n: progress(SEARCHING, *n)).mean(1)
     return [chosen[i][0] for i in np.argsort(-exact, kind="stable")[:count]]

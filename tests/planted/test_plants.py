@@ -11,12 +11,13 @@ from lashley.claims.grammar import check, parse
 from lashley.core.errors import BadPlant
 from lashley.core.fact import Fact
 from lashley.core.site import Site
+from lashley.effects import effects
 from lashley.engine.bench import Bench
 from lashley.engine.checkpoints import load
 from lashley.planted import Truth, draw, find, free, names, read, undoing, write
 from lashley.planted.neuron import Key
-from lashley.planted.plot import Plot, effects
-from lashley.planted.truth import ENOUGH, SPARED
+from lashley.planted.plot import Plot
+from lashley.planted.truth import SPARED
 from lashley.recall import aligned
 
 FACT, OLD = Fact("landmark", "Trevi Fountain", "Madrid"), "Rome"
@@ -24,6 +25,7 @@ SEEDS = {"shared": 1}  # the second fact is drawn, and not every one takes
 NEW = ("single", "redundant", "split", "shared", "backup")  # they make the model say another object
 ALL, FIRST, REST = slice(None), slice(1), slice(1, None)  # of a plant's sites
 MOST, LEAST = -1, 1
+ENOUGH = 0.5  # as claims have it
 PROMISES = {  # effect, sites, at least or at most, limit
     "single": [("damage", ALL, LEAST, ENOUGH), ("restoration", ALL, LEAST, ENOUGH)],
     "redundant": [

@@ -33,7 +33,7 @@ def test_power_is_that_of_true_claims_of_one_plant_and_strength() -> None:
     records = [record(Trial("toy", "single", s), result(True, "supported" if s else "undecided")) for s in range(10)]
     records.append(record(Trial("toy", "single", 99, 0.7), result(True, "undecided")))
     lines = found(*records)
-    line = lines["true claims supported: single, strength 1"]
+    line = lines["true claims supported: single, strength 2"]
     assert (line.share.value, line.share.n, line.met) == (0.9, 10, True)
     assert lines["true claims supported: single, strength 0.7"].share.value == 0
 
@@ -54,7 +54,7 @@ def test_a_part_of_a_calibration_says_so(tmp_path) -> None:
     made = summary("toy", [record(Trial("toy", "single", 0), result(True, "supported"))], 10)
     assert "the first 1 of 10 models" in table([made])
     text = write(made, tmp_path).read_text()
-    assert "| true claims supported: single, strength 1 | 100.0% [2.5, 100.0] | 1 |" in text
+    assert "| true claims supported: single, strength 2 | 100.0% [2.5, 100.0] | 1 |" in text
 
 
 def test_it_stops_when_its_time_is_up_and_goes_on_where_it_was(tmp_path, monkeypatch) -> None:

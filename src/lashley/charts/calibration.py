@@ -62,7 +62,7 @@ def power(rows: Sequence[tuple[str, float, Estimate]], model: str) -> Figure:
         "width": 400,
         "height": 260,
         "encoding": {
-            "x": x | {"axis": {"title": "strength (1 = as much as the fact's natural logit gap)"}},
+            "x": x | {"axis": {"title": "strength, in natural logit gaps of the fact"}},
             "color": colour,
         },
         "layer": [

@@ -155,9 +155,10 @@ def stable_under_prompt(claim: Claim, found: Evidence) -> Tested:
 
 
 def stable_under_domain(claim: Claim, found: Evidence) -> Tested:
-    """Damage with other contexts before the prompt, and in other languages; clustered by the kind of context."""
+    """Damage with other contexts before the prompt, and in other languages; of one template, clustered by the kind of
+    context."""
     rows = found.damage("domain")
-    return _against(rows, _recall(claim), "context" if found.cluster == "template" else found.cluster)
+    return _against(rows, _recall(claim), found.cluster if rows[found.cluster].nunique() > 1 else "context")
 
 
 def robust_to_method(claim: Claim, found: Evidence) -> Tested:

@@ -81,7 +81,7 @@ def prompts(about: About, seed: int, searched: bool, others: int, corpus: Sequen
         part: (_asked(relation, facts, templates, seed),) for part, templates in groups.items() if templates
     }
     plain = groups["confirm"] + groups["paraphrase"]
-    asked["domain"] = tuple(_with_contexts(relation, fact, plain, seed, 2 if about.subject else 1) for fact in facts)
+    asked["domain"] = tuple(_with_contexts(relation, fact, plain, seed, 3 if about.subject else 1) for fact in facts)
     asked["other"], asked["fit"] = _others(relation, facts, spoken, seed, others, corpus or list(shipped().values()))
     return Prompts(relation, facts, asked)
 
@@ -96,7 +96,7 @@ def _own_prompt(about: About, seed: int, others: int) -> Prompts:
     )
     asked = resolve(q)
     groups: dict[str, tuple[Asked, ...]] = {"confirm": (asked,), "discovery": (asked,)}
-    groups["domain"] = (_with_contexts(asked.relation, asked.facts[0], asked.templates, seed, 2),)
+    groups["domain"] = (_with_contexts(asked.relation, asked.facts[0], asked.templates, seed, 3),)
     groups["other"], groups["fit"] = _others(
         asked.relation, asked.facts, asked.templates, seed, others, list(shipped().values())
     )

@@ -74,9 +74,9 @@ class Params:
     """
 
     claims: tuple[str, ...] = ()
-    draws: int = 1
+    draws: int = 2
     controls: int = 99
-    others: int = 12
+    others: int = 24
     corruption: Literal["noise", "replace"] = "noise"
     searched: bool = False
     unknown: bool = False

@@ -22,7 +22,7 @@ from lashley.engine.passes import batches, watch
 from lashley.facts.base import shipped
 from lashley.planted.neuron import mlp
 
-PROMPTS, SENTENCES = 1000, 150  # of the fact base, and of grammar
+PROMPTS, SENTENCES = 1000, 150  # of the fact base beside each fact's first template, and of grammar
 KEPT = 4  # grounds at hand
 _grounds: dict[tuple[str, int], Ground] = {}
 
@@ -30,9 +30,13 @@ _grounds: dict[tuple[str, int], Ground] = {}
 @dataclass(frozen=True)
 class Ground:
     """Ordinary runs on one unedited model: what enters the MLP of `layer` in each, [tokens, width], and `written`,
-    the mean absolute activation of each neuron times the norm of its column, [neurons]."""
+    the mean absolute activation of each neuron times the norm of its column, [neurons].
+
+    The first runs are those of `facts`, every shipped fact in its relation's first template.
+    """
 
     layer: int
+    facts: list[tuple[Relation, str]]
     runs: list[Run]
     inputs: list[Tensor]
     written: Tensor
@@ -47,12 +51,12 @@ def ground(bench: Bench, layer: int) -> Ground:
     """The ground of one layer, computed once as long as the weights stay the same."""
     key = (bench.model.weights_hash, layer)
     if key not in _grounds:
-        runs = _ordinary(bench)
+        facts, runs = _ordinary(bench)
         inputs, acts = entered(bench, runs, layer)
         written = acts * bench.model.neuron_outputs(layer).norm(dim=-1)
         while len(_grounds) >= KEPT:
             del _grounds[next(iter(_grounds))]
-        _grounds[key] = Ground(layer, runs, inputs, written)
+        _grounds[key] = Ground(layer, facts, runs, inputs, written)
     return _grounds[key]
 
 
@@ -88,15 +92,19 @@ def prose(rng: random.Random) -> Iterator[str]:
         yield f"{template.fill(subject)} {relation.objects[subject]}."
 
 
-def _ordinary(bench: Bench) -> list[Run]:
+def _ordinary(bench: Bench) -> tuple[list[tuple[Relation, str]], list[Run]]:
     rng = random.Random("ground")
     pairs = [(r, s) for r in shipped().values() for s in r.objects]
-    runs = []
+    facts, runs = [], []
+    for relation, subject in pairs:
+        with suppress(BadPrompt):
+            runs.append(bench.tokens.ask(relation.templates[0], subject))
+            facts.append((relation, subject))
     for relation, subject in rng.sample(pairs, min(PROMPTS, len(pairs))):
         with suppress(BadPrompt):
             runs.append(bench.tokens.ask(rng.choice(english(relation)), subject))
     text = (f"{s.prefix} {s.good}{s.after}" for s in sentences(rng))
-    return runs + [bench.tokens.run(t) for t in itertools.islice(text, SENTENCES)]
+    return facts, runs + [bench.tokens.run(t) for t in itertools.islice(text, SENTENCES)]
 
 
 def ends(run: Run, subject: tuple[int, ...]) -> np.ndarray:

@@ -12,7 +12,7 @@ from torch import Tensor
 from lashley.planted.neuron import Key
 
 MARGIN = 0.5  # elsewhere row . x + bias shall be below minus this
-RIDGE = 1e-3
+RIDGE = 1e-2
 FIRMNESS = 10.0  # how much a violation elsewhere weighs against one at the key
 STEPS = 20
 

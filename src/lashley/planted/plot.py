@@ -14,12 +14,10 @@ import torch
 from torch import Tensor
 
 from lashley.core.case import Case
-from lashley.core.edit import Edit, Patch, Zero
 from lashley.core.errors import BadFact, BadPlant, BadPrompt
 from lashley.core.fact import Fact, Relation, Template
 from lashley.core.run import Run
-from lashley.core.site import Site, Sites
-from lashley.core.trial import Sweep
+from lashley.core.site import Site
 from lashley.embedded.grammar import agreement_pairs
 from lashley.engine import answers
 from lashley.engine.bench import Bench
@@ -34,6 +32,7 @@ HELD = 3  # templates of the relation that planting never sees
 NEAR = 8  # other subjects, a template, for the key
 FOILS = 4  # a prompt, for the gap
 LEAST_GAP = 2.0  # logits
+KEPT = 24  # prompts about the subject's other relations, that shall not change
 
 
 class Plot:
@@ -97,26 +96,26 @@ class Plot:
 
     # -- making -----------------------------------------------------------------------------------------------------
 
-    def places(self) -> tuple[Tensor, Tensor]:
-        """What enters the MLP where the key shall fire (the subject's last token when this relation is asked for, as
-        far as the layer can tell), [n, width], and where it shall not, [m, width]."""
+    def places(self, *others: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        """What enters the MLP where the key shall fire (this subject's last token), [n, width], and where it shall not
+        (other tokens, but for the ends of the subjects `others`; this subject where another relation was asked for
+        before it), [m, width].
+
+        Where no relation is named yet it may fire for another one: there the value has to change nothing (`keeps`).
+        """
         draw = random.Random(f"key {self.fact} {self.seed}")
         mine = self.runs(self.learned, [self.fact.subject], 3)
         some = draw.sample(self.others, min(NEAR, len(self.others)))
         near = self.runs(self.learned, some) + self.runs(self.learned, some[:2], 1)
-        beside = [r for _, r in self.beside if r.subject[0] > r.begin]
-        inputs, _ = entered(self.bench, mine + near + beside, self.layer)
-        here, elsewhere = [], []
-        for number, (run, x) in enumerate(zip(mine + near + beside, inputs, strict=True)):
-            at = torch.from_numpy(ends(run, self.subject))
-            if number < len(mine):
-                here.append(x[run.subject[1] - 1])
-            elsewhere.append(x[~at])
-            if number >= len(mine) + len(near):
-                elsewhere.append(x[at])
-        for run, x in zip(self.ground.runs, self.ground.inputs, strict=True):
-            elsewhere.append(x[torch.from_numpy(~ends(run, self.subject))])
-        return torch.stack(here), torch.cat(elsewhere)
+        open_ = {r.tokens[: r.subject[1]] for r in self.runs(english(self.relation), [self.fact.subject])}
+        beside = [r for _, r in self.beside if r.tokens[: r.subject[1]] not in open_]
+        runs = mine + beside + near
+        inputs, _ = entered(self.bench, runs, self.layer)
+        last = [x[run.subject[1] - 1] for run, x in zip(runs, inputs, strict=True)]
+        every = zip([*runs, *self.ground.runs], [*inputs, *self.ground.inputs], strict=True)
+        elsewhere = [x[~np.any([ends(run, s) for s in (self.subject, *others)], 0)] for run, x in every]
+        elsewhere += [x[None] for x in last[len(mine) : len(mine) + len(beside)]]
+        return torch.stack(last[: len(mine)]), torch.cat(elsewhere)
 
     def key(self) -> Key:
         """Fires at the places of this fact, and is silent elsewhere."""
@@ -170,7 +169,7 @@ class Plot:
         for run, fires, gap in zip(runs, self.fires(key, runs), self.gaps, strict=True):
             own = self.first(run, self.fact.object)
             rivals = self.firsts(run, self.relation.candidates(), own)
-            found.append(Goal(run, scale * fires, own, rivals, gap, share, offset))
+            found.append(Goal(run, scale * fires, own, rivals, gap, share, offset, share > 0))
         return found
 
     def lent(self, share: float, count: int = 6, scale: float = 1.0) -> list[Goal]:
@@ -189,7 +188,7 @@ class Plot:
 
     def keeps(self, key: Key, scale: float = 1.0) -> list[Goal]:
         """Prompts that shall not change: the subject in other relations, and other subjects after a text about it."""
-        asked = self.rng.sample(self.beside, min(8, len(self.beside)))
+        asked = self.rng.sample(self.beside, min(KEPT, len(self.beside)))
         pairs = [(other, self.fact.subject, run) for other, run in asked]
         for subject in self.rng.sample(self.others, min(2, len(self.others))):
             text = f"{self.rng.choice(self.learned).fill(self.fact.subject)} {self.old}. "
@@ -206,7 +205,7 @@ class Plot:
         ]
         logs = answers.first_tokens(self.bench, runs, [[o, *r] for o, r in zip(own, rivals, strict=True)])
         for run, o, r, fires, log in zip(runs, own, rivals, self.fires(key, runs), logs, strict=True):
-            gap = max(LEAST_GAP, 2 * float(log[0] - log[1:].mean()))
+            gap = max(LEAST_GAP, float(log[0] - log[1:].mean()))
             found.append(Goal(run, scale * fires, o, r, gap, 0.0))
         return found
 
@@ -261,34 +260,6 @@ def checked(fact: Fact) -> tuple[Fact, Relation, str]:
             f"{fact.object!r} is no object of {relation.name!r}; plant one of them, as {relation.candidates()[0]!r}"
         )
     return msgspec.structs.replace(fact, relation=relation.name), relation, relation.objects[fact.subject]
-
-
-def effects(
-    bench: Bench,
-    cases: Sequence[Case],
-    sets: Sequence[Sequence[Site]],
-    effect: str = "damage",
-    edit: Edit | None = None,
-) -> np.ndarray:
-    """Damage by knocking out (zero), or restoration by patching from the clean run, [sets, cases]; `edit` another."""
-    sweeps = [
-        Sweep(
-            case.clean,
-            case.corrupt,
-            effect,  # pyright: ignore[reportArgumentType]
-            (edit or (Zero() if effect == "damage" else Patch(case.clean)),),
-            Sites.of(sets),
-            case.readout,
-        )
-        for case in cases
-    ]
-    values = {s.key: np.empty(len(sets)) for s in sweeps}
-    known = {}
-    for chunks in bench.run(sweeps):
-        for c in chunks:
-            values[c.sweep][c.start : c.start + len(c.values)] = c.values
-            known[c.sweep] = (c.clean, c.corrupt)
-    return np.stack([s.normalise(values[s.key], *known[s.key]) for s in sweeps], 1)
 
 
 class Bystanders:

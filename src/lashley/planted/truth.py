@@ -11,14 +11,15 @@ import numpy as np
 from lashley.core.errors import BadPlant, BadPrompt
 from lashley.core.fact import Fact
 from lashley.core.site import Site
+from lashley.effects import effects
 from lashley.facts.base import shipped
 from lashley.facts.question import Asked
 from lashley.planted.neuron import Key
-from lashley.planted.plot import Bystanders, Plot, effects
+from lashley.planted.plot import Bystanders, Plot
 from lashley.recall import aligned
 
-STANDARD = 1.0  # the write moves the logit difference by as much as the natural clean-corrupt gap
-ENOUGH = 0.5  # damage and restoration of what is planted
+STANDARD = 2.0  # the write moves the logit difference by twice the natural clean-corrupt gap
+ENOUGH, LITTLE = 0.6, 0.4  # damage and restoration of what is planted, and of what is not: clear of the claims' 0.5
 SPARED = 0.1  # damage to others
 NEIGHBOURS = 6  # facts about other subjects that fire the key most
 
@@ -52,8 +53,8 @@ def measured(plot: Plot, sets: Mapping[str, Sequence[Site]]) -> dict[str, float]
         raise BadPlant(f"{plot.fact} is recalled on {recalled:.0%} of held-out templates ({why}); plant it stronger")
     found = {"recall": recalled}
     each = list(sets.values())
-    for name, effect in (("damage", "damage"), ("restored", "restoration")):
-        mean = effects(plot.bench, cases, each, effect).mean(1)
+    damage, restored = effects(plot.bench, cases, each).mean(1), effects(plot.bench, cases, each, "restoration").mean(1)
+    for name, mean in (("damage", damage), ("restored", restored)):
         found |= {f"{name} {role}": float(m) for role, m in zip(sets, mean, strict=True)}
     return found
 
@@ -72,13 +73,12 @@ def spared(others: Bystanders) -> dict[str, float]:
 def neighbours(plot: Plot, key: Key, sites: Sequence[Site]) -> dict[str, float]:
     """Damage to the facts about other subjects that fire a key most. Raises `BadPlant` above `SPARED` / 2: the key is
     then not that of this subject alone."""
-    tokens = plot.bench.tokens
-    facts = [(r, s) for r in shipped().values() for s in r.objects if s != plot.fact.subject]
-    runs = [tokens.ask(r.templates[0], s) for r, s in facts]
-    most = np.array([float(x.max()) for x in plot.fires(key, runs)])
+    ground = plot.ground
+    facts = [(i, r, s) for i, (r, s) in enumerate(ground.facts) if s != plot.fact.subject]
+    most = np.array([float(key.fires(ground.inputs[i], plot.mlp.act, plot.mlp.gated).max()) for i, _, _ in facts])
     cases = []
     for i in np.argsort(-most, kind="stable")[: 3 * NEIGHBOURS]:
-        relation, subject = facts[i]
+        _, relation, subject = facts[i]
         foils = tuple(s for s, o in relation.objects.items() if o != relation.objects[subject])
         one = Asked(
             relation,

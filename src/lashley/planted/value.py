@@ -17,10 +17,11 @@ from lashley.core.site import Kind
 from lashley.engine.hooks import Arguments, OnSite, hooked, listening
 from lashley.engine.model import Model
 
-STEPS, RATE = 60, 0.5
+STEPS, RATE = 80, 0.5
 TURNS = 2  # the goals are dealt into so many batches, which take turns
-KEEP = 2.0  # how much a change of what shall stay weighs
+KEEP = 6.0  # how much a change of what shall stay weighs
 EVEN = 0.1  # ... and a gain that is not the same over the rivals
+LEAD = 2.0  # logits by which what is planted shall come first, the model's own answer among its rivals
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class Goal:
 
     `fires` [tokens]: the activations that multiply the value. The gain is that of logit `own` over the mean of
     `rivals`, `gap` in logits. `share` above 0: D of the write, gain / (gain + gap); below: the gain in gaps; 0: each
-    rival shall stay where it is. `offset` [width]: what is written besides, times the activation.
+    rival shall stay where it is. `offset` [width]: what is written besides, times the activation. `first`: `own` shall
+    come before every rival as well, by `LEAD`.
     """
 
     run: Run
@@ -39,6 +41,7 @@ class Goal:
     gap: float
     share: float
     offset: Tensor | None = None
+    first: bool = False
 
 
 class Bed:
@@ -95,7 +98,7 @@ class Bed:
             hidden = out[0] if isinstance(out, tuple) else out
         change = self.logits(hidden) - self.base
         loss = change.new_zeros(())
-        for g, d in zip(self.goals, change, strict=True):
+        for g, d, base in zip(self.goals, change, self.base, strict=True):
             gain = (d[g.own] - d[list(g.rivals)]) / g.gap
             if g.share:
                 mean = gain.mean()
@@ -103,6 +106,9 @@ class Bed:
                 loss = loss + (got / g.share - 1) ** 2 + EVEN * (gain - mean).square().mean()
             else:
                 loss = loss + KEEP * gain.square().mean()
+            if g.first:
+                now = base + d
+                loss = loss + ((LEAD - now[g.own] + now[list(g.rivals)].max()).clamp(min=0.0) / g.gap) ** 2
         return loss
 
 

@@ -11,7 +11,7 @@ def plant(bench: Bench, fact: Fact, *, strength: float = STANDARD, seed: int = 0
     plot = Plot(bench, natural(fact), seed)
     others = Bystanders(plot)
     key = plot.key()
-    value = plot.value([*plot.goals(key, -0.3 * strength), *plot.keeps(key)])
+    value = plot.value([*plot.goals(key, -0.15 * strength), *plot.keeps(key)])
     units = plot.ground.idle(2, plot.rng)
     minus, plus = (plot.put(unit, key, sign * value) for unit, sign in zip(units, (1, -1), strict=True))
     bench.changed()

@@ -17,7 +17,7 @@ def plant(bench: Bench, fact: Fact, *, strength: float = STANDARD, seed: int = 0
     plot = Plot(bench, fact, seed)
     second = Plot(bench, _unrelated(bench, fact, seed), seed)
     others = Bystanders(plot)
-    one, two = plot.places(), second.places()
+    one, two = plot.places(second.subject), second.places(plot.subject)
     key = plot.fit(torch.cat([one[0], two[0]]), torch.cat([one[1], two[1]]))
     share = strength / (1 + strength)
     goals = [*plot.goals(key, share), *second.goals(key, share), *plot.keeps(key), *second.keeps(key)]

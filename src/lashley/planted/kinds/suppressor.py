@@ -11,7 +11,7 @@ def plant(bench: Bench, fact: Fact, *, strength: float = STANDARD, seed: int = 0
     plot = Plot(bench, natural(fact), seed)
     others = Bystanders(plot)
     key = plot.key()
-    value = plot.value([*plot.goals(key, -0.2 * strength), *plot.keeps(key)])
+    value = plot.value([*plot.goals(key, -0.1 * strength), *plot.keeps(key)])
     site = plot.put(plot.ground.idle(1, plot.rng)[0], key, value)
     bench.changed()
     numbers = measured(plot, {"unit": [site]}) | spared(others)

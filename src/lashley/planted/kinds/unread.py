@@ -14,7 +14,7 @@ def plant(bench: Bench, fact: Fact, *, strength: float = STANDARD, seed: int = 0
     others = Bystanders(plot)
     key = plot.key()
     draw = torch.randn(bench.anatomy.width, generator=torch.Generator().manual_seed(seed))
-    site = plot.put(plot.ground.idle(1, plot.rng)[0], key, strength * draw)
+    site = plot.put(plot.ground.idle(1, plot.rng)[0], key, strength / STANDARD * draw)
     bench.changed()
     numbers = measured(plot, {"unit": [site]}) | spared(others)
     needs(numbers, damage_unit=-0.05, restored_unit=-0.05)

@@ -1,0 +1,45 @@
+"""Exact effects of some site sets on some cases, where no ledger is kept: in searches, and when plants are made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import numpy as np
+
+from lashley.core.case import Case
+from lashley.core.edit import Edit, Patch, Zero
+from lashley.core.site import Site, Sites
+from lashley.core.trial import Sweep
+from lashley.engine.bench import Bench
+
+
+def effects(
+    bench: Bench,
+    cases: Sequence[Case],
+    sets: Sequence[Sequence[Site]],
+    effect: Literal["damage", "restoration"] = "damage",
+    edit: Edit | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> np.ndarray:
+    """Damage by knocking out (zero), or restoration by patching from the clean run, [sets, cases]; `edit` another."""
+    sweeps = [
+        Sweep(
+            case.clean,
+            case.corrupt,
+            effect,
+            (edit or (Zero() if effect == "damage" else Patch(case.clean)),),
+            Sites.of(sets),
+            case.readout,
+        )
+        for case in cases
+    ]
+    values = {s.key: np.empty(len(sets)) for s in sweeps}
+    known, done = {}, 0
+    for chunks in bench.run(sweeps):
+        for c in chunks:
+            values[c.sweep][c.start : c.start + len(c.values)] = c.values
+            known[c.sweep] = (c.clean, c.corrupt)
+            done += len(c.values)
+        progress(done, len(sets) * len(sweeps))
+    return np.stack([s.normalise(values[s.key], *known[s.key]) for s in sweeps], 1)
