@@ -34,6 +34,7 @@ TEXTS = 12
 Need = Literal["half", "each", "none"]
 FEWEST_OTHERS = 8  # subjects; a mean over fewer would be that of a few odd ones
 AT_ONCE = 16  # facts that are asked together
+BESIDE = 8  # templates of facts that are asked about beside the others
 NOISE_SDS = 3.0  # embedding noise, in standard deviations of subject embeddings (ROME)
 
 
@@ -166,9 +167,13 @@ def aligned(
     cases: list[Case] = []
     exclusions: list[Exclusion] = []
     noise = NOISE_SDS * _embedding_sd(bench, asked) if corruption == "noise" else 0.0
-    for number in range(0, len(asked.facts), AT_ONCE):
-        progress(number, len(asked.facts))
-        for known, left_out in _known(bench, asked, asked.facts[number : number + AT_ONCE], need):
+    own = len(asked.facts) - asked.beside
+    fewer = msgspec.structs.replace(asked, templates=asked.templates[:BESIDE])
+    parts = [(asked, asked.facts[:own][i : i + AT_ONCE]) for i in range(0, own, AT_ONCE)]
+    parts += [(fewer, asked.facts[own:][i : i + AT_ONCE]) for i in range(0, asked.beside, AT_ONCE)]
+    for number, (question, facts) in enumerate(parts):
+        progress(number * AT_ONCE, len(asked.facts))
+        for known, left_out in _known(bench, question, facts, need):
             exclusions += left_out
             for turn, found in enumerate(known):
                 made = _pair(bench, asked, found, turn, draws * among if noise else draws, noise, seed)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -22,7 +22,7 @@ ENUMERABLE = 20  # units of which sets of every size may be tried
 STRONGEST = 12  # units of which all pairs are tried, where there are more
 DENSE = 16  # sizes up to here are tried one by one; then each a quarter larger
 REFINED = 24  # sizes tried between one that does not suffice and the next that does
-PRUNED = 400  # units of a set, at most, that are left out one by one
+GROUPS = 64  # parts of a set, at most, that are left out in turn: single units of a set of so many
 RIVALS = 16  # disjoint sufficient sets, at most
 
 
@@ -136,7 +136,7 @@ def _smallest(
             continue
         sets.append((yield from _between(effect, share, curve, int(reached[0]))))
     units, value = min(sets, key=lambda s: len(s[0]), default=(None, float("nan")))
-    if units and len(units) <= PRUNED:
+    if units:
         units, value = yield from _pruned(effect, share, units, value)
     least = 2
     largest = len(units) - 1 if units else len(alone)
@@ -169,19 +169,23 @@ def _between(effect: Effect, share: float, curve: Curve, at: int) -> Generator[A
 def _pruned(
     effect: Effect, share: float, units: Units, value: float
 ) -> Generator[Ask, np.ndarray, tuple[Units, float]]:
-    """The set without what can be spared: units are left out one by one, then the most dispensable together."""
+    """The set without what can be spared: groups of units (single ones, where there are at most `GROUPS`) are left out
+    in turn, then the most dispensable together."""
     while len(units) > 1:
-        without = yield Ask(effect, tuple(_but(units, [u]) for u in units))
-        spare = [units[i] for i in np.argsort(-without, kind="stable") if without[i] >= share]
+        size = math.ceil(len(units) / GROUPS)
+        groups = [units[i : i + size] for i in range(0, len(units), size)]
+        without = yield Ask(effect, tuple(_but(units, g) for g in groups))
+        spare = [groups[i] for i in np.argsort(-without, kind="stable") if without[i] >= share]
         if not spare:
             return units, value
-        together = yield Ask(effect, tuple(_but(units, spare[: j + 1]) for j in range(min(len(spare), len(units) - 1))))
-        enough = np.flatnonzero(together >= share)
-        units, value = _but(units, spare[: int(enough[-1]) + 1]), float(together[enough[-1]])
+        left = [_but(units, set(itertools.chain(*spare[: j + 1]))) for j in range(min(len(spare), len(groups) - 1))]
+        together = yield Ask(effect, tuple(left))
+        enough = int(np.flatnonzero(together >= share)[-1])
+        units, value = left[enough], float(together[enough])
     return units, value
 
 
-def _but(units: Units, out: Sequence[int]) -> Units:
+def _but(units: Units, out: Collection[int]) -> Units:
     return tuple(u for u in units if u not in out)
 
 

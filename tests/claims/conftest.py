@@ -82,7 +82,7 @@ def _prompts(group: str, templates: int, fires: float) -> list[dict]:
         return [fact | {"template": f"{group} {i}", "prompt": f"{group} {i} France"} for i in range(templates)]
     if group == "domain":
         each = [(kind, i) for kind in KINDS for i in range(2)]
-        return [fact | {"template": f"{i}", "context": kind, "prompt": f"{kind} {i}"} for kind, i in each]
+        return [fact | {"template": f"{kind} {i}", "context": kind, "prompt": f"{kind} {i}"} for kind, i in each]
     if group == "text":
         return [{"template": "", "prompt": f"The weather is fine, {i}"} for i in range(12)]
     others = [fact | {"subject": s, "template": t, "prompt": f"{s} {t}"} for s in "ABCDEF" for t in ("x", "y")]

@@ -91,7 +91,7 @@ def criteria(verdict: Verdict, name: str) -> Figure | None:
     }
     title = f"“{verdict.claim}” is {verdict.outcome}: what was measured beside what the claim needs"
     words = "; ".join(f"{r['y']} {number(r['effect'])}, wanted {r['wanted']}, {r['verdict']}" for r in rows)
-    caption = "Points are means, lines 95% t intervals on cluster means; the verdict is at 5% after Holm."
+    caption = "Points are means, lines 95% t intervals on cluster means; each holds at 5%, and fails at 5% after Holm."
     return Figure(name, title, caption, spec, f"{title}. {words}.")
 
 

@@ -364,7 +364,7 @@ def _finding(verdict: Verdict) -> Finding:
     if verdict.weaker:
         sentence += f" What the evidence supports: {verdict.weaker}"
     sure = "" if verdict.confidence is None else f" Confidence that it stands: {number(verdict.confidence)}."
-    basis = f"Each criterion at 5% after Holm; 95% t intervals on cluster means.{sure}"
+    basis = f"Each criterion at 5%, a failing one after Holm; 95% t intervals on cluster means.{sure}"
     return Finding(sentence, first, basis if verdict.criteria else "")
 
 

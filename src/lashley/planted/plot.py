@@ -172,20 +172,6 @@ class Plot:
             found.append(Goal(run, scale * fires, own, rivals, gap, share, offset, share > 0))
         return found
 
-    def lent(self, share: float, count: int = 6, scale: float = 1.0) -> list[Goal]:
-        """What the write alone shall do to other subjects' prompts, at their last token."""
-        found = []
-        for (template, _), gap in zip(self.teaching[:count], self.gaps, strict=False):
-            subject = self.rng.choice(self.others)
-            run = self.bench.tokens.ask(template, subject)
-            fires = torch.zeros(len(run))
-            fires[run.subject[1] - 1] = scale
-            own = self.first(run, self.fact.object)
-            theirs = self.first(run, self.relation.objects[subject])
-            if theirs != own:
-                found.append(Goal(run, fires, own, (theirs,), gap, share))
-        return found
-
     def keeps(self, key: Key, scale: float = 1.0) -> list[Goal]:
         """Prompts that shall not change: the subject in other relations, and other subjects after a text about it."""
         asked = self.rng.sample(self.beside, min(KEPT, len(self.beside)))
