@@ -29,6 +29,7 @@ from lashley.facts.base import shipped
 from lashley.facts.question import Asked
 from lashley.peers import ENOUGH
 from lashley.recall import Need, aligned, mean_sizes, reference_runs, texts
+from lashley.stats import FEWEST
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 SHUFFLED = 6  # prompts with the answers of other facts
@@ -244,7 +245,7 @@ def _firing(
     made: dict[Fact, Case] = {}
     tried: set[int] = set()
     for depth in (2 * FIRING, 8 * FIRING):  # of most sites the first few are known, and no more are asked about
-        lacking = [o for o in order.values() if sum(corpus.facts[i][1] in made for i in o[:depth]) < FIRING]
+        lacking = [o for o in order.values() if sum(corpus.facts[i][1] in made for i in o[:depth]) < FEWEST]
         asked = {int(i) for o in lacking for i in o[:depth]} - tried
         made |= _asked_once(bench, [corpus.facts[i] for i in sorted(asked)], corruption, need, seed)
         tried |= asked

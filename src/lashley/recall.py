@@ -52,22 +52,28 @@ def rank(bench: Bench, asked: Sequence[tuple[Run, str, Sequence[str]]]) -> list[
     """For each (run, object, candidates): the object's rank among the candidates, and the first one.
 
     Exact, yet cheap: a candidate's score never exceeds its first token's log-probability, so only those whose
-    first token beats the object's whole score are scored in full.
+    first token beats the object's whole score are scored in full; of an answer of one token that is all.
     """
     tokens = bench.tokens
     ways = [tokens.answers(run, tuple(dict.fromkeys((own, *others)))) for run, own, others in asked]
     first = answers.first_tokens(bench, [run for run, _, _ in asked], [[a[0] for a in x.values()] for x in ways])
-    own = answers.scores(bench, [(run, x[o]) for (run, o, _), x in zip(asked, ways, strict=True)])
+    short = [dict(zip(x, f.tolist(), strict=True)) for x, f in zip(ways, first, strict=True)]
+
+    def whole(pairs: Sequence[tuple[int, str]]) -> list[float]:
+        long = [(i, c) for i, c in pairs if len(ways[i][c]) > 1]
+        known = dict(zip(long, answers.scores(bench, [(asked[i][0], ways[i][c]) for i, c in long]), strict=True))
+        return [float(known[i, c]) if len(ways[i][c]) > 1 else short[i][c] for i, c in pairs]
+
+    own = whole([(i, o) for i, (_, o, _) in enumerate(asked)])
     rivals = [
         (i, c)
         for i, ((_, o, _), x) in enumerate(zip(asked, ways, strict=True))
         for c, bound in zip(x, first[i], strict=True)
         if c != o and bound > own[i]
     ]
-    scores = answers.scores(bench, [(asked[i][0], ways[i][c]) for i, c in rivals])
     result = [(1, o) for _, o, _ in asked]
     best = list(own)
-    for (i, c), s in zip(rivals, scores, strict=True):
+    for (i, c), s in zip(rivals, whole(rivals), strict=True):
         if s > own[i]:
             result[i] = (result[i][0] + 1, c if s > best[i] else result[i][1])
             best[i] = max(best[i], s)
