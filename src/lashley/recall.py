@@ -177,8 +177,10 @@ def aligned(
     fewer = msgspec.structs.replace(asked, templates=asked.templates[:BESIDE])
     parts = [(asked, asked.facts[:own][i : i + AT_ONCE]) for i in range(0, own, AT_ONCE)]
     parts += [(fewer, asked.facts[own:][i : i + AT_ONCE]) for i in range(0, asked.beside, AT_ONCE)]
-    for number, (question, facts) in enumerate(parts):
-        progress(number * AT_ONCE, len(asked.facts))
+    done = 0
+    for question, facts in parts:
+        progress(done, len(asked.facts))
+        done += len(facts)
         for known, left_out in _known(bench, question, facts, need):
             exclusions += left_out
             for turn, found in enumerate(known):

@@ -1,9 +1,12 @@
 """A calibration counts what it is told, resumes, and stops when its time is up; one real trial is run."""
 
+import inspect
+
 import pytest
 
 from lashley import calibrate as calibration
-from lashley.calibrate import Record, Result, Trial, read, trials
+from lashley import cli, planted
+from lashley.calibrate import STANDARD, Record, Result, Trial, read, trials
 from lashley.calibrated import auroc, summary, table, write
 
 
@@ -27,6 +30,11 @@ def test_false_claims_are_counted_with_their_upper_bound() -> None:
     assert (line.share.value, line.share.n, line.met) == (0.01, 100, False)  # the bound is 5.4%
     clean = found(record(single, *[result(False, "refuted")] * 100))
     assert clean["false claims supported, of all that are false and testable"].met
+
+
+def test_what_is_standard_is_said_alike_where_there_is_no_torch() -> None:
+    own = inspect.signature(cli.plant).parameters["strength"].default
+    assert own == STANDARD == planted.STANDARD
 
 
 def test_power_is_that_of_true_claims_of_one_plant_and_strength() -> None:
