@@ -258,7 +258,7 @@ def known(bench: Bench, relation: str, language: str = "en", progress: Progress 
         except BadPrompt as e:
             found.append(Known(fact, 0, 0, str(e)))
             continue
-        wrong = [a.best for a in answers if a.rank > 1]
+        wrong = [a.better for a in answers if a.better]
         first = len(answers) - len(wrong)
         found.append(Known(fact, first, len(answers), max(wrong, key=wrong.count) if wrong else ""))
     return found

@@ -6,7 +6,7 @@ The one door of claims to the engine: nothing here judges, and nothing is measur
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from lashley.core.anatomy import Anatomy
 from lashley.core.case import Case, Dossier, Exclusion
 from lashley.core.edit import Patch
 from lashley.core.errors import BadFact, BadPrompt, BadSite
-from lashley.core.fact import Fact, Relation
+from lashley.core.fact import Fact, Relation, Template
 from lashley.core.readout import LogitDifference
 from lashley.core.run import Run
 from lashley.core.site import Kind, Site
@@ -103,9 +103,8 @@ def _gather(
     cases: dict[str, tuple[Case, ...]] = {}
     exclusions: list[Exclusion] = []
 
-    def take(group: str, questions: Iterable[Asked], draws: int, need: Need, most: int | None = None) -> None:
+    def take(group: str, questions: Iterable[Asked], draws: int, need: Need) -> None:
         kept: list[Case] = []
-        facts: set[Fact] = set()
         for each in questions:
             try:
                 found, _, gone = aligned(
@@ -114,12 +113,9 @@ def _gather(
             except (BadFact, BadPrompt) as e:
                 found, gone = [], [Exclusion(f.relation, f.subject, f.object, "", str(e)) for f in each.facts]
             kept += found
-            facts |= {c.fact for c in found}
             if group not in ("other", "fit"):
                 exclusions.extend(gone)
-            if most and len(facts) >= most:
-                break
-        cases[group] = tuple(kept)
+        cases[group] = (*cases.get(group, ()), *kept)
 
     groups = asked.groups
     plain = {g: groups[g] for g in ("confirm", "paraphrase", "discovery") if g in groups}
@@ -133,7 +129,13 @@ def _gather(
         return Dossier(bench.anatomy, {}, tuple(exclusions))
     need = "none" if unknown else "each"
     take("domain", groups.get("domain", ()), 1, need)
-    take("other", groups["other"], 1, need, others)
+    for i in range(0, len(groups["other"]), max(others, 1)):
+        take("other", _together(groups["other"][i : i + others]), 1, need)
+        if len({c.fact for c in cases["other"]}) >= others:
+            break
+    drawn = {c.fact for c in cases.get("other", ())}
+    first = [f for q in groups["other"] for f in q.facts if f in drawn][:others]
+    cases["other"] = tuple(c for c in cases.get("other", ()) if c.fact in first)
     take("fit", groups["fit"], 1, need)
     reference = reference_runs(bench, main, cases["confirm"], seed)
     where: set[tuple[int, Kind]] = {(s.layer, s.kind) for sites in topic.sets for s in sites if s.unit is not None}
@@ -158,6 +160,16 @@ def _merged(plain: dict[str, tuple[Asked, ...]]) -> Asked:
     first = plain["confirm"][0]
     templates = dict.fromkeys(t for questions in plain.values() for q in questions for t in q.templates)
     return Asked(first.relation, first.facts, tuple(templates), first.foils)
+
+
+def _together(questions: Iterable[Asked]) -> Iterator[Asked]:
+    """Questions that differ in their facts alone, made one: what is asked together costs less."""
+    alike: dict[tuple[str, tuple[Template, ...]], list[Asked]] = {}
+    for each in questions:
+        alike.setdefault((each.relation.name, each.templates), []).append(each)
+    for own in alike.values():
+        facts = tuple(f for q in own for f in q.facts)
+        yield Asked(own[0].relation, facts, own[0].templates, {s: f for q in own for s, f in q.foils.items()})
 
 
 def _quantiles(bench: Bench, topic: Topic, reference: Sequence[Run]) -> dict[Site, np.ndarray]:
@@ -244,7 +256,7 @@ def _firing(
     order = {site: np.argsort(-share, kind="stable") for site, share in shares.items()}
     made: dict[Fact, Case] = {}
     tried: set[int] = set()
-    for depth in (2 * FIRING, 8 * FIRING):  # of most sites the first few are known, and no more are asked about
+    for depth in (FIRING, 8 * FIRING):  # of most sites the first few are known, and no more are asked about
         lacking = [o for o in order.values() if sum(corpus.facts[i][1] in made for i in o[:depth]) < FEWEST]
         asked = {int(i) for o in lacking for i in o[:depth]} - tried
         made |= _asked_once(bench, [corpus.facts[i] for i in sorted(asked)], corruption, need, seed)

@@ -25,6 +25,7 @@ from lashley.embedded.corpus import is_trained
 from lashley.engine import answers
 from lashley.engine.attribution import estimates
 from lashley.engine.bench import Bench
+from lashley.engine.readouts import extend
 from lashley.facts.base import shipped
 from lashley.facts.contexts import UNRELATED
 from lashley.facts.question import Asked
@@ -39,45 +40,50 @@ NOISE_SDS = 3.0  # embedding noise, in standard deviations of subject embeddings
 
 
 class Recalled(msgspec.Struct, frozen=True):
-    """How a model answers one prompt: the object's rank among the candidates, and the best candidate."""
+    """How a model answers one prompt: a candidate that it prefers to the object, or "" where the object ranks first."""
 
     fact: Fact
     template: Template
     run: Run
-    rank: int
-    best: str
+    better: str
 
 
-def rank(bench: Bench, asked: Sequence[tuple[Run, str, Sequence[str]]]) -> list[tuple[int, str]]:
-    """For each (run, object, candidates): the object's rank among the candidates, and the first one.
+def preferred(bench: Bench, asked: Sequence[tuple[Run, str, Sequence[str]]]) -> list[str]:
+    """For each (run, object, candidates), a candidate of higher score than the object's, or "" where it ranks first.
 
-    Exact, yet cheap: a candidate's score never exceeds its first token's log-probability, so only those whose
-    first token beats the object's whole score are scored in full; of an answer of one token that is all.
+    Exact, yet cheap: a candidate's score never exceeds its first token's log-probability, so only those whose first
+    token beats the object's whole score are scored in full, the likeliest first, until one is found; of an answer of
+    one token the first is all.
     """
     tokens = bench.tokens
     ways = [tokens.answers(run, tuple(dict.fromkeys((own, *others)))) for run, own, others in asked]
     first = answers.first_tokens(bench, [run for run, _, _ in asked], [[a[0] for a in x.values()] for x in ways])
-    short = [dict(zip(x, f.tolist(), strict=True)) for x, f in zip(ways, first, strict=True)]
+    bounds = [dict(zip(x, f.tolist(), strict=True)) for x, f in zip(ways, first, strict=True)]
 
     def whole(pairs: Sequence[tuple[int, str]]) -> list[float]:
         long = [(i, c) for i, c in pairs if len(ways[i][c]) > 1]
-        known = dict(zip(long, answers.scores(bench, [(asked[i][0], ways[i][c]) for i, c in long]), strict=True))
-        return [float(known[i, c]) if len(ways[i][c]) > 1 else short[i][c] for i, c in pairs]
+        rest = answers.scores(bench, [(extend(asked[i][0], ways[i][c][:1]), ways[i][c][1:]) for i, c in long])
+        after = dict(zip(long, rest.tolist(), strict=True))
+        return [bounds[i][c] + after.get((i, c), 0.0) for i, c in pairs]
 
     own = whole([(i, o) for i, (_, o, _) in enumerate(asked)])
-    rivals = [
-        (i, c)
-        for i, ((_, o, _), x) in enumerate(zip(asked, ways, strict=True))
-        for c, bound in zip(x, first[i], strict=True)
-        if c != o and bound > own[i]
-    ]
-    result = [(1, o) for _, o, _ in asked]
-    best = list(own)
-    for (i, c), s in zip(rivals, whole(rivals), strict=True):
-        if s > own[i]:
-            result[i] = (result[i][0] + 1, c if s > best[i] else result[i][1])
-            best[i] = max(best[i], s)
-    return result
+    left: dict[int, list[str]] = {}
+    found = [""] * len(asked)
+    for i, (_, o, _) in enumerate(asked):
+        above = sorted((c for c, x in bounds[i].items() if c != o and x > own[i]), key=lambda c, i=i: -bounds[i][c])
+        found[i] = next((c for c in above if len(ways[i][c]) == 1), "")
+        if above and not found[i]:
+            left[i] = above
+    ahead = 1
+    while left:
+        pairs = [(i, c) for i, above in left.items() for c in above[:ahead]]
+        best = {i: own[i] for i in left}
+        for (i, c), score in zip(pairs, whole(pairs), strict=True):
+            if score > best[i]:
+                best[i], found[i] = score, c
+        left = {i: above[ahead:] for i, above in left.items() if above[ahead:] and not found[i]}
+        ahead *= 2
+    return found
 
 
 def recall(bench: Bench, relation: Relation, facts: Sequence[Fact], templates: Sequence[Template]) -> list[Recalled]:
@@ -89,7 +95,7 @@ def recall(bench: Bench, relation: Relation, facts: Sequence[Fact], templates: S
         for run, (f, t) in zip(runs, pairs, strict=True)
     ]
     return [
-        Recalled(f, t, run, r, best) for (f, t), run, (r, best) in zip(pairs, runs, rank(bench, asked), strict=True)
+        Recalled(f, t, run, better) for (f, t), run, better in zip(pairs, runs, preferred(bench, asked), strict=True)
     ]
 
 
@@ -210,20 +216,21 @@ def _known(
             refused[fact] = str(e)
     answered: dict[Fact, list[Recalled]] = {f: [] for f in facts}
     if need == "none":
-        answered |= {f: [Recalled(f, t, run, 1, f.object) for t, run in own] for f, own in prompts.items()}
+        answered |= {f: [Recalled(f, t, run, "") for t, run in own] for f, own in prompts.items()}
     else:
         for r in recall(bench, asked.relation, list(prompts), asked.templates):
             answered[r.fact].append(r)
     for fact, found in answered.items():
         gone = Exclusion(fact.relation, fact.subject, fact.object, "", refused.get(fact, ""))
-        first = [r for r in found if r.rank == 1]
+        first = [r for r in found if not r.better]
         if fact in refused:
             yield [], [gone]
         elif 2 * len(first) < len(found) * (need == "half") or not first:
-            best = max(found, key=lambda r: r.rank)
+            wrong = next(r for r in found if r.better)
             reason = (
                 f"not known to the model: the object ranks first on {len(first)} of {len(found)} prompts; "
-                f"to {best.run.text!r} it answers {best.best!r} (its own top answers: {answers.top(bench, best.run)})"
+                f"to {wrong.run.text!r} it prefers {wrong.better!r} "
+                f"(its own top answers: {answers.top(bench, wrong.run)})"
             )
             yield [], [msgspec.structs.replace(gone, reason=reason)]
         else:
@@ -233,10 +240,10 @@ def _known(
                     msgspec.structs.replace(
                         gone,
                         template=r.template.text,
-                        reason=f"under this template the object ranks {r.rank}, after {r.best!r}",
+                        reason=f"under this template the model prefers {r.better!r}",
                     )
                     for r in found
-                    if r.rank > 1
+                    if r.better
                 ],
             )
 

@@ -203,7 +203,7 @@ def test_an_imported_relation_has_intervals_and_says_what_the_model_does_not_kno
     command(bench, *asked, "--study", tmp_path / "study")
     study = Study.open(tmp_path / "study")
     gone = {e.subject: e.reason for e in study.ledger.exclusions() if not e.template}
-    assert "not known to the model" in gone["France"] and "it answers 'Paris'" in gone["France"]
+    assert "not known to the model" in gone["France"] and "it prefers 'Paris'" in gone["France"]
     kept = study.table[~study.table["excluded"]]
     assert set(kept["subject"]).isdisjoint(gone)
     assert set(kept["subject"]) | set(gone) == {s["subject"] for s in RELATION["samples"]}

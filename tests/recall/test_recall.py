@@ -11,7 +11,7 @@ from lashley.core.fact import Relation, Template
 from lashley.engine import answers
 from lashley.engine.passes import embedding_noise
 from lashley.facts.question import Asked, Question, find, resolve
-from lashley.recall import NOISE_SDS, REFERENCE_RUNS, prepare, rank, recall
+from lashley.recall import NOISE_SDS, REFERENCE_RUNS, preferred, prepare, recall
 
 OWN = Question(
     prompt="The capital of {} is", subject="France", object="Paris", foil_subject="Japan", foil_object="Tokyo"
@@ -28,18 +28,19 @@ def mistaken(*wrong: str) -> Asked:
     return Asked(made, made.facts(), made.templates, foils)
 
 
-# -- ranks ----------------------------------------------------------------------------------------------------
+# -- what ranks first -----------------------------------------------------------------------------------------
 
 
-def by_brute_force(bench, run, own: str, candidates: list[str]) -> tuple[int, str]:
-    """Score every candidate in full."""
-    every = list(dict.fromkeys((own, *candidates)))
-    scores = answers.scores(bench, [(run, bench.tokens.answer(run, c)) for c in every])
-    return 1 + int((scores > scores[0]).sum()), every[int(scores.argmax())]
+@pytest.mark.parametrize("longer", [False, True])
+def test_what_is_preferred_is_what_scoring_every_candidate_finds(bench, monkeypatch, longer):
+    """Over true and false objects, known and unknown subjects; answers longer: of a token more each."""
+    plain = type(bench.tokens).answers
 
+    def more(self, run, names):
+        return {c: (*own, sum(map(ord, c)) % 900) for c, own in plain(self, run, names).items()}
 
-def test_ranks_equal_those_of_scoring_every_candidate(bench):
-    """Over true and false objects, of one token and of several, known and unknown subjects."""
+    if longer:
+        monkeypatch.setattr(type(bench.tokens), "answers", more)
     relation = find("capital")
     candidates = list(relation.candidates())[:30]
     template = relation.templates[0]
@@ -48,9 +49,15 @@ def test_ranks_equal_those_of_scoring_every_candidate(bench):
         for subject in ("France", "Ecuador", "El Salvador", "Atlantis")
         for own in ("Paris", "Quito", "San Salvador", "Buenos Aires")
     ]
-    found = rank(bench, cases)
-    assert found == [by_brute_force(bench, *case) for case in cases]
-    assert len({r for r, _ in found}) > 3, "the cases are too easy"
+    found = preferred(bench, cases)
+    above = []
+    for run, own, others in cases:
+        every = list(dict.fromkeys((own, *others)))
+        ways = bench.tokens.answers(run, tuple(every))
+        scores = answers.scores(bench, [(run, ways[c]) for c in every])
+        above.append([c for c, s in zip(every, scores, strict=True) if s > scores[0]])
+    assert all(f in a if a else f == "" for f, a in zip(found, above, strict=True))
+    assert len({len(a) for a in above}) > 3, "the cases are too easy"
 
 
 def test_recall_asks_every_fact_under_every_template_in_its_language(bench):

@@ -69,7 +69,7 @@ class Exclusion(msgspec.Struct, frozen=True):
 
 class Known(msgspec.Struct, frozen=True):
     """How well a model knows a fact: on `first` of `prompts` templates its object ranks first; `instead` is
-    what it answers most often where not, or why it could not be asked."""
+    what it prefers most often where not, or why it could not be asked."""
 
     fact: Fact
     first: int

@@ -10,17 +10,20 @@ import torch
 from lashley.core.readout import LogProbability
 from lashley.core.run import Run
 from lashley.engine.bench import Bench
-from lashley.engine.readouts import log_probability, variants
+from lashley.engine.readouts import slices, token_log_probability, variants
 
 
 @torch.no_grad()
 def scores(bench: Bench, asked: Sequence[tuple[Run, tuple[int, ...]]]) -> np.ndarray:
     """Teacher-forced sum of the log-probabilities of each answer's tokens after its run, float64 [answers]."""
     forced = [variants(LogProbability(answer), run)[0] for run, answer in asked]
-    out = np.empty(len(forced))
+    out = np.zeros(len(forced))
     for batch, hidden in bench.hidden([v.run for v in forced]):
-        for i, h in zip(batch, hidden, strict=True):
-            out[i] = float(log_probability(bench.model, forced[i], h[None, list(forced[i].reads)])[0])
+        reads = [(i, at) for i in batch for at in forced[i].reads]
+        row = {i: n for n, i in enumerate(batch)}
+        tokens = torch.tensor([t for i in batch for t in forced[i].scored], device=hidden.device)
+        read = hidden[[row[i] for i, _ in reads], [at for _, at in reads]]
+        np.add.at(out, [i for i, _ in reads], token_log_probability(bench.model, tokens, read).cpu().numpy())
     return out
 
 
@@ -29,8 +32,9 @@ def first_tokens(bench: Bench, runs: Sequence[Run], tokens: Sequence[Sequence[in
     """Log-probability of each of `tokens[i]` as the next token of run i, float64 [tokens]."""
     out: list[np.ndarray] = [np.empty(0)] * len(runs)
     for batch, hidden in bench.hidden(runs):
-        for i, h in zip(batch, hidden, strict=True):
-            logits = bench.model.logits(bench.model.norm(h[-1]))
+        last = slices(bench.model, bench.model.norm(hidden[:, -1]))
+        each = (row for h in last for row in bench.model.logits(h))
+        for i, logits in zip(batch, each, strict=True):
             out[i] = (logits[list(tokens[i])] - logits.logsumexp(-1)).double().cpu().numpy()
     return out
 

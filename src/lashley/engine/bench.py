@@ -37,7 +37,7 @@ from lashley.engine.ops import Ops, kinds_of
 from lashley.engine.passes import Place, batches, part, watch
 from lashley.engine.patterns import patterns
 from lashley.engine.pruning import prune
-from lashley.engine.readouts import score, variants
+from lashley.engine.readouts import score, unedited, variants
 from lashley.engine.replay import Replay
 from lashley.engine.stream import Store, stream
 from lashley.engine.wiring import refuse
@@ -150,6 +150,7 @@ class Bench:
         self.captures.hold(planner.unedited(chosen), kinds_of(chosen))
         replay = Replay(self.captures, rows, Ops(self.captures, rows, chosen))
         hidden = replay.plain() if self.path == "plain" else replay.packed()
+        plain = self._plain(chosen)
         chunks = []
         for number, piece in enumerate(pieces):
             sweep = sweeps[piece.sweep]
@@ -159,42 +160,58 @@ class Bench:
                 mine = mine[np.lexsort((rows.trial[mine], rows.identity[mine]))]
                 at = torch.from_numpy(replay.outputs(mine, len(variant.reads))).to(hidden.device)
                 reads.append(hidden[at])  # [trials + identities, reads, width]
-            chunks.append(self._chunk(piece, sweep, keys[piece.sweep], reads, self.path))
+            chunks.append(self._chunk(piece, sweep, keys[piece.sweep], reads, plain, self.path))
         return chunks
 
     def _patched(self, pieces: Sequence[planner.Piece], sweeps: Sequence[Sweep], keys: Sequence[str]) -> list[Chunk]:
         """The same over edges; `sweeps` are those of the pieces."""
         self.captures.hold(planner.unedited(sweeps))
-        answered = self.circuits.reads(pieces, sweeps)
+        answered, plain = self.circuits.reads(pieces, sweeps), self._plain(sweeps)
         return [
-            self._chunk(piece, sweep, keys[piece.sweep], reads, "plain")
+            self._chunk(piece, sweep, keys[piece.sweep], reads, plain, "plain")
             for piece, sweep, reads in zip(pieces, sweeps, answered, strict=True)
         ]
 
-    def _chunk(self, piece: planner.Piece, sweep: Sweep, key: str, reads: list[Tensor], path: str) -> Chunk:
+    def _plain(self, sweeps: Sequence[Sweep]) -> dict[tuple[Run, Readout], float]:
+        """The readouts of the sweeps' unedited runs."""
+        runs = ((run, s.readout) for s in sweeps for run in (s.clean, s.corrupt) if run is not None)
+        asked = list(dict.fromkeys(runs))
+        return dict(zip(asked, self._values(asked), strict=True))
+
+    def _chunk(
+        self,
+        piece: planner.Piece,
+        sweep: Sweep,
+        key: str,
+        reads: list[Tensor],
+        plain: Mapping[tuple[Run, Readout], float],
+        path: str,
+    ) -> Chunk:
         """Score what was read, one tensor [trials and then identities, reads, width] a variant."""
         values = score(self.model, sweep.readout, sweep.run, reads, self._final(sweep.run, sweep.readout)[0])
         values = values.cpu().numpy()
         n = piece.stop - piece.start
-        clean = self.value(sweep.clean, sweep.readout)
-        corrupt = None if sweep.corrupt is None else self.value(sweep.corrupt, sweep.readout)
-        unedited = corrupt if sweep.run is sweep.corrupt and corrupt is not None else clean
-        floor = float(np.abs(values[n:] - unedited).max(initial=0.0))
+        clean = plain[sweep.clean, sweep.readout]
+        corrupt = None if sweep.corrupt is None else plain[sweep.corrupt, sweep.readout]
+        base = corrupt if sweep.run is sweep.corrupt and corrupt is not None else clean
+        floor = float(np.abs(values[n:] - base).max(initial=0.0))
         return Chunk(key, piece.start, values[:n], clean, corrupt, floor, path)  # pyright: ignore[reportArgumentType]
 
     def values(self, asked: Sequence[tuple[Run, Readout]]) -> list[float]:
-        """Readouts of unedited runs, a batch at a time."""
+        """Readouts of unedited runs, from plain forward passes, a batch at a time."""
         found = []
         for i in range(0, len(asked), UNEDITED):
             batch = asked[i : i + UNEDITED]
             self.captures.hold(v.run for run, readout in batch for v in variants(readout, run))
-            found += [self.value(run, readout) for run, readout in batch]
+            found += self._values(batch)
         return found
 
     def value(self, run: Run, readout: Readout) -> float:
         """The readout of an unedited run, from a plain forward pass."""
-        hidden = self._final(run, readout)
-        return float(score(self.model, readout, run, hidden, hidden[0])[0])
+        return self._values([(run, readout)])[0]
+
+    def _values(self, asked: Sequence[tuple[Run, Readout]]) -> list[float]:
+        return unedited(self.model, [(readout, run, self._final(run, readout)) for run, readout in asked])
 
     def _final(self, run: Run, readout: Readout) -> list[Tensor]:
         """Hidden states of an unedited run at the read positions, before the final norm, one a variant."""

@@ -89,6 +89,13 @@ class Model:
         return max(256, self.memory // self.bytes_per_base)
 
     @property
+    def rotary_by_length(self) -> bool:
+        """Whether the length of a run decides its rotary tables, so that a longer run's beginning is another."""
+        config = self.module.config
+        rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None)
+        return any(kind in str(rope) for kind in ("longrope", "dynamic"))
+
+    @property
     def attention_flops(self) -> int:
         """Floating-point operations of one token's query, key and value in one layer."""
         a, config = self.anatomy, self.module.config

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -55,23 +56,26 @@ def score(model: Model, readout: Readout, run: Run, hidden: list[Tensor], unedit
     """
     asked = variants(readout, run)
     match readout:
-        case LogitDifference(target, foil) if len(asked) == 1:
+        case LogitDifference() if len(asked) > 1 and model.rotary_by_length:
+            return log_probability(model, asked[0].scored, hidden[0]) - log_probability(
+                model, asked[1].scored, hidden[1]
+            )
+        case LogitDifference(target, foil):  # both first tokens have one normaliser: their logits will do
             pair = torch.tensor([target[0], foil[0]], device=model.device)
             logits = model.logits(model.norm(hidden[0][:, 0]), pair).double()
-            return logits[:, 0] - logits[:, 1]
-        case LogitDifference():
-            return log_probability(model, asked[0], hidden[0]) - log_probability(model, asked[1], hidden[1])
+            later = [log_probability(model, v.scored[1:], h[:, 1:]) for v, h in zip(asked, hidden, strict=True)]
+            return logits[:, 0] - logits[:, 1] + later[0] - (later[1] if len(later) > 1 else 0.0)
         case LogProbability():
-            return log_probability(model, asked[0], hidden[0])
+            return log_probability(model, asked[0].scored, hidden[0])
         case Probability():
-            return log_probability(model, asked[0], hidden[0]).exp()
+            return log_probability(model, asked[0].scored, hidden[0]).exp()
         case Loss():
-            return -log_probability(model, asked[0], hidden[0]) / len(asked[0].reads)
+            return -log_probability(model, asked[0].scored, hidden[0]) / len(asked[0].reads)
         case Rank(target, candidates):
             rivals = torch.tensor((target[0], *candidates), device=model.device) if candidates else None
             own = 0 if candidates else target[0]
             ranks = []
-            for h in _slices(model, model.norm(hidden[0][:, 0])):
+            for h in slices(model, model.norm(hidden[0][:, 0])):
                 logits = model.logits(h, rivals)
                 ranks.append(1.0 + (logits > logits[:, own, None]).sum(-1).double())
             return torch.cat(ranks)
@@ -80,24 +84,52 @@ def score(model: Model, readout: Readout, run: Run, hidden: list[Tensor], unedit
             return torch.cat(
                 [
                     (p.exp() * (p - base)).sum(-1)
-                    for h in _slices(model, model.norm(hidden[0][:, 0]))
+                    for h in slices(model, model.norm(hidden[0][:, 0]))
                     for p in [model.logits(h).double().log_softmax(-1)]
                 ]
             )
 
 
-def log_probability(model: Model, variant: Variant, hidden: Tensor) -> Tensor:
-    """Sum over the reads of the scored token's log-probability, float64 [rows]."""
-    tokens = torch.tensor(variant.scored, device=model.device)
+@torch.no_grad()
+def unedited(model: Model, asked: Sequence[tuple[Readout, Run, list[Tensor]]]) -> list[float]:
+    """`score` of one unedited run each; the later tokens of answers are unembedded together, which for a large
+    vocabulary costs little more than one of them alone."""
+    found, later = [0.0] * len(asked), []
+    for i, (readout, run, hidden) in enumerate(asked):
+        if not isinstance(readout, LogitDifference) or model.rotary_by_length:
+            found[i] = float(score(model, readout, run, hidden, hidden[0])[0])
+            continue
+        pair = torch.tensor([readout.target[0], readout.foil[0]], device=model.device)
+        own, other = model.logits(model.norm(hidden[0][0, 0]), pair).double().tolist()
+        found[i] = own - other
+        for variant, sign, h in zip(variants(readout, run), (1, -1), hidden, strict=False):
+            later += [(i, sign, token, x) for token, x in zip(variant.scored[1:], h[0, 1:], strict=True)]
+    if later:
+        tokens = torch.tensor([token for _, _, token, _ in later], device=model.device)
+        terms = token_log_probability(model, tokens, torch.stack([x for *_, x in later]))
+        for (i, sign, _, _), term in zip(later, terms.tolist(), strict=True):
+            found[i] += sign * term
+    return found
+
+
+def log_probability(model: Model, answer: tuple[int, ...], hidden: Tensor) -> Tensor:
+    """Sum of the log-probabilities of the answer's tokens, each read at its own position of `hidden` [rows, tokens,
+    width]: float64 [rows]."""
+    if not answer:
+        return torch.zeros(len(hidden), dtype=torch.float64, device=model.devices[-1])
+    tokens = torch.tensor(answer, device=model.device).repeat(len(hidden))
+    return token_log_probability(model, tokens, hidden.flatten(0, 1)).view(len(hidden), len(answer)).sum(-1)
+
+
+def token_log_probability(model: Model, tokens: Tensor, hidden: Tensor) -> Tensor:
+    """Log-probability of `tokens` [reads] at hidden states [reads, width] before the final norm, float64 [reads]."""
     out = []
-    for h in _slices(model, model.norm(hidden)):
-        logits = model.logits(h)  # [rows, reads, vocabulary]
-        picked = logits.gather(-1, tokens.expand(len(h), -1)[..., None])[..., 0]
-        out.append((picked.double() - logits.logsumexp(-1).double()).sum(-1))
+    for h, own in zip(slices(model, model.norm(hidden)), slices(model, tokens), strict=True):
+        logits = model.logits(h)  # [reads, vocabulary]
+        out.append(logits.gather(-1, own.to(logits.device)[:, None])[:, 0].double() - logits.logsumexp(-1).double())
     return torch.cat(out)
 
 
-def _slices(model: Model, hidden: Tensor) -> tuple[Tensor, ...]:
+def slices(model: Model, rows: Tensor) -> tuple[Tensor, ...]:
     """Rows in portions whose logits over the whole vocabulary fit the budget."""
-    reads = hidden.shape[1] if hidden.ndim == 3 else 1
-    return hidden.split(max(1, model.memory // (8 * reads * model.anatomy.vocabulary)))
+    return rows.split(max(1, model.memory // (8 * model.anatomy.vocabulary)))
