@@ -220,7 +220,10 @@ def _machine() -> str:
 
 
 def pictures(found: Calibration) -> list[Figure]:
-    return [charts.reliability(found.reliability, found.model), charts.power(found.power, found.model)]
+    return [
+        charts.reliability(found.reliability, found.model),
+        charts.power(found.power, TARGETS["power"][1], found.model),
+    ]
 
 
 def write(found: Calibration, folder: Path) -> Path:

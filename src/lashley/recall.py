@@ -178,7 +178,7 @@ def aligned(
     """
     cases: list[Case] = []
     exclusions: list[Exclusion] = []
-    noise = NOISE_SDS * _embedding_sd(bench, asked) if corruption == "noise" else 0.0
+    noise = noise_sd(bench, asked) if corruption == "noise" else 0.0
     own = len(asked.facts) - asked.beside
     fewer = msgspec.structs.replace(asked, templates=asked.templates[:BESIDE])
     parts = [(asked, asked.facts[:own][i : i + AT_ONCE]) for i in range(0, own, AT_ONCE)]
@@ -374,13 +374,14 @@ def texts(bench: Bench, seed: int) -> Iterator[Run]:
             yield bench.tokens.run(text)
 
 
-def _embedding_sd(bench: Bench, asked: Asked) -> float:
-    """Standard deviation of the embeddings of subjects of the relation, over tokens and dimensions."""
+def noise_sd(bench: Bench, asked: Asked) -> float:
+    """Standard deviation of the noise that corrupts a subject: `NOISE_SDS` times that of the embeddings of subjects of
+    the relation, over tokens and dimensions."""
     template = asked.templates[0]
     subjects = list(asked.relation.objects)[:200]
     runs = list(_askable(bench, asked.relation, [(s, template) for s in subjects]))
     site = Site(0, "resid", None, "subject")
-    return float(bench.read(runs, [site])[site].std())
+    return NOISE_SDS * float(bench.read(runs, [site])[site].std())
 
 
 def _askable(bench: Bench, relation: Relation, pairs: Iterable[tuple[str, Template]]) -> Iterator[Run]:

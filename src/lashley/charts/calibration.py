@@ -40,7 +40,14 @@ def reliability(bins: Sequence[tuple[float, Estimate]], model: str) -> Figure:
                 "encoding": {"y": {"field": "effect", "axis": {"title": "share of these claims that are true"}} | y},
             },
             {
-                "mark": {"type": "text", "dx": 24, "dy": -8, "color": theme.MUTED, "fontSize": 11},
+                "mark": {
+                    "type": "text",
+                    "dx": -6,
+                    "align": "right",
+                    "baseline": "middle",
+                    "color": theme.MUTED,
+                    "fontSize": 11,
+                },
                 "encoding": {"y": {"field": "effect"} | y, "text": {"field": "n", "format": ",d"}},
             },
         ],
@@ -51,32 +58,49 @@ def reliability(bins: Sequence[tuple[float, Estimate]], model: str) -> Figure:
     return Figure("reliability", title, caption, spec, f"{title}. {words}.")
 
 
-def power(rows: Sequence[tuple[str, float, Estimate]], model: str) -> Figure:
-    """Share of true claims that were supported, by strength of the plant; `rows` are plant, strength, share."""
-    values = [{"plant": p, "x": s, "effect": e.value, "low": e.low, "high": e.high} for p, s, e in rows]
-    x = {"field": "x", "type": "quantitative", "scale": {"zero": False, "padding": 20}}
-    y = {"type": "quantitative", "scale": {"domain": [0, 1]}}
-    colour = {"field": "plant", "type": "nominal", "scale": {"range": list(theme.SERIES)}, "legend": {"title": None}}
+def power(rows: Sequence[tuple[str, float, Estimate]], wanted: float, model: str) -> Figure:
+    """Share of true claims that were supported, a row each plant and strength; dashed at `wanted`."""
+    values: list[Row] = [
+        {
+            "row": f"{plant}, strength {number(s)} ({number(e.n)} claim{'s' * (e.n != 1)})",
+            "plant": plant,
+            "effect": e.value,
+            "low": e.low,
+            "high": e.high,
+        }
+        for plant, s, e in rows
+    ]
+    x = {"type": "quantitative", "scale": {"domain": [0, 1]}}
+    y = {"field": "row", "type": "nominal", "sort": None, "axis": {"title": None, "labelLimit": 260}}
+    colour = {"field": "plant", "type": "nominal", "scale": {"range": list(theme.SERIES)}, "legend": None}
     spec = {
         "data": {"values": values},
         "width": 400,
-        "height": 260,
-        "encoding": {
-            "x": x | {"axis": {"title": "strength, in natural logit gaps of the fact"}},
-            "color": colour,
-        },
+        "height": {"step": 26},
         "layer": [
             {
-                "mark": {"type": "rule", "strokeWidth": 2},
-                "encoding": {"y": {"field": "low"} | y, "y2": {"field": "high"}},
+                "data": {"values": [{"wanted": wanted}]},
+                "mark": {"type": "rule", "color": theme.RULE, "strokeDash": [4, 3]},
+                "encoding": {"x": {"field": "wanted"} | x},
             },
             {
-                "mark": {"type": "line", "point": {"size": 70}},
-                "encoding": {"y": {"field": "effect", "axis": {"title": "share of true claims supported"}} | y},
+                "mark": {"type": "rule", "strokeWidth": 2},
+                "encoding": {"x": {"field": "low"} | x, "x2": {"field": "high"}, "y": y, "color": colour},
+            },
+            {
+                "mark": {"type": "point", "filled": True, "size": 80, "opacity": 1},
+                "encoding": {
+                    "x": {"field": "effect", "axis": {"title": "share of true claims supported"}} | x,
+                    "y": y,
+                    "color": colour,
+                },
             },
         ],
     }
-    title = f"How often a true claim is supported, by how strong the plant is, in {model}"
-    words = "; ".join(f"{p} at {number(s)}: {number(e.value)}" for p, s, e in rows)
-    caption = "Plants are asserted when they are made; lines are exact 95% binomial bounds."
+    title = f"How often a true claim is supported, by plant and its strength, in {model}"
+    words = "; ".join(f"{p} at {number(s)}: {number(e.value)} of {number(e.n)}" for p, s, e in rows)
+    caption = (
+        "Strength is in natural logit gaps of the fact. Plants are asserted when they are made; lines are exact 95% "
+        f"binomial bounds. Dashed: {number(wanted)}, wanted of single plants at strength 2."
+    )
     return Figure("power", title, caption, spec, f"{title}. {words}.")

@@ -16,7 +16,7 @@ from torch import Tensor
 from lashley.core.case import Case
 from lashley.core.errors import BadFact, BadPlant, BadPrompt
 from lashley.core.fact import Fact, Relation, Template
-from lashley.core.run import Run
+from lashley.core.run import EmbeddingNoise, Run
 from lashley.core.site import Site
 from lashley.embedded.grammar import agreement_pairs
 from lashley.engine import answers
@@ -26,13 +26,13 @@ from lashley.planted.ground import Ground, ends, english, entered, ground, prose
 from lashley.planted.key import fit
 from lashley.planted.neuron import Key, mlp, write
 from lashley.planted.value import STEPS, Goal, optimise
-from lashley.recall import aligned
+from lashley.recall import aligned, noise_sd
 
 HELD = 3  # templates of the relation that planting never sees
 NEAR = 8  # other subjects, a template, for the key
 FOILS = 4  # a prompt, for the gap
 LEAST_GAP = 2.0  # logits
-KEPT = 24  # prompts about the subject's other relations, that shall not change
+KEPT = 32  # prompts about the subject's other relations, that shall not change
 
 
 class Plot:
@@ -75,8 +75,8 @@ class Plot:
 
     @cached_property
     def teaching(self) -> list[tuple[Template, Run]]:
-        """The learned templates, every fourth after a text."""
-        texts = [self.rng.choice(self.before) if i % 4 == 3 else "" for i in range(len(self.learned))]
+        """The learned templates, every second after a text."""
+        texts = [self.rng.choice(self.before) if i % 2 == 1 else "" for i in range(len(self.learned))]
         templates = [msgspec.structs.replace(t, before=text) for t, text in zip(self.learned, texts, strict=True)]
         return [(t, self.bench.tokens.ask(t, self.fact.subject)) for t in templates]
 
@@ -163,14 +163,24 @@ class Plot:
         return tuple(sorted({a[0] for a in ways.values()} - {but}))
 
     def goals(self, key: Key, share: float, scale: float = 1.0, offset: Tensor | None = None) -> list[Goal]:
-        """What the write shall do to every teaching prompt."""
+        """What the write shall do to every teaching prompt, and where it is positive, to each with noise on the
+        subject as well: what is stored shall come back when the neuron alone is restored."""
         runs = [run for _, run in self.teaching]
         found = []
         for run, fires, gap in zip(runs, self.fires(key, runs), self.gaps, strict=True):
             own = self.first(run, self.fact.object)
             rivals = self.firsts(run, self.relation.candidates(), own)
             found.append(Goal(run, scale * fires, own, rivals, gap, share, offset, share > 0))
+            if share > 0:
+                noise = EmbeddingNoise(self.noise, self.rng.getrandbits(63))
+                noisy = msgspec.structs.replace(run, noise=noise)
+                found.append(Goal(noisy, scale * fires, own, rivals, gap, share, offset, floor=True))
         return found
+
+    @cached_property
+    def noise(self) -> float:
+        """Standard deviation of the noise that corrupts the subject."""
+        return noise_sd(self.bench, self.asked(self.learned))
 
     def keeps(self, key: Key, scale: float = 1.0) -> list[Goal]:
         """Prompts that shall not change: the subject in other relations, and other subjects after a text about it."""

@@ -16,6 +16,7 @@ from lashley.core.run import Run
 from lashley.core.site import Kind
 from lashley.engine.hooks import Arguments, OnSite, hooked, listening
 from lashley.engine.model import Model
+from lashley.engine.passes import add_embedding_noise
 
 STEPS, RATE = 80, 0.5
 TURNS = 2  # the goals are dealt into so many batches, which take turns
@@ -31,7 +32,7 @@ class Goal:
     `fires` [tokens]: the activations that multiply the value. The gain is that of logit `own` over the mean of
     `rivals`, `gap` in logits. `share` above 0: D of the write, gain / (gain + gap); below: the gain in gaps; 0: each
     rival shall stay where it is. `offset` [width]: what is written besides, times the activation. `first`: `own` shall
-    come before every rival as well, by `LEAD`.
+    come before every rival as well, by `LEAD`. `floor`: more than `share` will do as well.
     """
 
     run: Run
@@ -42,10 +43,14 @@ class Goal:
     share: float
     offset: Tensor | None = None
     first: bool = False
+    floor: bool = False
 
 
 class Bed:
-    """Some goals, with the unedited residual stream above `layer`, and all that the layers above need."""
+    """Some goals, with the unedited residual stream above `layer`, and all that the layers above need.
+
+    `tokens`: those that the goals read, and all that is unembedded.
+    """
 
     @torch.no_grad()
     def __init__(self, model: Model, layer: int, goals: Sequence[Goal]):
@@ -63,6 +68,7 @@ class Bed:
 
         top = model.anatomy.layers
         on: dict[tuple[int, Kind], OnSite] = {
+            (0, "resid"): lambda x: add_embedding_noise(x, [g.run for g in goals]),
             (layer + 1, "resid"): keep("resid"),
             (layer, "neuron"): keep("neuron"),
             (top, "resid"): keep("top"),
@@ -70,6 +76,9 @@ class Bed:
         self.arguments: list[Arguments] = []
         with listening(model.module, model.family, self.arguments), hooked(model.module, model.family, on):
             model.forward(ids)
+        self.tokens = torch.tensor(sorted({t for g in goals for t in (g.own, *g.rivals)}), device=device)
+        at = {t: i for i, t in enumerate(self.tokens.tolist())}
+        self.reads = [(at[g.own], [at[t] for t in g.rivals]) for g in goals]
         self.rows = torch.arange(len(goals), device=device)
         self.last = torch.tensor([len(g.run) - 1 for g in goals], device=device)
         self.resid = seen["resid"]
@@ -78,12 +87,13 @@ class Bed:
         neurons = seen["neuron"].view(*ids.shape, -1)
         self.norm = model.post_mlp(layer)
         self.before = model.mlp_projection(layer)(neurons) if self.norm is not None else None
+        self.beside = self.resid if self.before is None else self.before  # what a value is written beside
         self.base = self.logits(seen["top"])
         self.offset = torch.stack([torch.zeros(model.anatomy.width) if g.offset is None else g.offset for g in goals])
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """At the final positions, [goals, vocabulary]."""
-        return self.model.logits(self.model.norm(hidden[self.rows, self.last]))
+        """At the final positions, [goals, tokens]."""
+        return self.model.logits(self.model.norm(hidden[self.rows, self.last]), self.tokens)
 
     def __call__(self, value: Tensor) -> Tensor:
         """The loss of a value [width], summed over the goals."""
@@ -98,17 +108,21 @@ class Bed:
             hidden = out[0] if isinstance(out, tuple) else out
         change = self.logits(hidden) - self.base
         loss = change.new_zeros(())
-        for g, d, base in zip(self.goals, change, self.base, strict=True):
-            gain = (d[g.own] - d[list(g.rivals)]) / g.gap
+        for g, (own, rivals), d, base in zip(self.goals, self.reads, change, self.base, strict=True):
+            gain = (d[own] - d[rivals]) / g.gap
             if g.share:
                 mean = gain.mean()
                 got = mean / (1 + mean.abs()) if g.share > 0 else mean
-                loss = loss + (got / g.share - 1) ** 2 + EVEN * (gain - mean).square().mean()
+                short = 1 - got / g.share
+                if g.floor:
+                    loss = loss + short.clamp(min=0.0) ** 2
+                else:
+                    loss = loss + short**2 + EVEN * (gain - mean).square().mean()
             else:
                 loss = loss + KEEP * gain.square().mean()
             if g.first:
                 now = base + d
-                loss = loss + ((LEAD - now[g.own] + now[list(g.rivals)].max()).clamp(min=0.0) / g.gap) ** 2
+                loss = loss + ((LEAD - now[own] + now[rivals].max()).clamp(min=0.0) / g.gap) ** 2
         return loss
 
 
@@ -118,7 +132,7 @@ def optimise(
     """The value [width] of a neuron in `layer`, by Adam from a small random start; the same from the same seed."""
     order = sorted(goals, key=lambda g: len(g.run))
     beds = [Bed(model, layer, order[i::TURNS]) for i in range(TURNS)]
-    scale = torch.cat([b.resid.norm(dim=-1)[b.fires > 0.5] for b in beds]).mean().item()
+    scale = torch.cat([b.beside.norm(dim=-1)[b.fires > 0.5] for b in beds]).mean().item()
     width = model.anatomy.width
     draw = torch.randn(width, generator=torch.Generator().manual_seed(seed))
     value = (0.05 * scale / width**0.5 * draw).to(model.device, model.dtype).requires_grad_()
