@@ -56,10 +56,9 @@ def score(model: Model, readout: Readout, run: Run, hidden: list[Tensor], unedit
     """
     asked = variants(readout, run)
     match readout:
-        case LogitDifference() if len(asked) > 1 and model.rotary_by_length:
-            return log_probability(model, asked[0].scored, hidden[0]) - log_probability(
-                model, asked[1].scored, hidden[1]
-            )
+        case LogitDifference() if model.rotary_by_length and len(hidden) > 1:
+            whole = [log_probability(model, v.scored, h) for v, h in zip(asked, hidden, strict=True)]
+            return whole[0] - whole[1]
         case LogitDifference(target, foil):  # both first tokens have one normaliser: their logits will do
             pair = torch.tensor([target[0], foil[0]], device=model.device)
             logits = model.logits(model.norm(hidden[0][:, 0]), pair).double()
