@@ -31,8 +31,8 @@ def search(
     progress: Callable[[str, int, int], None],
     unknown: bool = False,
 ) -> list[Site]:
-    """The `count` units whose mean knockout costs most on the discovery templates: gradients rank all, and the
-    first few times as many are measured exactly. `unknown`: whatever the model answers.
+    """The `count` units whose mean knockout costs most of the logit difference, summed over the discovery prompts:
+    gradients rank all, and the first few times as many are measured exactly. `unknown`: whatever the model answers.
 
     Raises `BadFact` where the model does not know the fact.
     """
@@ -45,8 +45,8 @@ def search(
     mean = Mean(reference_runs(bench, asked, cases, seed))
     every = bench.anatomy.every(KIND[units])
     frame = [(c, Sweep(c.clean, c.corrupt, "damage", (mean,), every, c.readout)) for c in cases]
-    guessed = np.mean([-e / g for e, g in zip(estimates(bench, [s for _, s in frame]), gaps, strict=True)], axis=0)
+    guessed = -np.sum(list(estimates(bench, [s for _, s in frame])), axis=0)
     best = np.argsort(-guessed, kind="stable")[: MEASURED * count]
     chosen = [every[i] for i in best]
-    exact = effects(bench, cases, chosen, edit=mean, progress=lambda *n: progress(SEARCHING, *n)).mean(1)
+    exact = effects(bench, cases, chosen, edit=mean, progress=lambda *n: progress(SEARCHING, *n)) @ gaps
     return [chosen[i][0] for i in np.argsort(-exact, kind="stable")[:count]]

@@ -303,7 +303,8 @@ def draw(params: Params, table: pd.DataFrame) -> Drawing:
                 pd.concat(lines), name="curve", measure=DAMAGE, x="size", by="which", log=True,
                 title=f"How the recall of {found.what} goes as more {units} are silenced together",
                 x_title=f"{units} silenced together, of {number(found.population)} (log scale)",
-                muted=(RANDOM, MATCHED), about=f"{about}, on prompts that nothing was searched on",
+                muted=(RANDOM, MATCHED),
+                about=f"{about}, on prompts that nothing was searched on; strongest first, and last those that hinder",
             )
         )  # fmt: skip
     figures.append(
