@@ -149,7 +149,7 @@ def _gather(
         mean_sizes(bench, reference, sorted(where)),
         _quantiles(bench, topic, reference),
         _rivals(bench, topic, cases),
-        _firing(bench, topic, corpus, cases["confirm"], corruption, need, seed),
+        *_firing(bench, topic, corpus, cases["confirm"], corruption, need, seed),
         len(corpus.facts),
         _shuffled(bench, asked, cases["confirm"]),
     )
@@ -244,9 +244,9 @@ def _bare(site: Site) -> Site:
 
 def _firing(
     bench: Bench, topic: Topic, corpus: Corpus, confirm: Sequence[Case], corruption: str, need: Need, seed: int
-) -> tuple[tuple[tuple[Case, float], ...], ...]:
+) -> tuple[tuple[tuple[tuple[Case, float], ...], ...], tuple[str, ...]]:
     """Of each set that is one head or neuron, cases of the facts about other subjects that fire it most, with their
-    share of its activation on the topic."""
+    share of its activation on the topic; and in words the fact, known or not, that does so most."""
     own, answers = {c.fact.subject for c in confirm}, {c.fact.object for c in confirm}
     other = np.array([f.subject not in own and f.object not in answers for _, f in corpus.facts], bool)
     sites = [_bare(sites[0]) if len(sites) == 1 and sites[0].unit is not None else None for sites in topic.sets]
@@ -262,10 +262,12 @@ def _firing(
         made |= _asked_once(bench, [corpus.facts[i] for i in sorted(asked)], corruption, need, seed)
         tried |= asked
     found: list[tuple[tuple[Case, float], ...]] = []
+    most = []
     for site in sites:
         top = [(corpus.facts[i][1], float(shares[site][i])) for i in order[site][: 8 * FIRING]] if site else []
         found.append(tuple((made[f], share) for f, share in top if f in made)[:FIRING])
-    return tuple(found)
+        most.append(f"{top[0][1]:.6g} {top[0][0].relation}({top[0][0].subject})" if top else "")
+    return tuple(found), tuple(most)
 
 
 def _asked_once(

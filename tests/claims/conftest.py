@@ -87,4 +87,5 @@ def _prompts(group: str, templates: int, fires: float) -> list[dict]:
         return [{"template": "", "prompt": f"The weather is fine, {i}"} for i in range(12)]
     others = [fact | {"subject": s, "template": t, "prompt": f"{s} {t}"} for s in "ABCDEF" for t in ("x", "y")]
     shares = np.linspace(0.01, fires, len(others))
-    return [o | {"fires": f"{s:.6g}", "population": "2261"} for o, s in zip(others, shares, strict=True)]
+    most = {"most": f"{fires:.6g} capital(F)", "population": "2261"}
+    return [o | {"fires": f"{s:.6g}"} | most for o, s in zip(others, shares, strict=True)]

@@ -98,6 +98,9 @@ def test_other_facts_are_other_facts(made):
         others = rows[rows["group"] == group][["relation", "subject"]].drop_duplicates()
         assert len(others) and ("capital", "France") not in set(others.itertuples(index=False, name=None)), group
     assert len(rows[rows["group"] == "other"][["relation", "subject"]].drop_duplicates()) == FEW["others"]
+    firing = rows[rows["group"] == "firing"]
+    most = firing["most"].astype(str).str.partition(" ")[0].astype(float)
+    assert (firing["fires"].astype(float) <= most).all(), "a fact that the model does not know may fire it more"
 
 
 def test_the_optimal_constant_does_least_damage_where_it_is_fitted(made, verdicts):

@@ -232,13 +232,13 @@ def hidden(claim: Claim, found: Evidence) -> Tested:
 
 
 def monosemantic(claim: Claim, found: Evidence) -> Tested:
-    """In a reference corpus of other facts, none fires the unit as this fact does: a count, not a sample."""
+    """In a reference corpus of other facts, known or not, none fires the unit as this fact does: a count, no sample."""
     rows = found.damage("firing")
     if not len(rows):
         return UNMEASURED._replace(note="for single heads and neurons only")
-    most = rows.iloc[int(rows["fires"].astype(float).to_numpy().argmax())]
-    ratio, limit = float(most["fires"]), claim.thresholds.fires
-    note = f"of {most['population']} other facts, {most['relation']}({most['subject']}) fires it most"
+    share, _, fact = str(rows["most"].iloc[0]).partition(" ")
+    ratio, limit = float(share), claim.thresholds.fires
+    note = f"of {rows['population'].iloc[0]} other facts, {fact} fires it most"
     effect = Estimate(ratio, unit="share of this fact's activation")
     return Tested(effect, limit, float(ratio >= limit), float(ratio < limit), 0, note, rows)
 

@@ -106,8 +106,9 @@ class Dossier(msgspec.Struct, frozen=True):
     are runs of other facts, `texts` unrelated ones. `magnitudes[layer, kind]` are mean absolute activations of each
     unit over the reference, `quantiles[site]` vectors [5, site width] of the activations there. Of each site set,
     `rivals` are disjoint sets of the same size that gradients expect to restore most, and `firing` cases of the facts
-    that fire it most, of `corpus`, with their share of this topic's activation. `shuffled` pairs confirming cases with
-    the answers (object, foil) of other facts.
+    that fire it most, of `corpus`, with their share of this topic's activation; `most` names the fact, known to the
+    model or not, that fires it most, with that share: `1.2 capital(Chad)`, or "". `shuffled` pairs confirming cases
+    with the answers (object, foil) of other facts.
     """
 
     anatomy: Anatomy
@@ -119,6 +120,7 @@ class Dossier(msgspec.Struct, frozen=True):
     quantiles: dict[Site, np.ndarray] = {}
     rivals: tuple[tuple[tuple[Site, ...], ...], ...] = ()
     firing: tuple[tuple[tuple[Case, float], ...], ...] = ()
+    most: tuple[str, ...] = ()
     corpus: int = 0
     shuffled: tuple[tuple[Case, LogitDifference], ...] = ()
 

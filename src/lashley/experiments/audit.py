@@ -210,10 +210,10 @@ class _Planner:
             if not number_:
                 for other, fires in d.firing[i]:
                     there = placed(other.clean, [sites])
-                    share, of = f"{fires:.6g}", str(d.corpus)
                     yield self.sweep(
-                        other, "firing", "damage", self.mean, sites=there, set=own, fires=share, population=of
-                    )
+                        other, "firing", "damage", self.mean, sites=there, set=own,
+                        fires=f"{fires:.6g}", most=d.most[i], population=str(d.corpus),
+                    )  # fmt: skip
         if len(self.sets) > 1:
             union = tuple(dict.fromkeys(s for sites in self.sets for s in sites))
             yield self.sweep(case, "confirm", "together", self.mean, sites=placed(case.clean, [union]), set="all")

@@ -45,7 +45,7 @@ COLUMNS = (
         "control",
         "population",
     ),
-    *("question", "group", "measure", "set", "fires", "copy"),
+    *("question", "group", "measure", "set", "fires", "most", "copy"),
     *("size", "least"),
     *("sweep", "trial", "reason"),
 )
@@ -55,7 +55,7 @@ LONGEST = 64  # sites of one trial that the column `site` spells out
 _LABELS = (
     *("relation", "subject", "object", "foil", "template", "corruption", "seed"),
     *("language", "register", "context", "split", "pair", "window", "keys", "control", "population"),
-    *("question", "group", "measure", "set", "fires", "least"),
+    *("question", "group", "measure", "set", "fires", "most", "least"),
 )
 _WORDS = ("experiment", "model", *_LABELS, "prompt", "edit", "readout", "copy", "reason", "sweep")
 _ROLES = ("all", *ROLES)

@@ -162,19 +162,19 @@ class Plot:
         ways = self.bench.tokens.answers(run, names)
         return tuple(sorted({a[0] for a in ways.values()} - {but}))
 
-    def goals(self, key: Key, share: float, scale: float = 1.0, offset: Tensor | None = None) -> list[Goal]:
-        """What the write shall do to every teaching prompt, and where it is positive, to each with noise on the
-        subject as well: what is stored shall come back when the neuron alone is restored."""
+    def goals(self, key: Key, share: float, scale: float = 1.0, noisy: bool = True) -> list[Goal]:
+        """What the write shall do to every teaching prompt; `noisy`: and where it is positive, to each with noise on
+        the subject as well, for what is stored shall come back when the neuron alone is restored."""
         runs = [run for _, run in self.teaching]
         found = []
         for run, fires, gap in zip(runs, self.fires(key, runs), self.gaps, strict=True):
             own = self.first(run, self.fact.object)
             rivals = self.firsts(run, self.relation.candidates(), own)
-            found.append(Goal(run, scale * fires, own, rivals, gap, share, offset, share > 0))
-            if share > 0:
+            found.append(Goal(run, scale * fires, own, rivals, gap, share, first=share > 0))
+            if noisy and share > 0:
                 noise = EmbeddingNoise(self.noise, self.rng.getrandbits(63))
-                noisy = msgspec.structs.replace(run, noise=noise)
-                found.append(Goal(noisy, scale * fires, own, rivals, gap, share, offset, floor=True))
+                corrupt = msgspec.structs.replace(run, noise=noise)
+                found.append(Goal(corrupt, scale * fires, own, rivals, gap, share, floor=True))
         return found
 
     @cached_property

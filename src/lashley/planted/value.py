@@ -31,8 +31,8 @@ class Goal:
 
     `fires` [tokens]: the activations that multiply the value. The gain is that of logit `own` over the mean of
     `rivals`, `gap` in logits. `share` above 0: D of the write, gain / (gain + gap); below: the gain in gaps; 0: each
-    rival shall stay where it is. `offset` [width]: what is written besides, times the activation. `first`: `own` shall
-    come before every rival as well, by `LEAD`. `floor`: more than `share` will do as well.
+    rival shall stay where it is. `first`: `own` shall come before every rival as well, by `LEAD`. `floor`: more than
+    `share` will do as well.
     """
 
     run: Run
@@ -41,7 +41,6 @@ class Goal:
     rivals: tuple[int, ...]
     gap: float
     share: float
-    offset: Tensor | None = None
     first: bool = False
     floor: bool = False
 
@@ -89,7 +88,6 @@ class Bed:
         self.before = model.mlp_projection(layer)(neurons) if self.norm is not None else None
         self.beside = self.resid if self.before is None else self.before  # what a value is written beside
         self.base = self.logits(seen["top"])
-        self.offset = torch.stack([torch.zeros(model.anatomy.width) if g.offset is None else g.offset for g in goals])
 
     def logits(self, hidden: Tensor) -> Tensor:
         """At the final positions, [goals, tokens]."""
@@ -97,7 +95,7 @@ class Bed:
 
     def __call__(self, value: Tensor) -> Tensor:
         """The loss of a value [width], summed over the goals."""
-        write = self.fires[..., None] * (value + self.offset.to(value))[:, None]
+        write = self.fires[..., None] * value
         if self.norm is not None and self.before is not None:
             write = self.norm(self.before + write) - self.norm(self.before)
         hidden = self.resid + write

@@ -20,8 +20,8 @@ def plant(bench: Bench, fact: Fact, *, strength: float = STANDARD, seed: int = 0
     one, two = plot.places(second.subject), second.places(plot.subject)
     key = plot.fit(torch.cat([one[0], two[0]]), torch.cat([one[1], two[1]]))
     share = strength / (1 + strength)
-    goals = [*plot.goals(key, share), *second.goals(key, share), *plot.keeps(key), *second.keeps(key)]
-    value = plot.value(goals, 3 * STEPS)
+    goals = [*plot.goals(key, share, noisy=False), *second.goals(key, share, noisy=False)]
+    value = plot.value([*goals, *plot.keeps(key), *second.keeps(key)], 3 * STEPS)
     site = plot.put(plot.ground.idle(1, plot.rng)[0], key, value)
     bench.changed()
     numbers = measured(plot, {"unit": [site]}) | spared(others)
