@@ -222,7 +222,7 @@ def _machine() -> str:
 def pictures(found: Calibration) -> list[Figure]:
     return [
         charts.reliability(found.reliability, found.model),
-        charts.power(found.power, TARGETS["power"][1], found.model),
+        charts.power(found.power, TARGETS["power"][1], STANDARD, found.model),
     ]
 
 

@@ -28,7 +28,7 @@ def reliability(bins: Sequence[tuple[float, Estimate]], model: str) -> Figure:
     return Figure("reliability", title, caption, spec, f"{title}. {words}.")
 
 
-def power(rows: Sequence[tuple[str, float, Estimate]], wanted: float, model: str) -> Figure:
+def power(rows: Sequence[tuple[str, float, Estimate]], wanted: float, standard: float, model: str) -> Figure:
     """Share of true claims that were supported, a row each plant and strength; dashed at `wanted`."""
     values = [_row(f"{plant}, strength {number(s)}", e, plant=plant) for plant, s, e in rows]
     colour = {"field": "plant", "type": "nominal", "scale": {"range": list(theme.SERIES)}, "legend": None}
@@ -41,7 +41,7 @@ def power(rows: Sequence[tuple[str, float, Estimate]], wanted: float, model: str
     words = "; ".join(f"{p} at {number(s)}: {number(e.value)} of {number(e.n)}" for p, s, e in rows)
     caption = (
         "Strength is in natural logit gaps of the fact. Plants are asserted when they are made; lines are exact 95% "
-        f"binomial bounds. Dashed: {number(wanted)}, wanted of single plants at strength 2."
+        f"binomial bounds. Dashed: {number(wanted)}, wanted of single plants at strength {number(standard)}."
     )
     spec = _shares(values, "share of true claims supported", colour, line)
     return Figure("power", title, caption, spec, f"{title}. {words}.")
