@@ -105,7 +105,7 @@ class Dossier(msgspec.Struct, frozen=True):
     `cases` by group of prompts (see `claims.topics.Prompts`); `known` whether the model knows the topic. `reference`
     are runs of other facts, `texts` unrelated ones. `magnitudes[layer, kind]` are mean absolute activations of each
     unit over the reference, `quantiles[site]` vectors [5, site width] of the activations there. Of each site set,
-    `rivals` are disjoint sets of the same size that gradients expect to restore most, and `firing` cases of the facts
+    `rivals` are disjoint sets of the same size that restore most, of those measured, and `firing` cases of the facts
     that fire it most, of `corpus`, with their share of this topic's activation; `most` names the fact, known to the
     model or not, that fires it most, with that share: `1.2 capital(Chad)`, or "". `shuffled` pairs confirming cases
     with the answers (object, foil) of other facts.
