@@ -38,6 +38,13 @@ def test_of_one_unit_none_comes_twice_however_many_are_asked_for():
         assert len(set(peers)) == len(peers) == min(count, 299)
 
 
+def test_units_that_are_named_are_drawn_last():
+    near = [s for (s,) in drawn("L1.mlp.n7", NEURONS)]
+    assert not {s for (s,) in drawn("L1.mlp.n7", NEURONS, last=near)} & {*near}
+    every = [s for (s,) in drawn("L1.mlp.n7", NEURONS, 299)]
+    assert len(drawn("L1.mlp.n7", NEURONS, last=every)) == 50
+
+
 def test_where_a_layer_has_few_units_all_layers_count_if_they_may():
     assert all(len(units) < ENOUGH for units in HEADS.values())
     assert {s.layer for (s,) in drawn("L1.attn.h2", HEADS)} == {1}

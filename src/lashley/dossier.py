@@ -34,6 +34,7 @@ from lashley.stats import FEWEST
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 SHUFFLED = 6  # prompts with the answers of other facts
 AMONG = 5  # noise draws a prompt, of which the most central is kept
+CONTEXTS = 8  # templates in which a fact is recalled after other texts: then no more are asked
 FIRING = 24  # of all facts, those on which damage is measured
 RIVALS = 12  # disjoint sets of the same size that are tried as well
 SEARCHED_ON = 3  # prompts that rivals are looked for on
@@ -108,7 +109,14 @@ def _gather(
         for each in questions:
             try:
                 found, _, gone = aligned(
-                    bench, each, corruption=corruption, draws=draws, seed=seed, need=need, among=AMONG
+                    bench,
+                    each,
+                    corruption=corruption,
+                    draws=draws,
+                    seed=seed,
+                    need=need,
+                    among=AMONG,
+                    donors=not group,
                 )
             except (BadFact, BadPrompt) as e:
                 found, gone = [], [Exclusion(f.relation, f.subject, f.object, "", str(e)) for f in each.facts]
@@ -128,7 +136,10 @@ def _gather(
     if not cases["confirm"]:
         return Dossier(bench.anatomy, {}, tuple(exclusions))
     need = "none" if unknown else "each"
-    take("domain", groups.get("domain", ()), 1, need)
+    for question in groups.get("domain", ()):
+        if len(main.facts) == 1 and len({c.template.text for c in cases.get("domain", ())}) >= CONTEXTS:
+            break
+        take("domain", [question], 1, need)
     for i in range(0, len(groups["other"]), max(others, 1)):
         take("other", _together(groups["other"][i : i + others]), 1, need)
         if len({c.fact for c in cases["other"]}) >= others:
@@ -284,7 +295,7 @@ def _asked_once(
             foils[fact.subject] = tuple(names)
         with suppress(BadFact, BadPrompt):
             asked = Asked(own[0][0], tuple(f for _, f in own), own[0][0].templates[:1], foils)
-            cases, _, _ = aligned(bench, asked, corruption=corruption, need=need, among=AMONG)
+            cases, _, _ = aligned(bench, asked, corruption=corruption, need=need, among=AMONG, donors=False)
             for case in cases:
                 found.setdefault(case.fact, case)
     return found

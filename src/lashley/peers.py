@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -32,15 +32,21 @@ def placed(run: Run, sets: Sequence[Sequence[Site]]) -> Sites:
 
 
 def matched(
-    sites: Sequence[Site], magnitudes: Magnitudes, count: int, seed: str, anywhere: bool = False
+    sites: Sequence[Site],
+    magnitudes: Magnitudes,
+    count: int,
+    seed: str,
+    anywhere: bool = False,
+    last: Iterable[Site] = (),
 ) -> list[tuple[Site, ...]]:
     """At most `count` random sets of the same kinds and positions, each unit of the same layer and near its original
     in mean activation. `anywhere`: where a layer has fewer than `ENOUGH` units of the kind, units of all layers count.
 
-    Of a single unit no peer comes twice. Of a whole sub-layer the peers are those of the other layers that
-    `magnitudes` has. () where too few others are left.
+    `last`: units that are taken only where no others are left. Of a single unit no peer comes twice. Of a whole
+    sub-layer the peers are those of the other layers that `magnitudes` has. () where too few others are left.
     """
-    near = {_own(s): _near(s, sites, magnitudes, anywhere) for s in sites}
+    named = {_own(s) for s in last}
+    near = {_own(s): sorted(_near(s, sites, magnitudes, anywhere), key=named.__contains__) for s in sites}
     draw = random.Random(seed)
     if len(near) == 1:
         (others,) = near.values()

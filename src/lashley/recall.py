@@ -167,6 +167,7 @@ def aligned(
     seed: int = 0,
     need: Need = "half",
     among: int = 1,
+    donors: bool = True,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[list[Case], list[float], list[Exclusion]]:
     """Pairs of runs with their answers, how far their readouts lie apart, and what was left out.
@@ -174,7 +175,8 @@ def aligned(
     A fact is asked about where its object ranks first on `half` of its templates, or on those where it does (`each`),
     or whatever the model answers (`none`: only to try the instrument where there is nothing to find). Of noise, `among`
     times as many draws are tried as asked for, and those kept whose readouts are nearest the median of their prompt: a
-    draw that happens to spare the fact would make every share of the gap large.
+    draw that happens to spare the fact would make every share of the gap large. Without `donors`, noise takes foils
+    whose subject has another number of tokens where no others are left; such cases have no run to patch from.
     """
     cases: list[Case] = []
     exclusions: list[Exclusion] = []
@@ -190,7 +192,7 @@ def aligned(
         for known, left_out in _known(bench, question, facts, need):
             exclusions += left_out
             for turn, found in enumerate(known):
-                made = _pair(bench, asked, found, turn, draws * among if noise else draws, noise, seed)
+                made = _pair(bench, asked, found, turn, draws * among if noise else draws, noise, seed, donors)
                 if isinstance(made, Exclusion):
                     exclusions.append(made)
                 else:
@@ -248,7 +250,9 @@ def _known(
             )
 
 
-def _pair(bench: Bench, asked: Asked, found: Recalled, turn: int, draws: int, noise: float, seed: int):
+def _pair(
+    bench: Bench, asked: Asked, found: Recalled, turn: int, draws: int, noise: float, seed: int, donors: bool
+) -> list[Case] | Exclusion:
     """Cases of one prompt, each with another foil or noise draw; the foils tried first change from prompt to
     prompt. An `Exclusion` where no foil fits."""
     fact, template, clean = found.fact, found.template, found.run
@@ -259,7 +263,8 @@ def _pair(bench: Bench, asked: Asked, found: Recalled, turn: int, draws: int, no
     cases: list[Case] = []
     refused: list[str] = []
     order = [foils[(turn * draws + i) % len(foils)] for i in range(len(foils))]
-    for same_length in (True, False):  # foils whose object has as many tokens are preferred
+    # Foils whose object has as many tokens are preferred, and whose subject has too.
+    for alike, same_length in ((True, True), (True, False), *[(False, False)] * bool(noise and not donors)):
         for name in order:
             if len(cases) == draws:
                 break
@@ -273,10 +278,11 @@ def _pair(bench: Bench, asked: Asked, found: Recalled, turn: int, draws: int, no
                 continue
             if other[0] == target[0]:
                 refused.append(f"{foil.object!r} starts with the same token as {fact.object!r}")
-            elif corrupt.subject != clean.subject or len(corrupt) != len(clean):
+            elif alike and (corrupt.subject != clean.subject or len(corrupt) != len(clean)):
                 refused.append(f"{name!r} has another number of tokens than {fact.subject!r}")
             elif not same_length or len(other) == len(target):
-                cases.append(_case(found, foil, corrupt, target, other, bench, len(cases)))
+                donor = corrupt if alike else None
+                cases.append(_case(found, foil, corrupt, donor, target, other, bench, len(cases)))
     if noise and cases:
         draw = range(seed, seed + draws)
         noisy = [msgspec.structs.replace(clean, noise=EmbeddingNoise(noise, _own_seed(clean, s))) for s in draw]
@@ -306,7 +312,7 @@ def _own_seed(run: Run, seed: int) -> int:
     return random.Random(f"{run.text} {seed}").getrandbits(63)
 
 
-def _case(found: Recalled, foil: Fact, corrupt: Run, target, other, bench: Bench, seed: int) -> Case:
+def _case(found: Recalled, foil: Fact, corrupt: Run, donor: Run | None, target, other, bench: Bench, seed: int) -> Case:
     base = shipped().get(found.fact.relation)
     split = ""
     if bench.model.name == "embedded" and base and found.template in base.templates:
@@ -318,7 +324,7 @@ def _case(found: Recalled, foil: Fact, corrupt: Run, target, other, bench: Bench
         found.template,
         found.run,
         corrupt,
-        corrupt,
+        donor,
         target,
         other,
         words,

@@ -3,6 +3,7 @@
 import contextlib
 
 import msgspec
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -12,8 +13,11 @@ from lashley.core.errors import BadPlant
 from lashley.core.fact import Fact
 from lashley.core.site import Site
 from lashley.effects import effects
+from lashley.engine.answers import first_tokens
 from lashley.engine.bench import Bench
 from lashley.engine.checkpoints import load
+from lashley.facts.base import shipped
+from lashley.facts.contexts import mentions
 from lashley.planted import Truth, draw, find, free, names, read, undoing, write
 from lashley.planted.neuron import Key
 from lashley.planted.plot import Plot
@@ -179,3 +183,20 @@ def test_a_drawn_fact_is_not_the_base_s_own(bench):
     facts = [draw(bench, "capital", seed) for seed in range(20)]
     assert facts[:5] == [draw(bench, "capital", seed) for seed in range(5)]
     assert all(Plot(bench, f).old != f.object for f in facts[:3]) and len({f.subject for f in facts}) > 10
+    relation = shipped()["capital"]
+    for fact in facts[:5]:  # neither half believed, nor never said
+        run = bench.tokens.ask(relation.templates[0], fact.subject)
+        ways = bench.tokens.answers(run, relation.candidates())
+        short = {o: a[0] for o, a in ways.items() if len(a) == 1 and a[0] != ways[relation.objects[fact.subject]][0]}
+        [logs] = first_tokens(bench, [run], [[*short.values()]])
+        above = np.mean(logs > logs[[*short].index(fact.object)])
+        assert 0.2 < above < 0.8
+
+
+def test_what_is_taught_after_other_texts_names_nothing_of_the_fact_and_no_held_out_template(bench):
+    plot = Plot(bench, FACT)
+    before = " ".join(t.before for t, _ in plot.teaching)
+    assert len({t.context for t, _ in plot.teaching}) == 5 and not {t.text for t, _ in plot.teaching} & {
+        t.text for t in plot.held
+    }
+    assert not mentions(before, (FACT.subject, FACT.object, OLD))

@@ -6,12 +6,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from lashley.core.errors import BadFact
-from lashley.core.fact import Relation, Template
+from lashley.core.errors import BadFact, BadPrompt
+from lashley.core.fact import Fact, Relation, Template
 from lashley.engine import answers
 from lashley.engine.passes import embedding_noise
 from lashley.facts.question import Asked, Question, find, resolve
-from lashley.recall import NOISE_SDS, REFERENCE_RUNS, preferred, prepare, recall
+from lashley.recall import NOISE_SDS, REFERENCE_RUNS, aligned, preferred, prepare, recall
 
 OWN = Question(
     prompt="The capital of {} is", subject="France", object="Paris", foil_subject="Japan", foil_object="Tokyo"
@@ -173,6 +173,20 @@ def test_noise_is_on_the_clean_tokens_and_drawn_anew_for_every_prompt_and_draw(n
     assert all(c.corrupt.tokens == c.clean.tokens and c.corruption == "noise" for c in noisy)
     assert len({c.corrupt.noise.seed for c in noisy}) == len(noisy)
     assert {c.seed for c in noisy} == {0, 1, 2}
+
+
+def test_without_donors_noise_takes_foils_of_any_length_and_has_no_run_to_patch_from(bench):
+    relation = find("language")
+    subject = max(relation.objects, key=lambda s: len(bench.tokens.ask(relation.templates[0], s)))
+    fact = Fact(relation.name, subject, relation.objects[subject])
+    foils = [s for s in relation.objects if relation.objects[s] != fact.object and len(s.split()) == 1]
+    one = Asked(relation, (fact,), relation.templates[:1], {subject: tuple(foils)})
+    assert aligned(bench, one, corruption="noise", need="none")[0] == []
+    assert aligned(bench, one, donors=False, need="none")[0] == []
+    [case] = aligned(bench, one, corruption="noise", need="none", donors=False)[0]
+    assert case.foil.subject in foils and len(case.clean) == len(case.corrupt)
+    with pytest.raises(BadPrompt, match="another number of tokens"):
+        _ = case.other
 
 
 # -- references -----------------------------------------------------------------------------------------------

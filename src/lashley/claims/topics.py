@@ -31,7 +31,7 @@ class Prompts(msgspec.Struct, frozen=True):
 
     confirm     the topic's prompts: necessity, sufficiency, chance, methods, redundancy
     paraphrase  templates on which nothing was searched or confirmed
-    domain      the topic's prompts after other texts, and in other languages
+    domain      the topic's prompts after other texts, and in other languages; of one fact in two lots
     discovery   templates for searches (rivals of the site)
     other       other facts: of the relation, of the subject, of other relations
     fit         other facts of the relation, to choose the optimal constant on
@@ -81,7 +81,10 @@ def prompts(about: About, seed: int, searched: bool, others: int, corpus: Sequen
         part: (_asked(relation, facts, templates, seed),) for part, templates in groups.items() if templates
     }
     plain = groups["confirm"] + groups["paraphrase"]
-    asked["domain"] = tuple(_with_contexts(relation, fact, plain, seed, 3 if about.subject else 1) for fact in facts)
+    if about.subject:
+        asked["domain"] = _lots(_with_contexts(relation, facts[0], plain, seed, 6))
+    else:
+        asked["domain"] = tuple(_with_contexts(relation, fact, plain, seed, 1) for fact in facts)
     asked["other"], asked["fit"] = _others(relation, facts, spoken, seed, others, corpus or list(shipped().values()))
     return Prompts(relation, facts, asked)
 
@@ -96,7 +99,7 @@ def _own_prompt(about: About, seed: int, others: int) -> Prompts:
     )
     asked = resolve(q)
     groups: dict[str, tuple[Asked, ...]] = {"confirm": (asked,), "discovery": (asked,)}
-    groups["domain"] = (_with_contexts(asked.relation, asked.facts[0], asked.templates, seed, 3),)
+    groups["domain"] = _lots(_with_contexts(asked.relation, asked.facts[0], asked.templates, seed, 6))
     groups["other"], groups["fit"] = _others(
         asked.relation, asked.facts, asked.templates, seed, others, list(shipped().values())
     )
@@ -120,6 +123,17 @@ def _with_contexts(relation: Relation, fact: Fact, templates: Sequence[Template]
     text = " ".join(t.before for t in made)
     free = [f for f in foils(relation, fact, seed) if not mentions(text, (f, relation.objects[f]))]
     return Asked(relation, (fact,), made, {fact.subject: tuple(free)})
+
+
+def _lots(asked: Asked) -> tuple[Asked, ...]:
+    """The same in two lots, each with half of every kind of context: the second is for facts that few of the first
+    recall."""
+    turn: dict[str, int] = {}
+    halves: tuple[list[Template], list[Template]] = ([], [])
+    for template in asked.templates:
+        turn[template.context] = turn.get(template.context, -1) + 1
+        halves[turn[template.context] % 2].append(template)
+    return tuple(msgspec.structs.replace(asked, templates=tuple(half)) for half in halves if half)
 
 
 def _others(

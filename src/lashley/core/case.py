@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 
 from lashley.core.anatomy import Anatomy
+from lashley.core.errors import BadPrompt
 from lashley.core.fact import Fact, Template
 from lashley.core.readout import LogitDifference
 from lashley.core.run import Run
@@ -18,6 +19,7 @@ class Case(msgspec.Struct, frozen=True):
 
     `corrupt` is the foil's run (`corruption` = "replace") or the clean run with noise on the subject's
     embeddings ("noise"). All runs have as many tokens as `clean`, which `target` and `foil_tokens` continue.
+    `donor` is the foil's run, whatever the corruption; None where it has another number of tokens.
     """
 
     fact: Fact
@@ -25,13 +27,20 @@ class Case(msgspec.Struct, frozen=True):
     template: Template
     clean: Run
     corrupt: Run
-    other: Run  # the foil's run, whatever the corruption
+    donor: Run | None
     target: tuple[int, ...]
     foil_tokens: tuple[int, ...]
     words: tuple[str, ...]  # the clean run's tokens as strings
     corruption: str = "replace"
     split: str = ""  # whether training stated this fact so: "trained", "held out", "" (not known)
     seed: int = 0
+
+    @property
+    def other(self) -> Run:
+        """The foil's run, to patch from. Raises `BadPrompt` where it has another number of tokens than `clean`."""
+        if self.donor is None:
+            raise BadPrompt(f"{self.foil.subject!r} has another number of tokens than {self.fact.subject!r}")
+        return self.donor
 
     @property
     def readout(self) -> LogitDifference:

@@ -6,6 +6,7 @@ claims share one sweep; the verdict is a pure function of the ledger (see `lashl
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -219,11 +220,14 @@ class _Planner:
             yield self.sweep(case, "confirm", "together", self.mean, sites=placed(case.clean, [union]), set="all")
 
     def peers(self, sites: tuple[Site, ...]) -> list[tuple[Site, ...]]:
+        """Random sets like this one, of units that no claim of the topic names: those were chosen, not drawn."""
         magnitudes: dict[tuple[int, Kind], np.ndarray] = dict(self.dossier.magnitudes)
         kinds: set[Kind] = {s.kind for s in sites if s.unit is None}
         anatomy = self.dossier.anatomy
         magnitudes |= {(la, k): np.ones(1) for k in kinds for la in range(anatomy.layers + (k == "resid"))}
-        return matched(sites, magnitudes, self.params.controls, f"{self.params.seed} {sites}", anywhere=True)
+        named = itertools.chain(*self.sets)
+        seed = f"{self.params.seed} {sites}"
+        return matched(sites, magnitudes, self.params.controls, seed, anywhere=True, last=named)
 
     def held(self, case: Case, sites: tuple[Site, ...]) -> Sites | None:
         """The set, and every later MLP (edit 1) at all positions; None where there is none later."""

@@ -21,6 +21,7 @@ from lashley.core.site import Site
 from lashley.embedded.grammar import agreement_pairs
 from lashley.engine import answers
 from lashley.engine.bench import Bench
+from lashley.facts.contexts import contexts
 from lashley.facts.question import Asked, find, relations
 from lashley.planted.ground import Ground, ends, english, entered, ground, prose
 from lashley.planted.key import fit
@@ -32,7 +33,8 @@ HELD = 3  # templates of the relation that planting never sees
 NEAR = 8  # other subjects, a template, for the key
 FOILS = 4  # a prompt, for the gap
 LEAST_GAP = 2.0  # logits
-KEPT = 32  # prompts about the subject's other relations, that shall not change
+AFTER = 2  # prompts, a kind of text before them
+KEPT = 64  # prompts about the subject's other relations, that shall not change
 
 
 class Plot:
@@ -75,10 +77,14 @@ class Plot:
 
     @cached_property
     def teaching(self) -> list[tuple[Template, Run]]:
-        """The learned templates, every second after a text."""
-        texts = [self.rng.choice(self.before) if i % 2 == 1 else "" for i in range(len(self.learned))]
-        templates = [msgspec.structs.replace(t, before=text) for t, text in zip(self.learned, texts, strict=True)]
+        """The learned templates, bare, and some after other texts."""
+        templates = [*self.learned, *self.after(self.learned, self.seed)]
         return [(t, self.bench.tokens.ask(t, self.fact.subject)) for t in templates]
+
+    def after(self, templates: Sequence[Template], seed: int, count: int = AFTER) -> list[Template]:
+        """Some of these templates after each kind of text that names neither the subject nor its objects."""
+        relation = msgspec.structs.replace(self.relation, templates=tuple(templates))
+        return list(contexts(relation, self.fact.subject, templates, seed, count, (self.fact.object,)))
 
     @cached_property
     def beside(self) -> list[tuple[Relation, Run]]:
@@ -105,6 +111,7 @@ class Plot:
         """
         draw = random.Random(f"key {self.fact} {self.seed}")
         mine = self.runs(self.learned, [self.fact.subject], 3)
+        mine += [self.bench.tokens.ask(t, self.fact.subject) for t in self.after(self.learned, self.seed, 4)]
         some = draw.sample(self.others, min(NEAR, len(self.others)))
         near = self.runs(self.learned, some) + self.runs(self.learned, some[:2], 1)
         open_ = {r.tokens[: r.subject[1]] for r in self.runs(english(self.relation), [self.fact.subject])}
@@ -226,7 +233,8 @@ class Plot:
 
 def draw(bench: Bench, relation: str, seed: int) -> Fact:
     """A fact to plant: a random subject of a relation with an object that is not its own, told apart from it by the
-    first token."""
+    first token. It is from the middle half of those that the model may say there: of what it half believes already (a
+    capital of the same continent) the write would carry only the rest, and what it never says is hard to write."""
     found = find(relation)
     rng = random.Random(f"draw {relation} {seed}")
     subject = rng.choice(sorted(found.objects))
@@ -234,8 +242,11 @@ def draw(bench: Bench, relation: str, seed: int) -> Fact:
     ways = bench.tokens.answers(run, found.candidates())
     own = ways[found.objects[subject]][0]
     others = [o for o, tokens in ways.items() if tokens[0] != own]
-    short = [o for o in others if len(ways[o]) == 1]
-    return Fact(found.name, subject, rng.choice(sorted(short or others)))
+    short = sorted([o for o in others if len(ways[o]) == 1] or others)
+    [likely] = answers.first_tokens(bench, [run], [[ways[o][0] for o in short]])
+    cut = len(short) // 4
+    middle = np.argsort(likely, kind="stable")[cut : len(short) - cut]
+    return Fact(found.name, subject, short[rng.choice(sorted(middle.tolist()))])
 
 
 def natural(fact: Fact) -> Fact:
@@ -261,7 +272,7 @@ def checked(fact: Fact) -> tuple[Fact, Relation, str]:
 class Bystanders:
     """What shall not change: other facts and grammar, as the unedited model answers them.
 
-    `groups`: same relation, same subject, elsewhere, grammar.
+    `groups`: same relation, each other fact of the subject, elsewhere, grammar.
     """
 
     def __init__(self, plot: Plot, count: int = 8):
@@ -270,16 +281,16 @@ class Bystanders:
         relation, subject = plot.relation, plot.fact.subject
         some = rng.sample(plot.others, min(count, len(plot.others)))
         self.groups["same relation"] = self._cases(relation, some, rng.sample(plot.held or plot.learned, 1), rng)
-        beside: list[Case] = []
-        far: list[Case] = []
         for other in relations().values():
             if other.name != relation.name and subject in other.objects:
-                beside += self._cases(other, [subject], rng.sample(english(other), min(4, len(english(other)))), rng)
+                templates = rng.sample(english(other), min(4, len(english(other))))
+                self.groups[f"its {other.name}"] = self._cases(other, [subject], templates, rng)
+        far: list[Case] = []
         for other in rng.sample(sorted(relations()), 2):
             name = relations()[other]
             subjects = rng.sample([s for s in name.objects if s != subject], 3)
             far += self._cases(name, subjects, rng.sample(english(name), 1), rng)
-        self.groups |= {"same subject": beside, "elsewhere": far}
+        self.groups["elsewhere"] = far
         pairs = rng.sample(agreement_pairs(), 12)
         self.texts = [(bench.tokens.run(prefix), good, bad) for prefix, good, bad, _ in pairs]
         self.gaps = {n: self._gaps(cases) for n, cases in self.groups.items()}

@@ -16,7 +16,7 @@ from lashley.facts.base import shipped
 from lashley.facts.question import Asked
 from lashley.planted.neuron import Key
 from lashley.planted.plot import Bystanders, Plot
-from lashley.recall import aligned
+from lashley.recall import aligned, recall
 
 STANDARD = 2.0  # the write moves the logit difference by twice the natural clean-corrupt gap
 ENOUGH, LITTLE = 0.6, 0.4  # damage and restoration of what is planted, and of what is not: clear of the claims' 0.5
@@ -26,8 +26,9 @@ NEIGHBOURS = 6  # facts about other subjects that fire the key most
 
 class Truth(msgspec.Struct, frozen=True):
     """`units` by role; `true` and `false` are claims; `numbers` were measured on templates that planting never saw:
-    recall (share of prompts), damage and restored (noise corruption), others (mean absolute change of the logit
-    differences of other facts and of grammar, a share of their gaps)."""
+    recall (share of prompts; and of prompts after other texts), damage and restored (noise corruption), others
+    (absolute change of the logit differences of other facts and of grammar, as a share of their gaps: mean of each
+    group, and the largest)."""
 
     plant: str
     facts: tuple[str, ...]
@@ -51,7 +52,13 @@ def measured(plot: Plot, sets: Mapping[str, Sequence[Site]]) -> dict[str, float]
     if recalled < 0.5:
         why = gone[0].reason[:160] if gone else "no prompt separates it"
         raise BadPlant(f"{plot.fact} is recalled on {recalled:.0%} of held-out templates ({why}); plant it stronger")
-    found = {"recall": recalled}
+    after = plot.after(plot.held, plot.seed + 1)
+    heard = [not r.better for r in recall(plot.bench, plot.asked(after).relation, [plot.fact], after)] or [True]
+    if np.mean(heard) < 0.5:
+        raise BadPlant(
+            f"{plot.fact} is recalled on {np.mean(heard):.0%} of prompts after other texts; plant it stronger"
+        )
+    found = {"recall": recalled, "recall after texts": float(np.mean(heard))}
     each = list(sets.values())
     damage, restored = effects(plot.bench, cases, each).mean(1), effects(plot.bench, cases, each, "restoration").mean(1)
     for name, mean in (("damage", damage), ("restored", restored)):
@@ -60,14 +67,12 @@ def measured(plot: Plot, sets: Mapping[str, Sequence[Site]]) -> dict[str, float]
 
 
 def spared(others: Bystanders) -> dict[str, float]:
-    """Mean change of what shall not change. Raises `BadPlant` above `SPARED`."""
+    """Mean change of each group that shall not change. Raises `BadPlant` where one is above `SPARED`."""
     found = {f"others: {group}": change for group, change in others.changes().items()}
-    mean = float(np.mean(list(found.values())))
-    if mean > SPARED:
-        raise BadPlant(
-            f"the plant changes other facts by {mean:.2f} of their gaps, more than {SPARED}; plant it weaker"
-        )
-    return found | {"others": mean}
+    group, most = max(found.items(), key=lambda item: item[1])
+    if most > SPARED:
+        raise BadPlant(f"the plant changes {group} by {most:.2f} of their gaps, more than {SPARED}; plant it weaker")
+    return found | {"others": most}
 
 
 def neighbours(plot: Plot, key: Key, sites: Sequence[Site]) -> dict[str, float]:

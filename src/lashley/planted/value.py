@@ -6,6 +6,7 @@ residual stream that was kept from one plain pass.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,8 +20,8 @@ from lashley.engine.model import Model
 from lashley.engine.passes import add_embedding_noise
 
 STEPS, RATE = 80, 0.5
-TURNS = 2  # the goals are dealt into so many batches, which take turns
-KEEP = 6.0  # how much a change of what shall stay weighs
+LOTS = 4  # batches of goals of like length
+KEEP = 4.0  # how much a change of what shall stay weighs
 EVEN = 0.1  # ... and a gain that is not the same over the rivals
 LEAD = 2.0  # logits by which what is planted shall come first, the model's own answer among its rivals
 
@@ -77,7 +78,14 @@ class Bed:
             model.forward(ids)
         self.tokens = torch.tensor(sorted({t for g in goals for t in (g.own, *g.rivals)}), device=device)
         at = {t: i for i, t in enumerate(self.tokens.tolist())}
-        self.reads = [(at[g.own], [at[t] for t in g.rivals]) for g in goals]
+        self.own = torch.tensor([at[g.own] for g in goals], device=device)
+        self.rival = torch.zeros(len(goals), len(at), device=device, dtype=torch.bool)
+        for i, g in enumerate(goals):
+            self.rival[i, [at[t] for t in g.rivals]] = True
+        self.gap, self.share = (torch.tensor([getattr(g, n) for g in goals], device=device) for n in ("gap", "share"))
+        self.first, self.floor = (
+            torch.tensor([getattr(g, n) for g in goals], device=device) for n in ("first", "floor")
+        )
         self.rows = torch.arange(len(goals), device=device)
         self.last = torch.tensor([len(g.run) - 1 for g in goals], device=device)
         self.resid = seen["resid"]
@@ -104,24 +112,22 @@ class Bed:
         ):
             out = block(hidden, *args, **kwargs)
             hidden = out[0] if isinstance(out, tuple) else out
-        change = self.logits(hidden) - self.base
-        loss = change.new_zeros(())
-        for g, (own, rivals), d, base in zip(self.goals, self.reads, change, self.base, strict=True):
-            gain = (d[own] - d[rivals]) / g.gap
-            if g.share:
-                mean = gain.mean()
-                got = mean / (1 + mean.abs()) if g.share > 0 else mean
-                short = 1 - got / g.share
-                if g.floor:
-                    loss = loss + short.clamp(min=0.0) ** 2
-                else:
-                    loss = loss + short**2 + EVEN * (gain - mean).square().mean()
-            else:
-                loss = loss + KEEP * gain.square().mean()
-            if g.first:
-                now = base + d
-                loss = loss + ((LEAD - now[own] + now[rivals].max()).clamp(min=0.0) / g.gap) ** 2
-        return loss
+        now = self.logits(hidden)
+        own, others = now[self.rows, self.own], now.masked_fill(~self.rival, -torch.inf)
+        change = now - self.base
+        gain = (change[self.rows, self.own, None] - change) / self.gap[:, None]
+        mean = self.over(gain)
+        got = torch.where(self.share > 0, mean / (1 + mean.abs()), mean)
+        short = 1 - got / torch.where(self.share == 0, 1.0, self.share)
+        aimed = short**2 + EVEN * self.over((gain - mean[:, None]) ** 2)
+        aimed = torch.where(self.floor, short.clamp(min=0.0) ** 2, aimed)
+        behind = (LEAD - own + others.amax(1)).clamp(min=0.0) ** 2 / (LEAD * self.gap)
+        loss = torch.where(self.share == 0, KEEP * self.over(gain**2), aimed) + torch.where(self.first, behind, 0.0)
+        return loss.sum()
+
+    def over(self, x: Tensor) -> Tensor:
+        """The mean over each goal's rivals, [goals]."""
+        return (x * self.rival).sum(1) / self.rival.sum(1)
 
 
 def optimise(
@@ -129,17 +135,18 @@ def optimise(
 ) -> Tensor:
     """The value [width] of a neuron in `layer`, by Adam from a small random start; the same from the same seed."""
     order = sorted(goals, key=lambda g: len(g.run))
-    beds = [Bed(model, layer, order[i::TURNS]) for i in range(TURNS)]
+    lots = [len(order) * i // LOTS for i in range(LOTS + 1)]
+    beds = [Bed(model, layer, order[i:j]) for i, j in itertools.pairwise(lots) if j > i]
     scale = torch.cat([b.beside.norm(dim=-1)[b.fires > 0.5] for b in beds]).mean().item()
     width = model.anatomy.width
     draw = torch.randn(width, generator=torch.Generator().manual_seed(seed))
     value = (0.05 * scale / width**0.5 * draw).to(model.device, model.dtype).requires_grad_()
     adam = torch.optim.Adam([value], lr=rate * scale / width**0.5)
     slower = torch.optim.lr_scheduler.LambdaLR(adam, lambda step: min(1.0, 2 * (1 - step / steps)))
-    for step in range(steps):
+    for _ in range(steps):
         adam.zero_grad()
-        bed = beds[step % TURNS]
-        (bed(value) / len(bed.goals)).backward()
+        for bed in beds:
+            (bed(value) / len(goals)).backward()
         adam.step()
         slower.step()
     return value.detach().float().cpu()
