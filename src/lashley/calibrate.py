@@ -62,7 +62,7 @@ class Trial(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What became of one claim. `true` is its truth; `damage`, `restored` and `held` are means of its confirming
+    """What became of one claim. `true` is its truth; `damage`, `restored` and `held` are means over its
     prompts (held: with the later MLPs as they were), `rivals` how many other sets suffice, `methods` whether each
     knockout finds it necessary."""
 
@@ -273,10 +273,10 @@ def audited(bench, claims: Sequence[tuple[Claim, bool]], trial: Trial, unknown: 
 def _result(claim: Claim, true: bool, verdict: Verdict, own: Evidence | None) -> Result:
     blank: tuple[float | None, ...] = (None, None, None)
     damage, restored, held = blank if own is None else (
-        _mean(rows) for rows in (own.damage("confirm"), own.of("confirm", "restore"), own.of("confirm", "held"))
+        _mean(rows) for rows in (own.damage("confirm"), own.restored(), own.of("confirm", "held"))
     )  # fmt: skip
     methods = {} if own is None else {m: _finds(own, m, claim.thresholds.necessary) for m in METHODS}
-    seconds = None if own is None else own.of("confirm", "second")
+    seconds = None if own is None else own.restored("second")
     rivals = 0
     if seconds is not None and len(seconds):
         rivals = int((seconds.groupby("trial", observed=True)["effect"].mean() >= claim.thresholds.second).sum())

@@ -15,15 +15,12 @@ import numpy as np
 from lashley.claims.topics import Prompts, Topic, name, prompts
 from lashley.core.anatomy import Anatomy
 from lashley.core.case import Case, Dossier, Exclusion
-from lashley.core.edit import Patch
 from lashley.core.errors import BadFact, BadPrompt, BadSite
 from lashley.core.fact import Fact, Relation, Template
 from lashley.core.readout import LogitDifference
 from lashley.core.run import Run
 from lashley.core.site import Kind, Site
-from lashley.core.trial import Sweep
-from lashley.effects import effects
-from lashley.engine.attribution import estimates
+from lashley.effects import restorers
 from lashley.engine.bench import Bench
 from lashley.facts.base import shipped
 from lashley.facts.question import Asked
@@ -39,6 +36,7 @@ FIRING = 24  # of all facts, those on which damage is measured
 RIVALS = 12  # disjoint sets of the same size that are tried as well
 SEARCHED_ON = 3  # prompts that rivals are looked for on
 MEASURED = 96  # units of which a search for rivals measures the effect
+FREE = 2000  # units that rivals are made of
 
 Progress = Callable[[str, int, int], None]
 
@@ -198,15 +196,7 @@ def _rivals(bench: Bench, topic: Topic, cases: dict[str, tuple[Case, ...]]) -> t
     order: dict[Kind, list[Site]] = {}
     kinds: set[Kind] = {sites[0].kind for sites in topic.sets}
     for kind in kinds - {"resid"}:
-        every = bench.anatomy.every(kind)
-        sweeps = [Sweep(c.clean, c.corrupt, "restoration", (Patch(c.clean),), every, c.readout) for c in searched]
-        expected = np.mean(list(estimates(bench, sweeps)), axis=0)
-        some = np.argsort(-np.abs(expected), kind="stable")[:MEASURED]
-        mean = np.full(len(expected), -np.inf)
-        mean[some] = effects(bench, searched, [every[i] for i in some], "restoration").mean(1)
-        layer, _, unit, _, _ = every.table
-        best = np.lexsort((-expected, -mean))
-        order[kind] = [Site(int(layer[i]), kind, None if unit[i] < 0 else int(unit[i])) for i in best[:2000]]
+        order[kind] = restorers(bench, searched, kind, MEASURED, FREE)
     found = []
     for sites in topic.sets:
         own = {(s.layer, s.kind, s.unit) for s in sites}

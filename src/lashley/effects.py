@@ -9,8 +9,9 @@ import numpy as np
 
 from lashley.core.case import Case
 from lashley.core.edit import Edit, Patch, Zero
-from lashley.core.site import Site, Sites
+from lashley.core.site import Kind, Site, Sites
 from lashley.core.trial import Sweep
+from lashley.engine.attribution import estimates
 from lashley.engine.bench import Bench
 
 
@@ -43,3 +44,15 @@ def effects(
             done += len(c.values)
         progress(done, len(sets) * len(sweeps))
     return np.stack([s.normalise(values[s.key], *known[s.key]) for s in sweeps], 1)
+
+
+def restorers(bench: Bench, cases: Sequence[Case], kind: Kind, measured: int, kept: int) -> list[Site]:
+    """The `kept` units of a kind that restore most: first, by their mean restoration, the `measured` ones of which
+    gradients expect most, of either sign; then the others, as gradients have them."""
+    every = bench.anatomy.every(kind)
+    sweeps = [Sweep(c.clean, c.corrupt, "restoration", (Patch(c.clean),), every, c.readout) for c in cases]
+    expected = np.mean(list(estimates(bench, sweeps)), axis=0)
+    some = np.argsort(-np.abs(expected), kind="stable")[:measured]
+    mean = np.full(len(expected), -np.inf)
+    mean[some] = effects(bench, cases, [every[i] for i in some], "restoration").mean(1)
+    return [every[i][0] for i in np.lexsort((-expected, -mean))[:kept].tolist()]

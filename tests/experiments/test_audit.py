@@ -186,5 +186,6 @@ def test_a_study_that_claims_nothing_has_no_verdicts(made):
 
 
 def test_a_knockout_is_the_mean_at_the_roles_of_other_facts(made):
-    sweeps = [s for s in made.ledger.sweeps() if s.labels["group"] == "paraphrase"]
+    labels = {"group": "paraphrase", "measure": "damage"}
+    sweeps = [s for s in made.ledger.sweeps() if labels.items() <= s.labels.items()]
     assert sweeps and all(isinstance(s.edits[0], Mean) for s in sweeps)

@@ -66,6 +66,11 @@ class Evidence(NamedTuple):
         chosen = (r["group"] == group) & (r["measure"] == measure)
         return r[chosen & (r["edit"] == edit)] if edit else r[chosen]
 
+    def restored(self, measure: str = "restore") -> pd.DataFrame:
+        """Restoration by the site, or by its rivals ("second"), on confirming prompts and on paraphrases."""
+        r = self.rows
+        return r[r["group"].isin(("confirm", "paraphrase")) & (r["measure"] == measure)]
+
     def damage(self, group: str) -> pd.DataFrame:
         return self.of(group, "damage", "mean")
 
@@ -102,7 +107,7 @@ def necessary(claim: Claim, found: Evidence) -> Tested:
 
 def sufficient(claim: Claim, found: Evidence) -> Tested:
     """Restoring the site alone into the corrupted run brings recall back: R at least the threshold."""
-    return _against(found.of("confirm", "restore"), claim.thresholds.sufficient, found.cluster)
+    return _against(found.restored(), claim.thresholds.sufficient, found.cluster)
 
 
 def contributes(claim: Claim, found: Evidence) -> Tested:
@@ -198,7 +203,7 @@ def by_method(found: Evidence, method: str) -> pd.DataFrame:
 
 def not_redundant(claim: Claim, found: Evidence) -> Tested:
     """No disjoint set of the same size suffices, and no later MLP takes over when the site is out."""
-    seconds = found.of("confirm", "second")
+    seconds = found.restored("second")
     if not len(seconds):
         return UNMEASURED._replace(note="no disjoint set to compare with")
     limit = claim.thresholds.second

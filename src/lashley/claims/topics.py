@@ -145,8 +145,8 @@ def _others(
     corpus: Sequence[Relation],
 ) -> tuple[tuple[Asked, ...], tuple[Asked, ...]]:
     """Other facts: of the relation, of the same subjects, of other relations, by turns, four times as many as `count`,
-    for the model may not know them all, each relation's in two templates; and again some of the relation, to fit on.
-    About a whole relation, none of the others is of it."""
+    for the model may not know them all, in two templates each, those of the same subjects in four; and again some of
+    the relation, to fit on. About a whole relation, none of the others is of it."""
     draw = random.Random(f"others {seed} {relation.name} {facts[0]}")
     subjects, whole = {f.subject for f in facts}, len(facts) > 1
     answers = {f.object for f in facts}
@@ -158,10 +158,10 @@ def _others(
     kinds = ([] if whole else beside[6:], draw.sample(own, len(own)), draw.sample(far, min(4 * count, len(far))))
     turns = [f for turn in itertools.zip_longest(*kinds) for f in turn if f is not None][: 4 * count]
     known = {r.name: r for r in elsewhere} | {relation.name: relation}
-    two: dict[str, list[Template]] = {}
+    four: dict[str, list[Template]] = {}
     for name_ in dict.fromkeys(f.relation for f in turns):
         spoken = [t for t in known[name_].templates if t.language == "en"] or list(known[name_].templates)
-        two[name_] = draw.sample(spoken, min(2, len(spoken)))
-    made = [_asked(known[f.relation], (f,), two[f.relation], seed) for f in turns]
+        four[name_] = draw.sample(spoken, min(4, len(spoken)))
+    made = [_asked(known[f.relation], (f,), four[f.relation][: 4 if f in own else 2], seed) for f in turns]
     fit = beside[:6]
     return tuple(made), (_asked(relation, fit, templates[:1], seed),) if fit else ()

@@ -139,10 +139,13 @@ class _Planner:
         for i, case in enumerate(self.confirm):
             for edit in (Zero(), Resample(case.other), Noise(d.reference, self.params.seed * 10_007 + i)):
                 yield self.sweep(case, "confirm", "damage", edit)
-            yield self.sweep(case, "confirm", "restore", Patch(case.clean), effect="restoration")
             for q in range(self.constants):
                 yield self.constant(case, "confirm", f"constant {q}", q)
             yield from self.sets_apart(case, i)
+        for group in ("confirm", "paraphrase"):
+            for case in d.cases.get(group, ()):
+                yield self.sweep(case, group, "restore", Patch(case.clean), effect="restoration")
+                yield from self.rivals(case, group)
         for case in d.cases.get("fit", ()):
             yield self.sweep(case, "fit", "fit mean", self.mean)
             yield self.sweep(case, "fit", "fit zero", Zero())
@@ -188,16 +191,19 @@ class _Planner:
         sites = Sites.pack(layer, kind, unit, position, edit, sizes=np.diff(sites.bounds))
         return self.sweep(case, group, measure, *(Constant(v) for v in which), sites=sites)
 
+    def rivals(self, case: Case, group: str) -> Iterator[Sweep]:
+        """The disjoint sets that each set is compared with, restored in its stead."""
+        for i, rivals in enumerate(self.dossier.rivals):
+            if rivals:
+                there = placed(case.clean, rivals)
+                edit = Patch(case.clean)
+                yield self.sweep(case, group, "second", edit, sites=there, effect="restoration", set=str(i))
+
     def sets_apart(self, case: Case, number_: int) -> Iterator[Sweep]:
-        """What each set asks of its own: rivals, random peers, later MLPs held, the facts that fire it; and all."""
+        """What each set asks of its own: random peers, later MLPs held, the facts that fire it; and all together."""
         d = self.dossier
         for i, sites in enumerate(self.sets):
             own = str(i)
-            if rivals := d.rivals[i]:
-                there = placed(case.clean, rivals)
-                yield self.sweep(
-                    case, "confirm", "second", Patch(case.clean), sites=there, effect="restoration", set=own
-                )
             if (held := self.held(case, sites)) is not None:
                 yield self.sweep(case, "confirm", "held", self.mean, Patch(case.clean), sites=held, set=own)
             if number_ < CHANCE_ON and (peers := self.peers(sites)):

@@ -11,7 +11,7 @@ import numpy as np
 from lashley.core.errors import BadPlant, BadPrompt
 from lashley.core.fact import Fact
 from lashley.core.site import Site
-from lashley.effects import effects
+from lashley.effects import effects, restorers
 from lashley.facts.base import shipped
 from lashley.facts.question import Asked
 from lashley.planted.neuron import Key
@@ -21,6 +21,8 @@ from lashley.recall import aligned, recall
 STANDARD = 2.0  # the write moves the logit difference by twice the natural clean-corrupt gap
 ENOUGH, LITTLE = 0.6, 0.4  # damage and restoration of what is planted, and of what is not: clear of the claims' 0.5
 SPARED = 0.1  # damage to others
+SEARCHED_ON = 6  # prompts on which other neurons are looked for that restore a fact
+RIVALS = 64  # other neurons of which restoration is measured
 NEIGHBOURS = 6  # facts about other subjects that fire the key most
 
 
@@ -64,6 +66,18 @@ def measured(plot: Plot, sets: Mapping[str, Sequence[Site]]) -> dict[str, float]
     for name, mean in (("damage", damage), ("restored", restored)):
         found |= {f"{name} {role}": float(m) for role, m in zip(sets, mean, strict=True)}
     return found
+
+
+def alone(plot: Plot, sites: Sequence[Site]) -> dict[str, float]:
+    """Restoration by as many other neurons, those that restore most. Raises `BadPlant` above `LITTLE`: what is planted
+    is then handed on to neurons that suffice without it."""
+    cases, _, _ = aligned(plot.bench, plot.asked((*plot.held, *plot.learned)), corruption="noise")
+    found = restorers(plot.bench, cases[:SEARCHED_ON], "neuron", RIVALS, RIVALS)
+    others = [s for s in found if s not in sites][: len(sites)]
+    restored = float(effects(plot.bench, cases, [others], "restoration").clip(-1, 1).mean())
+    if restored > LITTLE:
+        raise BadPlant(f"{'+'.join(map(str, others))} restores {restored:.2f} as well, promised at most {LITTLE}")
+    return {"restored by others": restored}
 
 
 def spared(others: Bystanders) -> dict[str, float]:

@@ -5,7 +5,7 @@ import torch
 from lashley.core.fact import Fact
 from lashley.engine.bench import Bench
 from lashley.planted.plot import Bystanders, Plot
-from lashley.planted.truth import ENOUGH, LITTLE, STANDARD, Truth, measured, names, needs, said, spared
+from lashley.planted.truth import ENOUGH, LITTLE, STANDARD, Truth, alone, measured, names, needs, said, spared
 
 
 def plant(bench: Bench, fact: Fact, *, strength: float = STANDARD, seed: int = 0) -> Truth:
@@ -32,6 +32,7 @@ def plant(bench: Bench, fact: Fact, *, strength: float = STANDARD, seed: int = 0
     bench.changed()
     numbers = measured(plot, {"first": [first], "second": [second], "both": [first, second]}) | spared(others)
     needs(numbers, damage_first=-LITTLE, damage_second=-0.1, damage_both=ENOUGH, restored_first=ENOUGH)
+    numbers |= alone(plot, [first, second])
     fact_ = said(plot)
     return Truth(
         "backup",

@@ -3,7 +3,19 @@
 from lashley.core.fact import Fact
 from lashley.engine.bench import Bench
 from lashley.planted.plot import Bystanders, Plot
-from lashley.planted.truth import ENOUGH, STANDARD, Truth, measured, names, near_misses, needs, neighbours, said, spared
+from lashley.planted.truth import (
+    ENOUGH,
+    STANDARD,
+    Truth,
+    alone,
+    measured,
+    names,
+    near_misses,
+    needs,
+    neighbours,
+    said,
+    spared,
+)
 
 
 def plant(bench: Bench, fact: Fact, *, strength: float = STANDARD, seed: int = 0) -> Truth:
@@ -17,6 +29,7 @@ def plant(bench: Bench, fact: Fact, *, strength: float = STANDARD, seed: int = 0
     numbers = measured(plot, {"unit": [site]}) | spared(others) | neighbours(plot, key, [site])
     if strength >= STANDARD:
         needs(numbers, damage_unit=ENOUGH, restored_unit=ENOUGH)
+    numbers |= alone(plot, [site])
     return Truth(
         "single",
         (str(plot.fact),),
