@@ -33,6 +33,7 @@ SHUFFLED = 6  # prompts with the answers of other facts
 AMONG = 5  # noise draws a prompt, of which the most central is kept
 CONTEXTS = 8  # templates in which a fact is recalled after other texts: then no more are asked
 FIRING = 24  # of all facts, those on which damage is measured
+DEPTHS = (24, 192, 1536)  # how many of the facts that fire a site most are asked about, until a few are known
 RIVALS = 12  # disjoint sets of the same size that are tried as well
 SEARCHED_ON = 3  # prompts that rivals are looked for on
 MEASURED = 96  # units of which a search for rivals measures the effect
@@ -257,7 +258,7 @@ def _firing(
     order = {site: np.argsort(-share, kind="stable") for site, share in shares.items()}
     made: dict[Fact, Case] = {}
     tried: set[int] = set()
-    for depth in (FIRING, 8 * FIRING):  # of most sites the first few are known, and no more are asked about
+    for depth in DEPTHS:  # of most sites the first few are known, and no more are asked about
         lacking = [o for o in order.values() if sum(corpus.facts[i][1] in made for i in o[:depth]) < FEWEST]
         asked = {int(i) for o in lacking for i in o[:depth]} - tried
         made |= _asked_once(bench, [corpus.facts[i] for i in sorted(asked)], corruption, need, seed)
@@ -265,7 +266,7 @@ def _firing(
     found: list[tuple[tuple[Case, float], ...]] = []
     most = []
     for site in sites:
-        top = [(corpus.facts[i][1], float(shares[site][i])) for i in order[site][: 8 * FIRING]] if site else []
+        top = [(corpus.facts[i][1], float(shares[site][i])) for i in order[site][: DEPTHS[-1]]] if site else []
         found.append(tuple((made[f], share) for f, share in top if f in made)[:FIRING])
         most.append(f"{top[0][1]:.6g} {top[0][0].relation}({top[0][0].subject})" if top else "")
     return tuple(found), tuple(most)

@@ -34,6 +34,7 @@ NEAR = 8  # other subjects, a template, for the key
 FOILS = 4  # a prompt, for the gap
 LEAST_GAP = 2.0  # logits
 AFTER = 2  # prompts, a kind of text before them
+NOISY = 2  # draws of noise, a prompt
 KEPT = 64  # prompts about the subject's other relations, that shall not change
 
 
@@ -170,15 +171,15 @@ class Plot:
         return tuple(sorted({a[0] for a in ways.values()} - {but}))
 
     def goals(self, key: Key, share: float, scale: float = 1.0, noisy: bool = True) -> list[Goal]:
-        """What the write shall do to every teaching prompt; `noisy`: and where it is positive, to each with noise on
-        the subject as well, for what is stored shall come back when the neuron alone is restored."""
+        """What the write shall do to every teaching prompt; `noisy`: and where it is positive, to each bare one with
+        noise on the subject as well, for what is stored shall come back when the neuron alone is restored."""
         runs = [run for _, run in self.teaching]
         found = []
-        for run, fires, gap in zip(runs, self.fires(key, runs), self.gaps, strict=True):
+        for (template, run), fires, gap in zip(self.teaching, self.fires(key, runs), self.gaps, strict=True):
             own = self.first(run, self.fact.object)
             rivals = self.firsts(run, self.relation.candidates(), own)
             found.append(Goal(run, scale * fires, own, rivals, gap, share, first=share > 0))
-            if noisy and share > 0:
+            for _ in range(NOISY if noisy and share > 0 and not template.before else 0):
                 noise = EmbeddingNoise(self.noise, self.rng.getrandbits(63))
                 corrupt = msgspec.structs.replace(run, noise=noise)
                 found.append(Goal(corrupt, scale * fires, own, rivals, gap, share, floor=True))

@@ -20,6 +20,7 @@ from lashley.recall import aligned, recall
 
 STANDARD = 2.0  # the write moves the logit difference by twice the natural clean-corrupt gap
 ENOUGH, LITTLE = 0.6, 0.4  # damage and restoration of what is planted, and of what is not: clear of the claims' 0.5
+HANDED_ON = 0.3  # restoration by other neurons
 SPARED = 0.1  # damage to others
 SEARCHED_ON = 6  # prompts on which other neurons are looked for that restore a fact
 RIVALS = 64  # other neurons of which restoration is measured
@@ -69,14 +70,14 @@ def measured(plot: Plot, sets: Mapping[str, Sequence[Site]]) -> dict[str, float]
 
 
 def alone(plot: Plot, sites: Sequence[Site]) -> dict[str, float]:
-    """Restoration by as many other neurons, those that restore most. Raises `BadPlant` above `LITTLE`: what is planted
-    is then handed on to neurons that suffice without it."""
+    """Restoration by as many other neurons, those that restore most. Raises `BadPlant` above `HANDED_ON`: what is
+    planted then reaches the answer through later neurons that do without it."""
     cases, _, _ = aligned(plot.bench, plot.asked((*plot.held, *plot.learned)), corruption="noise")
     found = restorers(plot.bench, cases[:SEARCHED_ON], "neuron", RIVALS, RIVALS)
     others = [s for s in found if s not in sites][: len(sites)]
     restored = float(effects(plot.bench, cases, [others], "restoration").clip(-1, 1).mean())
-    if restored > LITTLE:
-        raise BadPlant(f"{'+'.join(map(str, others))} restores {restored:.2f} as well, promised at most {LITTLE}")
+    if restored > HANDED_ON:
+        raise BadPlant(f"{'+'.join(map(str, others))} restores {restored:.2f} as well, promised at most {HANDED_ON}")
     return {"restored by others": restored}
 
 

@@ -19,7 +19,7 @@ from lashley.engine.hooks import Arguments, OnSite, hooked, listening
 from lashley.engine.model import Model
 from lashley.engine.passes import add_embedding_noise
 
-STEPS, RATE = 80, 0.5
+STEPS, RATE = 64, 0.5
 LOTS = 4  # batches of goals of like length
 KEEP = 4.0  # how much a change of what shall stay weighs
 EVEN = 0.1  # ... and a gain that is not the same over the rivals
