@@ -9,6 +9,7 @@ import ledger_makers as make
 import msgspec
 import numpy as np
 import pandas as pd
+import pyarrow.parquet
 import pytest
 
 from lashley.core import edit
@@ -18,7 +19,7 @@ from lashley.core.graph import Edges, Graph
 from lashley.core.site import Site, Sites
 from lashley.core.trial import Chunk
 from lashley.ledger import Exclusion, Ledger
-from lashley.ledger.tidy import COLUMNS, export, table
+from lashley.ledger.tidy import COLUMNS, export, exported, table
 
 SETS = [
     [Site(0, "resid")],
@@ -225,6 +226,16 @@ def test_an_export_that_fails_leaves_what_was_there(full, tmp_path, monkeypatch)
     with pytest.raises(BrokenStudy, match="disk is full"):
         export(full, tmp_path / "out.csv", "csv")
     assert (tmp_path / "out.csv").read_text() == "precious"
+
+
+def test_an_export_of_an_older_release_is_refused_in_one_line(full, tmp_path):
+    export(full, tmp_path / "out.parquet", "parquet")
+    head, frame = exported(tmp_path / "out.parquet")
+    assert head == full.spec and tuple(frame.columns) == COLUMNS
+    whole = pyarrow.parquet.read_table(tmp_path / "out.parquet")
+    pyarrow.parquet.write_table(whole.drop_columns(["most"]), tmp_path / "old.parquet")
+    with pytest.raises(BrokenStudy, match="no column most.*export the study again"):
+        exported(tmp_path / "old.parquet")
 
 
 def test_resumed_and_uninterrupted_studies_make_the_same_table(tmp_path):

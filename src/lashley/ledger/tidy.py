@@ -321,6 +321,10 @@ def exported(path: str | Path) -> tuple[Spec, pd.DataFrame]:
         head = msgspec.json.decode((whole.schema.metadata or {})[SPEC], type=Spec)
     except (OSError, KeyError, pa.ArrowException, msgspec.MsgspecError) as e:
         raise BrokenStudy(f"{path} is no exported study; write one with `lashley export STUDY --format parquet`") from e
+    if lacking := [c for c in COLUMNS if c not in whole.column_names]:
+        raise BrokenStudy(
+            f"{path} has no column {', '.join(lacking)}: an older lashley wrote it; export the study again"
+        )
     return head, whole.to_pandas()
 
 
