@@ -234,7 +234,7 @@ def test_an_export_of_an_older_release_is_refused_in_one_line(full, tmp_path):
     assert head == full.spec and tuple(frame.columns) == COLUMNS
     whole = pyarrow.parquet.read_table(tmp_path / "out.parquet")
     pyarrow.parquet.write_table(whole.drop_columns(["most"]), tmp_path / "old.parquet")
-    with pytest.raises(BrokenStudy, match="no column most.*export the study again"):
+    with pytest.raises(BrokenStudy, match=r"no column most.*export the study again"):
         exported(tmp_path / "old.parquet")
 
 
