@@ -19,6 +19,7 @@ from lashley.recall import aligned, reference_runs
 
 KIND: dict[str, Kind] = {"neurons": "neuron", "heads": "head"}
 SEARCHING = "searching on discovery prompts"
+DRAWS = 4  # foils a prompt: what holds against one alone is of the foil
 MEASURED = 8  # of the units that gradients rank highest, so many times those asked for are measured
 
 
@@ -39,7 +40,7 @@ def search(
     if count < 1 or units not in KIND:
         raise LashleyError(f"strongest {count} {units}: ask for 1 or more, of {' or '.join(KIND)}")
     (asked,) = prompts(about, seed, True, 0).groups["discovery"]
-    cases, gaps, gone = aligned(bench, asked, seed=seed, need="none" if unknown else "half")
+    cases, gaps, gone = aligned(bench, asked, draws=DRAWS, seed=seed, need="none" if unknown else "half")
     if not cases:
         raise BadFact(f"nothing can be searched about {name(about)}: {gone[0].reason if gone else 'it has no prompts'}")
     mean = Mean(reference_runs(bench, asked, cases, seed))
