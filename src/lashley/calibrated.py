@@ -95,6 +95,10 @@ def summary(model: str, records: Sequence[Record], planned: int) -> Calibration:
     lines.append(_line("undecided, of the true claims", (x.outcome == "undecided" for x in true)))
     lines.append(_line("undecided, of the false and testable", (x.outcome == "undecided" for _, x in judged)))
     lines.append(_line("not testable, of all that are false", (x.outcome == "not testable" for _, x in false)))
+    refused = sum(r.refused for r in records)
+    made = sum(not r.error and r.trial.plant not in NULLS for r in records)
+    words = "facts refused, for the plant did not do what it promises, of those tried"
+    lines.append(_line(words, (i < refused for i in range(refused + made))))
     counted = [c for r in records if (c := counts(r)) is not None]
     lines.append(_line("redundancy (r sufficient neurons) counted exactly", (a == b for a, b in counted), "redundancy"))
     masked, unused = separated(records)

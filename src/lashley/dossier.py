@@ -31,13 +31,15 @@ from lashley.stats import FEWEST
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 SHUFFLED = 6  # prompts with the answers of other facts
 AMONG = 5  # noise draws a prompt, of which the most central is kept
-CONTEXTS = 8  # templates in which a fact is recalled after other texts: then no more are asked
+CONTEXTS = 12  # templates in which a fact is recalled after other texts: then no more are asked
 FIRING = 24  # of all facts, those on which damage is measured
 DEPTHS = (24, 192, 1536)  # how many of the facts that fire a site most are asked about, until a few are known
 RIVALS = 12  # disjoint sets of the same size that are tried as well
 SEARCHED_ON = 3  # prompts that rivals are looked for on
 MEASURED = 96  # units of which a search for rivals measures the effect
 FREE = 2000  # units that rivals are made of
+
+PLAIN = "plain"  # the topic's own prompts, before they are dealt into groups
 
 Progress = Callable[[str, int, int], None]
 
@@ -115,7 +117,7 @@ def _gather(
                     seed=seed,
                     need=need,
                     among=AMONG,
-                    donors=not group,
+                    donors=group == PLAIN,
                 )
             except (BadFact, BadPrompt) as e:
                 found, gone = [], [Exclusion(f.relation, f.subject, f.object, "", str(e)) for f in each.facts]
@@ -127,8 +129,8 @@ def _gather(
     groups = asked.groups
     plain = {g: groups[g] for g in ("confirm", "paraphrase", "discovery") if g in groups}
     main = _merged(plain)
-    take("", [main], draws, "none" if unknown else "half")  # known on half of all its templates
-    every = cases.pop("")
+    take(PLAIN, [main], draws, "none" if unknown else "half")  # known on half of all its templates
+    every = cases.pop(PLAIN)
     for group, questions in plain.items():
         there = {t for q in questions for t in q.templates}
         cases[group] = tuple(c for c in every if c.template in there)
@@ -258,15 +260,17 @@ def _firing(
     order = {site: np.argsort(-share, kind="stable") for site, share in shares.items()}
     made: dict[Fact, Case] = {}
     tried: set[int] = set()
+    depths = dict.fromkeys(there, 0)
     for depth in DEPTHS:  # of most sites the first few are known, and no more are asked about
-        lacking = [o for o in order.values() if sum(corpus.facts[i][1] in made for i in o[:depth]) < FEWEST]
-        asked = {int(i) for o in lacking for i in o[:depth]} - tried
+        lacking = [s for s, o in order.items() if sum(corpus.facts[i][1] in made for i in o[: depths[s]]) < FEWEST]
+        depths |= dict.fromkeys(lacking, depth)
+        asked = {int(i) for s in lacking for i in order[s][:depth]} - tried
         made |= _asked_once(bench, [corpus.facts[i] for i in sorted(asked)], corruption, need, seed)
         tried |= asked
     found: list[tuple[tuple[Case, float], ...]] = []
     most = []
     for site in sites:
-        top = [(corpus.facts[i][1], float(shares[site][i])) for i in order[site][: DEPTHS[-1]]] if site else []
+        top = [(corpus.facts[i][1], float(shares[site][i])) for i in order[site][: depths[site]]] if site else []
         found.append(tuple((made[f], share) for f, share in top if f in made)[:FIRING])
         most.append(f"{top[0][1]:.6g} {top[0][0].relation}({top[0][0].subject})" if top else "")
     return tuple(found), tuple(most)

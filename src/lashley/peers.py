@@ -42,11 +42,13 @@ def matched(
     """At most `count` random sets of the same kinds and positions, each unit of the same layer and near its original
     in mean activation. `anywhere`: where a layer has fewer than `ENOUGH` units of the kind, units of all layers count.
 
-    `last`: units that are taken only where no others are left. Of a single unit no peer comes twice. Of a whole
-    sub-layer the peers are those of the other layers that `magnitudes` has. () where too few others are left.
+    `last`: units that are taken only where the others are fewer than `count`. Of a single unit no peer comes twice.
+    Of a whole sub-layer the peers are those of the other layers that `magnitudes` has. () where too few are left.
     """
+    near = {_own(s): _near(s, sites, magnitudes, anywhere) for s in sites}
     named = {_own(s) for s in last}
-    near = {_own(s): sorted(_near(s, sites, magnitudes, anywhere), key=named.__contains__) for s in sites}
+    if all(len([u for u in others if u not in named]) >= max(count, len(near)) for others in near.values()):
+        near = {own: [u for u in others if u not in named] for own, others in near.items()}
     draw = random.Random(seed)
     if len(near) == 1:
         (others,) = near.values()

@@ -32,8 +32,9 @@ def search(
     progress: Callable[[str, int, int], None],
     unknown: bool = False,
 ) -> list[Site]:
-    """The `count` units whose mean knockout costs most of the logit difference, summed over the discovery prompts:
-    gradients rank all, and the first few times as many are measured exactly. `unknown`: whatever the model answers.
+    """The `count` units whose mean knockout costs most of the logit difference, summed over the discovery prompts and
+    a few foils of each: gradients rank all, and the first few times as many are measured exactly. `unknown`: whatever
+    the model answers.
 
     Raises `BadFact` where the model does not know the fact.
     """

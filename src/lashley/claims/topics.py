@@ -16,6 +16,7 @@ from lashley.facts.contexts import contexts, mentions
 from lashley.facts.parts import parts
 from lashley.facts.question import Asked, Question, find, resolve
 
+CONTEXTS = 6  # of each kind, for one fact
 OF_RELATION = 12  # facts that a claim about a whole relation is tried on
 
 
@@ -30,8 +31,8 @@ class Prompts(msgspec.Struct, frozen=True):
     """Where the evidence about a topic will come from: by group, what is asked.
 
     confirm     the topic's prompts: necessity, sufficiency, chance, methods, redundancy
-    paraphrase  templates on which nothing was searched or confirmed
-    domain      the topic's prompts after other texts, and in other languages; of one fact in two lots
+    paraphrase  templates on which necessity is confirmed apart; sufficiency and redundancy on these as well
+    domain      the topic's prompts after other texts, and in other languages, one a question, the kinds by turns
     discovery   templates for searches (rivals of the site)
     other       other facts: of the relation, of the subject, of other relations
     fit         other facts of the relation, to choose the optimal constant on
@@ -81,10 +82,8 @@ def prompts(about: About, seed: int, searched: bool, others: int, corpus: Sequen
         part: (_asked(relation, facts, templates, seed),) for part, templates in groups.items() if templates
     }
     plain = groups["confirm"] + groups["paraphrase"]
-    if about.subject:
-        asked["domain"] = _lots(_with_contexts(relation, facts[0], plain, seed, 6))
-    else:
-        asked["domain"] = tuple(_with_contexts(relation, fact, plain, seed, 1) for fact in facts)
+    per_kind = CONTEXTS if about.subject else 1
+    asked["domain"] = tuple(q for fact in facts for q in _with_contexts(relation, fact, plain, seed, per_kind))
     asked["other"], asked["fit"] = _others(relation, facts, spoken, seed, others, corpus or list(shipped().values()))
     return Prompts(relation, facts, asked)
 
@@ -99,7 +98,7 @@ def _own_prompt(about: About, seed: int, others: int) -> Prompts:
     )
     asked = resolve(q)
     groups: dict[str, tuple[Asked, ...]] = {"confirm": (asked,), "discovery": (asked,)}
-    groups["domain"] = _lots(_with_contexts(asked.relation, asked.facts[0], asked.templates, seed, 6))
+    groups["domain"] = _with_contexts(asked.relation, asked.facts[0], asked.templates, seed, CONTEXTS)
     groups["other"], groups["fit"] = _others(
         asked.relation, asked.facts, asked.templates, seed, others, list(shipped().values())
     )
@@ -117,23 +116,18 @@ def _asked(relation: Relation, facts: Sequence[Fact], templates: Sequence[Templa
     return Asked(relation, tuple(facts), tuple(templates), {f.subject: foils(relation, f, seed) for f in facts})
 
 
-def _with_contexts(relation: Relation, fact: Fact, templates: Sequence[Template], seed: int, per_kind: int) -> Asked:
-    """The fact after other texts; foils that a text names are not its foils."""
+def _with_contexts(
+    relation: Relation, fact: Fact, templates: Sequence[Template], seed: int, per_kind: int
+) -> tuple[Asked, ...]:
+    """The fact after other texts, the kinds of text by turns; a foil that a text names is not a foil there."""
     made = contexts(relation, fact.subject, templates, seed, per_kind)
-    text = " ".join(t.before for t in made)
-    free = [f for f in foils(relation, fact, seed) if not mentions(text, (f, relation.objects[f]))]
-    return Asked(relation, (fact,), made, {fact.subject: tuple(free)})
-
-
-def _lots(asked: Asked) -> tuple[Asked, ...]:
-    """The same in two lots, each with half of every kind of context: the second is for facts that few of the first
-    recall."""
-    turn: dict[str, int] = {}
-    halves: tuple[list[Template], list[Template]] = ([], [])
-    for template in asked.templates:
-        turn[template.context] = turn.get(template.context, -1) + 1
-        halves[turn[template.context] % 2].append(template)
-    return tuple(msgspec.structs.replace(asked, templates=tuple(half)) for half in halves if half)
+    kinds = [[t for t in made if t.context == kind] for kind in dict.fromkeys(t.context for t in made)]
+    every = foils(relation, fact, seed)
+    found = []
+    for template in (t for turn in itertools.zip_longest(*kinds) for t in turn if t is not None):
+        free = tuple(f for f in every if not mentions(template.before, (f, relation.objects[f])))
+        found.append(Asked(relation, (fact,), (template,), {fact.subject: free}))
+    return tuple(found)
 
 
 def _others(

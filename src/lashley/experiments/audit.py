@@ -226,12 +226,13 @@ class _Planner:
             yield self.sweep(case, "confirm", "together", self.mean, sites=placed(case.clean, [union]), set="all")
 
     def peers(self, sites: tuple[Site, ...]) -> list[tuple[Site, ...]]:
-        """Random sets like this one, of units that no claim of the topic names: those were chosen, not drawn."""
+        """Random sets like this one; of units that no claim of the topic names, for those were chosen, not drawn. What
+        a search found must stand beside the rest of what it found."""
         magnitudes: dict[tuple[int, Kind], np.ndarray] = dict(self.dossier.magnitudes)
         kinds: set[Kind] = {s.kind for s in sites if s.unit is None}
         anatomy = self.dossier.anatomy
         magnitudes |= {(la, k): np.ones(1) for k in kinds for la in range(anatomy.layers + (k == "resid"))}
-        named = itertools.chain(*self.sets)
+        named = () if self.params.searched else itertools.chain(*self.sets)
         seed = f"{self.params.seed} {sites}"
         return matched(sites, magnitudes, self.params.controls, seed, anywhere=True, last=named)
 

@@ -21,7 +21,7 @@ from lashley.core.site import Site
 from lashley.embedded.grammar import agreement_pairs
 from lashley.engine import answers
 from lashley.engine.bench import Bench
-from lashley.facts.contexts import contexts
+from lashley.facts.contexts import contexts, mentions
 from lashley.facts.question import Asked, find, relations
 from lashley.planted.ground import Ground, ends, english, entered, ground, prose
 from lashley.planted.key import fit
@@ -29,6 +29,7 @@ from lashley.planted.neuron import Key, mlp, write
 from lashley.planted.value import STEPS, Goal, optimise
 from lashley.recall import aligned, noise_sd
 
+APART = 4  # templates of each other relation of the subject that planting never sees
 HELD = 3  # templates of the relation that planting never sees
 NEAR = 8  # other subjects, a template, for the key
 FOILS = 4  # a prompt, for the gap
@@ -80,7 +81,7 @@ class Plot:
     def teaching(self) -> list[tuple[Template, Run]]:
         """The learned templates, bare, and some after other texts."""
         templates = [*self.learned, *self.after(self.learned, self.seed)]
-        return [(t, self.bench.tokens.ask(t, self.fact.subject)) for t in templates]
+        return [(t, run) for t in templates for run in self.runs([t], [self.fact.subject])]
 
     def after(self, templates: Sequence[Template], seed: int, count: int = AFTER) -> list[Template]:
         """Some of these templates after each kind of text that names neither the subject nor its objects."""
@@ -88,13 +89,22 @@ class Plot:
         return list(contexts(relation, self.fact.subject, templates, seed, count, (self.fact.object,)))
 
     @cached_property
-    def beside(self) -> list[tuple[Relation, Run]]:
-        """The same subject in other relations."""
+    def elsewhere(self) -> list[tuple[Relation, tuple[Template, ...], tuple[Template, ...]]]:
+        """The other relations of the subject, each with the templates that planting may see, and those that it never
+        does."""
+        rng = random.Random(f"elsewhere {self.fact} {self.seed}")
         found = []
         for other in relations().values():
             if other.name != self.relation.name and self.fact.subject in other.objects:
-                found += [(other, r) for r in self.runs(english(other), [self.fact.subject])]
+                templates = rng.sample(english(other), len(english(other)))
+                cut = len(templates) - min(APART, len(templates) // 2)
+                found.append((other, tuple(templates[:cut]), tuple(templates[cut:])))
         return found
+
+    @cached_property
+    def beside(self) -> list[tuple[Relation, Run]]:
+        """The same subject in other relations, as planting may see it."""
+        return [(other, r) for other, seen, _ in self.elsewhere for r in self.runs(seen, [self.fact.subject])]
 
     @cached_property
     def subject(self) -> tuple[int, ...]:
@@ -112,7 +122,7 @@ class Plot:
         """
         draw = random.Random(f"key {self.fact} {self.seed}")
         mine = self.runs(self.learned, [self.fact.subject], 3)
-        mine += [self.bench.tokens.ask(t, self.fact.subject) for t in self.after(self.learned, self.seed, 4)]
+        mine += self.runs(self.after(self.learned, self.seed, 4), [self.fact.subject])
         some = draw.sample(self.others, min(NEAR, len(self.others)))
         near = self.runs(self.learned, some) + self.runs(self.learned, some[:2], 1)
         open_ = {r.tokens[: r.subject[1]] for r in self.runs(english(self.relation), [self.fact.subject])}
@@ -149,7 +159,8 @@ class Plot:
         draw = random.Random(f"gaps {self.seed}")
         for template, run in self.teaching:
             mine = self.first(run, own)
-            foils = draw.sample(self.others, min(FOILS, len(self.others)))
+            free = [s for s in self.others if not mentions(template.before, (s, self.relation.objects[s]))]
+            foils = draw.sample(free or self.others, min(FOILS, len(free or self.others)))
             theirs = [self.first(run, self.relation.objects[s]) for s in foils]
             runs += [run, *(self.bench.tokens.ask(template, s) for s in foils)]
             tokens += [[mine, *theirs], *([mine, t] for t in theirs)]
@@ -273,7 +284,7 @@ def checked(fact: Fact) -> tuple[Fact, Relation, str]:
 class Bystanders:
     """What shall not change: other facts and grammar, as the unedited model answers them.
 
-    `groups`: same relation, each other fact of the subject, elsewhere, grammar.
+    `groups`: same relation, same subject, elsewhere, grammar.
     """
 
     def __init__(self, plot: Plot, count: int = 8):
@@ -282,10 +293,9 @@ class Bystanders:
         relation, subject = plot.relation, plot.fact.subject
         some = rng.sample(plot.others, min(count, len(plot.others)))
         self.groups["same relation"] = self._cases(relation, some, rng.sample(plot.held or plot.learned, 1), rng)
-        for other in relations().values():
-            if other.name != relation.name and subject in other.objects:
-                templates = rng.sample(english(other), min(4, len(english(other))))
-                self.groups[f"its {other.name}"] = self._cases(other, [subject], templates, rng)
+        self.groups["same subject"] = [
+            c for other, _, apart in plot.elsewhere for c in self._cases(other, [subject], apart, rng)
+        ]
         far: list[Case] = []
         for other in rng.sample(sorted(relations()), 2):
             name = relations()[other]

@@ -56,12 +56,12 @@ def measured(plot: Plot, sets: Mapping[str, Sequence[Site]]) -> dict[str, float]
         why = gone[0].reason[:160] if gone else "no prompt separates it"
         raise BadPlant(f"{plot.fact} is recalled on {recalled:.0%} of held-out templates ({why}); plant it stronger")
     after = plot.after(plot.held, plot.seed + 1)
-    heard = [not r.better for r in recall(plot.bench, plot.asked(after).relation, [plot.fact], after)] or [True]
-    if np.mean(heard) < 0.5:
-        raise BadPlant(
-            f"{plot.fact} is recalled on {np.mean(heard):.0%} of prompts after other texts; plant it stronger"
-        )
-    found = {"recall": recalled, "recall after texts": float(np.mean(heard))}
+    found = {"recall": recalled}
+    heard = [not r.better for r in recall(plot.bench, plot.asked(after).relation, [plot.fact], after)]
+    if heard:
+        share = found["recall after texts"] = float(np.mean(heard))
+        if share < 0.5:
+            raise BadPlant(f"{plot.fact} is recalled on {share:.0%} of prompts after other texts; plant it stronger")
     each = list(sets.values())
     damage, restored = effects(plot.bench, cases, each).mean(1), effects(plot.bench, cases, each, "restoration").mean(1)
     for name, mean in (("damage", damage), ("restored", restored)):
@@ -70,12 +70,16 @@ def measured(plot: Plot, sets: Mapping[str, Sequence[Site]]) -> dict[str, float]
 
 
 def alone(plot: Plot, sites: Sequence[Site]) -> dict[str, float]:
-    """Restoration by as many other neurons, those that restore most. Raises `BadPlant` above `HANDED_ON`: what is
-    planted then reaches the answer through later neurons that do without it."""
-    cases, _, _ = aligned(plot.bench, plot.asked((*plot.held, *plot.learned)), corruption="noise")
-    found = restorers(plot.bench, cases[:SEARCHED_ON], "neuron", RIVALS, RIVALS)
+    """Restoration by as many other neurons, those that restore most on some learned templates, measured on all
+    others. Raises `BadPlant` above `HANDED_ON`: what is planted then reaches the answer through later neurons that do
+    without it."""
+    seen, rest = plot.learned[:SEARCHED_ON], (*plot.learned[SEARCHED_ON:], *plot.held)
+    search, confirm = (aligned(plot.bench, plot.asked(t), corruption="noise", need="each")[0] for t in (seen, rest))
+    if not search or not confirm:
+        raise BadPlant(f"{plot.fact} is recalled on too few templates; plant it stronger")
+    found = restorers(plot.bench, search, "neuron", RIVALS, RIVALS)
     others = [s for s in found if s not in sites][: len(sites)]
-    restored = float(effects(plot.bench, cases, [others], "restoration").clip(-1, 1).mean())
+    restored = float(effects(plot.bench, confirm, [others], "restoration").clip(-1, 1).mean())
     if restored > HANDED_ON:
         raise BadPlant(f"{'+'.join(map(str, others))} restores {restored:.2f} as well, promised at most {HANDED_ON}")
     return {"restored by others": restored}
