@@ -43,6 +43,11 @@ def test_units_that_are_named_are_drawn_last():
     assert not {s for (s,) in drawn("L1.mlp.n7", NEURONS, last=near)} & {*near}
     every = [s for (s,) in drawn("L1.mlp.n7", NEURONS, 299)]
     assert len(drawn("L1.mlp.n7", NEURONS, last=every)) == 50
+    three = parse_sites("L0.attn.h0+L2.attn.h1+L3.attn.h3")
+    peers = drawn("L1.attn.h2", HEADS, 9, anywhere=True, last=three)
+    assert len(peers) == 9 and not {s for (s,) in peers} & {*three}
+    sets = drawn("L1.mlp.n7+L1.mlp.n9", NEURONS, last=near)
+    assert len(sets) == 50 and not {s for peer in sets for s in peer} & {*near}
 
 
 def test_where_a_layer_has_few_units_all_layers_count_if_they_may():

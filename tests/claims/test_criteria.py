@@ -153,6 +153,15 @@ def test_one_rival_of_many_that_suffices_is_enough(found):
     assert got.holding < 0.05 and got.note.startswith("1 of 3")
 
 
+@pytest.mark.parametrize(
+    ("name", "measure", "there"), [("sufficient", "restore", 0.8), ("not redundant", "second", 0.05)]
+)
+def test_restoration_is_over_confirming_prompts_and_paraphrases(found, name, measure, there):
+    got = TESTS[name](STORES, found({f"paraphrase {measure} patch": 0.4}))
+    alone = TESTS[name](STORES, found())
+    assert got.effect.value == pytest.approx((there + 0.4) / 2) and got.effect.n == 2 * alone.effect.n
+
+
 @pytest.mark.parametrize(("fires", "status"), [(0.49, 0.0), (0.5, 1.0), (12.0, 1.0)])
 def test_monosemantic_is_a_count(found, fires, status):
     got = TESTS["monosemantic"](STORES, found(fires=fires))

@@ -16,12 +16,14 @@ from lashley.effects import effects
 from lashley.engine.answers import first_tokens
 from lashley.engine.bench import Bench
 from lashley.engine.checkpoints import load
+from lashley.engine.passes import embedding_noise
 from lashley.facts.base import shipped
 from lashley.facts.contexts import mentions
 from lashley.planted import Truth, draw, find, free, names, read, undoing, write
 from lashley.planted.neuron import Key
 from lashley.planted.plot import Plot
-from lashley.planted.truth import SPARED
+from lashley.planted.truth import SPARED, alone
+from lashley.planted.value import EVEN, KEEP, LEAD, Bed
 from lashley.recall import aligned
 
 FACT, OLD = Fact("landmark", "Trevi Fountain", "Madrid"), "Rome"
@@ -142,6 +144,63 @@ def test_the_same_seed_makes_the_same_weights_and_a_failure_is_undone(bench):
             made.append(weights(bench))
             raise ZeroDivisionError
     assert same(made[0], made[1]) and not same(made[0], made[2]) and same(weights(bench), before)
+
+
+def test_the_loss_is_that_of_each_goal_alone(bench):
+    plot = Plot(bench, FACT)
+    key = plot.key()
+    goals = [*plot.goals(key, 0.6)[:6], *plot.goals(key, -0.2)[:2], *plot.keeps(key)[:2]]
+    kinds = {(g.share > 0, g.share == 0, g.first, g.floor) for g in goals}
+    assert len(kinds) == 4
+    draw = torch.randn(bench.anatomy.width, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        every = float(Bed(bench.model, plot.layer, goals)(0.3 * draw))
+        for goal in goals:
+            bed = Bed(bench.model, plot.layer, [goal])
+            was, loss = dict(zip(bed.tokens.tolist(), bed.base[0].tolist(), strict=True)), float(bed(0.3 * draw))
+            with hooked_value(bench, plot.layer, goal, 0.3 * draw) as logits:
+                now = {t: float(logits[t]) for t in was}
+            assert loss == pytest.approx(by_hand(goal, was, now), rel=1e-3, abs=1e-4)
+            every -= loss
+    assert every == pytest.approx(0.0, abs=1e-2)
+
+
+@contextlib.contextmanager
+def hooked_value(bench: Bench, layer: int, goal, value: torch.Tensor):
+    """The final logits of a goal's run by plain transformers, the write added to what leaves the MLP."""
+    write = goal.fires.to(value)[:, None] * value
+    model = bench.model.module
+    embeds = model.get_input_embeddings()(torch.tensor([goal.run.tokens])).clone()
+    if goal.run.noise:
+        embeds[0, slice(*goal.run.subject)] += embedding_noise(goal.run, goal.run.noise, bench.anatomy.width)
+    handle = bench.model.blocks[layer].register_forward_hook(
+        lambda _, __, out: out[0] + write if isinstance(out, tuple) else out + write
+    )
+    try:
+        yield model(inputs_embeds=embeds).logits[0, -1]
+    finally:
+        handle.remove()
+
+
+def by_hand(goal, was: dict[int, float], now: dict[int, float]) -> float:
+    gains = [(now[goal.own] - was[goal.own] - now[t] + was[t]) / goal.gap for t in goal.rivals]
+    mean = sum(gains) / len(gains)
+    if not goal.share:
+        return KEEP * sum(g**2 for g in gains) / len(gains)
+    got = mean / (1 + abs(mean)) if goal.share > 0 else mean
+    short = 1 - got / goal.share
+    loss = max(short, 0.0) ** 2 if goal.floor else short**2 + EVEN * sum((g - mean) ** 2 for g in gains) / len(gains)
+    behind = max(LEAD - now[goal.own] + max(now[t] for t in goal.rivals), 0.0)
+    return loss + (behind**2 / (LEAD * goal.gap) if goal.first else 0.0)
+
+
+def test_what_is_handed_on_to_other_neurons_is_refused(bench):
+    with undoing(bench):
+        truth = find("single").plant(bench, FACT)
+        plot, site = Plot(bench, FACT, truth.seed), Site.parse(truth.units["unit"][0])
+        assert alone(plot, [site])["restored by others"] == pytest.approx(truth.numbers["restored by others"])
+        with pytest.raises(BadPlant, match=r"restores .* as well"):  # the planted one is the other of another
+            alone(plot, [Site(site.layer, "neuron", (site.unit or 0) - 1)])
 
 
 def test_the_same_seed_makes_the_same_value(bench):
