@@ -13,8 +13,8 @@ FEWEST = 8  # with fewer templates, none is set aside
 def parts(templates: Sequence[Template], searched: bool = False) -> dict[str, tuple[Template, ...]]:
     """Templates for "discovery", "confirm" and "paraphrase", disjoint, in the order given.
 
-    One in four is for discovery; of the others every second confirms, and the rest are paraphrases that nothing was
-    searched or confirmed on. Where nothing was `searched`, those for discovery do one or the other as well. With few
+    One in four is for discovery; of the others every second confirms, and the rest are paraphrases on which necessity
+    is confirmed apart. Where nothing was `searched`, those for discovery do one or the other as well. With few
     templates none is set aside.
 
     >>> made = parts([Template(f"{i} {{}}") for i in range(16)], searched=True)
