@@ -222,12 +222,15 @@ def test_a_null_knows_nothing(how, bench, tmp_path):
     assert same(made[0], made[1]) and not same(made[0], made[2]) and same(weights(bench), before)
 
 
-def test_what_cannot_be_planted_or_written_is_refused(bench, tmp_path):
+def test_what_cannot_be_planted_or_written_is_refused(bench, tmp_path, monkeypatch):
     with pytest.raises(BadPlant, match="did you mean 'single'"):
         find("singel")
     for kind, r in (("redundant", 0), ("redundant", 17), ("split", 1)):
         with pytest.raises(BadPlant, match=f"r = {r}"):
             find(kind).plant(bench, FACT, r=r)
+    monkeypatch.setattr("lashley.planted.plot.english", lambda relation: relation.templates[:2])
+    with pytest.raises(BadPlant, match="has 2 English templates, too few"):
+        find("single").plant(bench, FACT)
     with pytest.raises(BadPlant, match="there are untrained"):
         find("null").plant(bench, FACT, how="shuffled")
     (tmp_path / "mine").touch()

@@ -57,6 +57,11 @@ class Plot:
         templates = list(english(self.relation))
         self.rng.shuffle(templates)
         few = min(HELD, len(templates) // 3)
+        if not few:
+            raise BadPlant(
+                f"{self.relation.name} has {len(templates)} English templates, too few to plant and to measure in; "
+                "it takes three"
+            )
         self.held, self.learned = tuple(templates[:few]), tuple(templates[few:])
         self.before = [f"{s} " for s in itertools.islice(prose(self.rng), 48)]
         self.others = [s for s, o in self.relation.objects.items() if s != fact.subject and o != fact.object]
