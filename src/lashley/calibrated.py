@@ -98,7 +98,7 @@ def summary(model: str, records: Sequence[Record], planned: int) -> Calibration:
     refused = sum(r.refused for r in records)
     made = sum(not r.error and r.trial.plant not in NULLS for r in records)
     words = "facts refused, for the plant did not do what it promises, of those tried"
-    lines.append(_line(words, (i < refused for i in range(refused + made))))
+    lines.append(_line(words, [True] * refused + [False] * made))
     counted = [c for r in records if (c := counts(r)) is not None]
     lines.append(_line("redundancy (r sufficient neurons) counted exactly", (a == b for a, b in counted), "redundancy"))
     masked, unused = separated(records)

@@ -263,8 +263,10 @@ def _pair(
     cases: list[Case] = []
     refused: list[str] = []
     order = [foils[(turn * draws + i) % len(foils)] for i in range(len(foils))]
-    # Foils whose object has as many tokens are preferred, and whose subject has too.
-    for alike, same_length in ((True, True), (True, False), *[(False, False)] * bool(noise and not donors)):
+    preference = [(True, True), (True, False)]  # whether the foil's subject, and its object, have as many tokens
+    if noise and not donors:
+        preference.append((False, False))
+    for alike, same_length in preference:
         for name in order:
             if len(cases) == draws:
                 break

@@ -31,7 +31,7 @@ class Truth(msgspec.Struct, frozen=True):
     """`units` by role; `true` and `false` are claims; `numbers` were measured on templates that planting never saw:
     recall (share of prompts; and of prompts after other texts), damage and restored (noise corruption), others
     (absolute change of the logit differences of other facts and of grammar, as a share of their gaps: mean of each
-    group, and the largest)."""
+    group, and the largest). Restoration by other neurons is on learned templates as well."""
 
     plant: str
     facts: tuple[str, ...]
@@ -120,6 +120,11 @@ def neighbours(plot: Plot, key: Key, sites: Sequence[Site]) -> dict[str, float]:
             f"facts that fire the key as well lose {damage:.2f}, more than {SPARED / 2:g}; try another subject"
         )
     return {"others: firing": damage}
+
+
+def only(plot: Plot, key: Key, sites: Sequence[Site]) -> dict[str, float]:
+    """That the key is of this fact alone (`neighbours`), and the fact of these neurons alone (`alone`)."""
+    return neighbours(plot, key, sites) | alone(plot, sites)
 
 
 def needs(numbers: dict[str, float], **least: float) -> None:

@@ -54,7 +54,7 @@ class Bed:
 
     @torch.no_grad()
     def __init__(self, model: Model, layer: int, goals: Sequence[Goal]):
-        self.model, self.layer, self.goals = model, layer, goals
+        self.model, self.layer = model, layer
         length, device = max(len(g.run) for g in goals), model.device
         ids = torch.zeros(len(goals), length, dtype=torch.long, device=device)
         self.fires = torch.zeros(len(goals), length, device=device, dtype=model.dtype)

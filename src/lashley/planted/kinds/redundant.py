@@ -4,19 +4,7 @@ from lashley.core.errors import BadPlant
 from lashley.core.fact import Fact
 from lashley.engine.bench import Bench
 from lashley.planted.plot import Bystanders, Plot
-from lashley.planted.truth import (
-    ENOUGH,
-    LITTLE,
-    STANDARD,
-    Truth,
-    alone,
-    measured,
-    names,
-    needs,
-    neighbours,
-    said,
-    spared,
-)
+from lashley.planted.truth import ENOUGH, LITTLE, STANDARD, Truth, measured, names, needs, only, said, spared
 
 
 def plant(bench: Bench, fact: Fact, *, strength: float = STANDARD, seed: int = 0, r: int = 2) -> Truth:
@@ -33,12 +21,11 @@ def plant(bench: Bench, fact: Fact, *, strength: float = STANDARD, seed: int = 0
     numbers = (
         measured(plot, {"one": sites[:1], "all but one": sites[1:] or sites, "all": sites})
         | spared(others)
-        | neighbours(plot, key, sites)
+        | only(plot, key, sites)
     )
     needs(numbers, restored_one=ENOUGH, damage_all=ENOUGH)
     if r > 1:
         needs(numbers, damage_one=-LITTLE, damage_all_but_one=-LITTLE)
-    numbers |= alone(plot, sites)
     joint = "+".join(names(*sites))
     true = [f"{s} is sufficient for {said(plot)}" for s in sites]
     false = [f"{s} {verb} {said(plot)}" for s in sites[:2] for verb in ("stores", "is necessary for")] if r > 1 else []

@@ -3,19 +3,7 @@
 from lashley.core.fact import Fact
 from lashley.engine.bench import Bench
 from lashley.planted.plot import Bystanders, Plot
-from lashley.planted.truth import (
-    ENOUGH,
-    STANDARD,
-    Truth,
-    alone,
-    measured,
-    names,
-    near_misses,
-    needs,
-    neighbours,
-    said,
-    spared,
-)
+from lashley.planted.truth import ENOUGH, STANDARD, Truth, measured, names, near_misses, needs, only, said, spared
 
 
 def plant(bench: Bench, fact: Fact, *, strength: float = STANDARD, seed: int = 0) -> Truth:
@@ -26,10 +14,9 @@ def plant(bench: Bench, fact: Fact, *, strength: float = STANDARD, seed: int = 0
     value = plot.value([*plot.goals(key, strength / (1 + strength)), *plot.keeps(key)])
     site = plot.put(plot.ground.idle(1, plot.rng)[0], key, value)
     bench.changed()
-    numbers = measured(plot, {"unit": [site]}) | spared(others) | neighbours(plot, key, [site])
+    numbers = measured(plot, {"unit": [site]}) | spared(others) | only(plot, key, [site])
     if strength >= STANDARD:
         needs(numbers, damage_unit=ENOUGH, restored_unit=ENOUGH)
-    numbers |= alone(plot, [site])
     return Truth(
         "single",
         (str(plot.fact),),

@@ -6,19 +6,7 @@ from lashley.core.errors import BadPlant
 from lashley.core.fact import Fact
 from lashley.engine.bench import Bench
 from lashley.planted.plot import Bystanders, Plot
-from lashley.planted.truth import (
-    ENOUGH,
-    LITTLE,
-    STANDARD,
-    Truth,
-    alone,
-    measured,
-    names,
-    needs,
-    neighbours,
-    said,
-    spared,
-)
+from lashley.planted.truth import ENOUGH, LITTLE, STANDARD, Truth, measured, names, needs, only, said, spared
 
 LOUD = 6.0  # norm of a disturbance, in norms of the value
 
@@ -40,10 +28,9 @@ def plant(bench: Bench, fact: Fact, *, strength: float = STANDARD, seed: int = 0
     numbers = (
         measured(plot, {"one": sites[:1], "all but one": sites[1:], "all": sites})
         | spared(others)
-        | neighbours(plot, key, sites)
+        | only(plot, key, sites)
     )
     needs(numbers, damage_one=ENOUGH, damage_all=ENOUGH, restored_all=ENOUGH, restored_all_but_one=-LITTLE)
-    numbers |= alone(plot, sites)
     joint = "+".join(names(*sites))
     return Truth(
         "split",
