@@ -35,8 +35,8 @@ NEAR = 8  # other subjects, a template, for the key
 FOILS = 4  # a prompt, for the gap
 LEAST_GAP = 2.0  # logits
 AFTER = 2  # prompts, a kind of text before them
-NOISY = 2  # draws of noise, a prompt
-KEPT = 64  # prompts about the subject's other relations, that shall not change
+NOISY = 4  # draws of noise, a prompt
+KEPT = 128  # prompts about the subject's other relations, bare and after a text, that shall not change
 
 
 class Plot:
@@ -106,10 +106,9 @@ class Plot:
                 found.append((other, tuple(templates[:cut]), tuple(templates[cut:])))
         return found
 
-    @cached_property
-    def beside(self) -> list[tuple[Relation, Run]]:
-        """The same subject in other relations, as planting may see it."""
-        return [(other, r) for other, seen, _ in self.elsewhere for r in self.runs(seen, [self.fact.subject])]
+    def beside(self, before: int = 0) -> list[tuple[Relation, Run]]:
+        """The same subject in other relations, as planting may see it, alone and after `before` texts."""
+        return [(other, r) for other, seen, _ in self.elsewhere for r in self.runs(seen, [self.fact.subject], before)]
 
     @cached_property
     def subject(self) -> tuple[int, ...]:
@@ -131,7 +130,7 @@ class Plot:
         some = draw.sample(self.others, min(NEAR, len(self.others)))
         near = self.runs(self.learned, some) + self.runs(self.learned, some[:2], 1)
         open_ = {r.tokens[: r.subject[1]] for r in self.runs(english(self.relation), [self.fact.subject])}
-        beside = [r for _, r in self.beside if r.tokens[: r.subject[1]] not in open_]
+        beside = [r for _, r in self.beside() if r.tokens[: r.subject[1]] not in open_]
         runs = mine + beside + near
         inputs, _ = entered(self.bench, runs, self.layer)
         last = [x[run.subject[1] - 1] for run, x in zip(runs, inputs, strict=True)]
@@ -208,8 +207,8 @@ class Plot:
 
     def keeps(self, key: Key, scale: float = 1.0) -> list[Goal]:
         """Prompts that shall not change: the subject in other relations, and other subjects after a text about it."""
-        asked = self.rng.sample(self.beside, min(KEPT, len(self.beside)))
-        pairs = [(other, self.fact.subject, run) for other, run in asked]
+        asked = self.beside(1)
+        pairs = [(o, self.fact.subject, run) for o, run in self.rng.sample(asked, min(KEPT, len(asked)))]
         for subject in self.rng.sample(self.others, min(2, len(self.others))):
             text = f"{self.rng.choice(self.learned).fill(self.fact.subject)} {self.old}. "
             pairs += [

@@ -19,7 +19,8 @@ from lashley.engine.hooks import Arguments, OnSite, hooked, listening
 from lashley.engine.model import Model
 from lashley.engine.passes import add_embedding_noise
 
-STEPS, RATE = 64, 0.5
+STEPS = 32
+START = 0.05  # size of the random start, in sizes of what the value is written beside
 LOTS = 4  # batches of goals of like length
 KEEP = 4.0  # how much a change of what shall stay weighs
 EVEN = 0.1  # ... and a gain that is not the same over the rivals
@@ -130,23 +131,28 @@ class Bed:
         return (x * self.rival).sum(1) / self.rival.sum(1)
 
 
-def optimise(
-    model: Model, layer: int, goals: Sequence[Goal], seed: int, steps: int = STEPS, rate: float = RATE
-) -> Tensor:
-    """The value [width] of a neuron in `layer`, by Adam from a small random start; the same from the same seed."""
+def optimise(model: Model, layer: int, goals: Sequence[Goal], seed: int, steps: int = STEPS) -> Tensor:
+    """The value [width] of a neuron in `layer`, by L-BFGS from a small random start; the same from the same seed.
+
+    `steps`: how often the loss and its gradient are worked out.
+    """
     order = sorted(goals, key=lambda g: len(g.run))
     lots = [len(order) * i // LOTS for i in range(LOTS + 1)]
     beds = [Bed(model, layer, order[i:j]) for i, j in itertools.pairwise(lots) if j > i]
-    scale = torch.cat([b.beside.norm(dim=-1)[b.fires > 0.5] for b in beds]).mean().item()
     width = model.anatomy.width
+    unit = torch.cat([b.beside.norm(dim=-1)[b.fires > 0.5] for b in beds]).mean().item() / width**0.5
     draw = torch.randn(width, generator=torch.Generator().manual_seed(seed))
-    value = (0.05 * scale / width**0.5 * draw).to(model.device, model.dtype).requires_grad_()
-    adam = torch.optim.Adam([value], lr=rate * scale / width**0.5)
-    slower = torch.optim.lr_scheduler.LambdaLR(adam, lambda step: min(1.0, 2 * (1 - step / steps)))
-    for _ in range(steps):
-        adam.zero_grad()
-        for bed in beds:
-            (bed(value) / len(goals)).backward()
-        adam.step()
-        slower.step()
-    return value.detach().float().cpu()
+    value = (START * draw).to(model.device).requires_grad_()
+    descent = torch.optim.LBFGS(
+        [value], max_iter=steps, max_eval=steps, history_size=steps, line_search_fn="strong_wolfe"
+    )
+
+    def loss() -> float:
+        descent.zero_grad()
+        each = [bed((unit * value).to(model.dtype)).float() / len(goals) for bed in beds]
+        for part in each:
+            part.backward()
+        return float(sum(part.item() for part in each))
+
+    descent.step(loss)
+    return (unit * value.detach()).float().cpu()
