@@ -18,6 +18,7 @@ from lashley.core.figure import Estimate, Figure, number
 from lashley.report import vega
 from lashley.stats import clopper_pearson
 
+FEWEST = 10  # cases that a share has to be of, to be called met
 BINS = (0.0, 0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0 + 1e-9)
 TARGETS = {  # what is wanted: at most or at least, and how much
     "false": ("at most", 0.05),
@@ -29,7 +30,8 @@ TARGETS = {  # what is wanted: at most or at least, and how much
 
 
 class Line(msgspec.Struct, frozen=True):
-    """One row of the table: a share with exact 95% bounds, and whether its target is met (None: it has none)."""
+    """One row of the table: a share with exact 95% bounds, and whether its target is met (None: it has none, or too few
+    cases meet it)."""
 
     what: str
     share: Estimate
@@ -179,7 +181,7 @@ def _share(of: Iterable[bool]) -> Estimate:
 
 
 def _line(words: str, of: Iterable[bool], target: str = "", upper: bool = False) -> Line:
-    """`upper`: the bound, not the share, has to meet the target."""
+    """`upper`: the bound, not the share, has to meet the target. A share of few cases can miss it, and not meet it."""
     share = _share(of)
     if not target or share.value is None:
         return Line(words, share)
@@ -187,7 +189,8 @@ def _line(words: str, of: Iterable[bool], target: str = "", upper: bool = False)
     met = (share.high if upper else share.value) or 0.0
     ok = met <= limit if wanted == "at most" else met >= limit
     said = f"{wanted} {100 * limit:g}%" + (", upper bound included" if upper else "")
-    return Line(words, share, said, ok)
+    few = not upper and (share.n or 0) < FEWEST
+    return Line(words, share, said, None if ok and few else ok)
 
 
 def table(found: Sequence[Calibration]) -> str:
@@ -195,7 +198,7 @@ def table(found: Sequence[Calibration]) -> str:
     parts = []
     for c in found:
         rows = [
-            f"| {line.what} | {_number(line.share)} | {number(line.share.n)} | {line.wanted} | {_met(line.met)} |"
+            f"| {line.what} | {_number(line.share)} | {number(line.share.n)} | {line.wanted} | {_met(line)} |"
             for line in c.lines
         ]
         head = "| | measured, exact 95% bounds | n | wanted | |\n| --- | ---: | ---: | --- | --- |\n"
@@ -215,8 +218,10 @@ def _number(e: Estimate) -> str:
     return f"{number(100 * (e.value or 0.0), 1)}% [{low}, {high}]"
 
 
-def _met(met: bool | None) -> str:
-    return "" if met is None else "met" if met else "MISSED"
+def _met(line: Line) -> str:
+    if not line.wanted:
+        return ""
+    return "too few to say" if line.met is None else "met" if line.met else "MISSED"
 
 
 def _machine() -> str:

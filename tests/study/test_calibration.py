@@ -46,6 +46,16 @@ def test_power_is_that_of_true_claims_of_one_plant_and_strength() -> None:
     assert lines["true claims supported: single, strength 0.7"].share.value == 0
 
 
+def test_few_cases_can_miss_a_target_and_not_meet_it() -> None:
+    what = "true claims supported: single, strength 2"
+    for outcome, met in (("supported", None), ("undecided", False)):
+        records = [record(Trial("toy", "single", s), result(True, outcome)) for s in range(9)]
+        assert found(*records)[what].met is met
+    assert "| 9 | at least 90% | too few to say |" in table(
+        [summary("toy", [record(Trial("toy", "single", s), result(True, "supported")) for s in range(9)], 10)]
+    )
+
+
 def test_redundant_units_are_counted_and_masked_ones_told_apart() -> None:
     unit = "L2.mlp.n5 is sufficient for capital(France)"
     right = record(Trial("toy", "redundant", 1, r=3), result(True, "supported", unit, rivals=2), unit=("L2.mlp.n5",))
