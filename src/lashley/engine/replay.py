@@ -156,13 +156,13 @@ class Replay:
         same = tuple(id(x) for args, kwargs in captured for x in (*args, *kwargs.values()))
         key = (same, active.tobytes(), start.tobytes(), stop.tobytes())
         if key != self._gathered[0]:
-            taken = []
+            parts = []
             for g, (args, kwargs) in zip(groups, captured, strict=True):
                 part, length = slice(int(start[g]), int(stop[g])), int(self.length[g])
-                take = partial(_take, part=part, length=length, rows=int(active[g]))
-                taken.append((tuple(map(take, args)), {k: take(v) for k, v in kwargs.items()}))
-            args = tuple(_together(x) for x in zip(*(a for a, _ in taken), strict=True))
-            kwargs = {k: _together(tuple(each[k] for _, each in taken)) for k in taken[0][1]}
+                take = partial(taken, part=part, length=length, rows=int(active[g]))
+                parts.append((tuple(map(take, args)), {k: take(v) for k, v in kwargs.items()}))
+            args = tuple(_together(x) for x in zip(*(a for a, _ in parts), strict=True))
+            kwargs = {k: _together(tuple(each[k] for _, each in parts)) for k in parts[0][1]}
             self._gathered = key, (args, kwargs)
         return self._gathered[1]
 
@@ -193,10 +193,10 @@ class Replay:
         return torch.cat(out)
 
 
-def _take(x, *, part: slice, length: int, rows: int):
+def taken(x, *, part: slice, length: int, rows: int):
     """A captured argument for `rows` packed rows: tensors along tokens are cut and repeated, masks dropped."""
     if isinstance(x, tuple):
-        return tuple(_take(y, part=part, length=length, rows=rows) for y in x)
+        return tuple(taken(y, part=part, length=length, rows=rows) for y in x)
     if not isinstance(x, Tensor) or x.ndim < 2:
         return x
     if x.ndim >= 4 or x.shape[1] != length:

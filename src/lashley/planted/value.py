@@ -1,27 +1,32 @@
 """Values: what a neuron must write for the model's own upper layers to say another object.
 
-Only the layers above are computed: the write goes through the norm after the MLP, where there is one, into the
-residual stream that was kept from one plain pass.
+Only the layers above are computed, from the first token on that the write reaches: it goes through the norm after the
+MLP, where there is one, into the residual stream that was kept from one plain pass, as were keys and values before it.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from lashley.core.run import Run
 from lashley.core.site import Kind
+from lashley.engine.attention import KeysValues, Span, packed, recording
 from lashley.engine.hooks import Arguments, OnSite, hooked, listening
 from lashley.engine.model import Model
 from lashley.engine.passes import add_embedding_noise
+from lashley.engine.replay import taken
 
-STEPS = 32
+STEPS = 24
 START = 0.05  # size of the random start, in sizes of what the value is written beside
-LOTS = 4  # batches of goals of like length
+LOTS = 12  # batches of goals that are reached at like positions, and of like length
+SILENT = 0.01  # an activation below it, in units of that at the key, is not computed with
 KEEP = 4.0  # how much a change of what shall stay weighs
 EVEN = 0.1  # ... and a gain that is not the same over the rivals
 LEAD = 2.0  # logits by which what is planted shall come first, the model's own answer among its rivals
@@ -50,7 +55,7 @@ class Goal:
 class Bed:
     """Some goals, with the unedited residual stream above `layer`, and all that the layers above need.
 
-    `tokens`: those that the goals read, and all that is unembedded.
+    `tokens`: those that the goals read, and all that is unembedded. `start`: the first position at which any fires.
     """
 
     @torch.no_grad()
@@ -58,10 +63,12 @@ class Bed:
         self.model, self.layer = model, layer
         length, device = max(len(g.run) for g in goals), model.device
         ids = torch.zeros(len(goals), length, dtype=torch.long, device=device)
-        self.fires = torch.zeros(len(goals), length, device=device, dtype=model.dtype)
+        fires = torch.zeros(len(goals), length, device=device, dtype=model.dtype)
         for i, g in enumerate(goals):
             ids[i, : len(g.run)] = torch.tensor(g.run.tokens, device=device)
-            self.fires[i, : len(g.run)] = g.fires.to(self.fires)
+            fires[i, : len(g.run)] = g.fires.to(fires)
+        self.start = min(map(starts, goals)) if model.family.packed else 0
+        self.fires = fires[:, self.start :]
         seen: dict[str, Tensor] = {}
 
         def keep(name):
@@ -74,9 +81,11 @@ class Bed:
             (layer, "neuron"): keep("neuron"),
             (top, "resid"): keep("top"),
         }
-        self.arguments: list[Arguments] = []
-        with listening(model.module, model.family, self.arguments), hooked(model.module, model.family, on):
+        heard: list[Arguments] = []
+        store: KeysValues = {}
+        with listening(model.module, model.family, heard), hooked(model.module, model.family, on), recording(store):
             model.forward(ids)
+        self.above = [(la, *self._given(la, heard[la], store, length)) for la in range(layer + 1, top)]
         self.tokens = torch.tensor(sorted({t for g in goals for t in (g.own, *g.rivals)}), device=device)
         at = {t: i for i, t in enumerate(self.tokens.tolist())}
         self.own = torch.tensor([at[g.own] for g in goals], device=device)
@@ -88,15 +97,25 @@ class Bed:
             torch.tensor([getattr(g, n) for g in goals], device=device) for n in ("first", "floor")
         )
         self.rows = torch.arange(len(goals), device=device)
-        self.last = torch.tensor([len(g.run) - 1 for g in goals], device=device)
-        self.resid = seen["resid"]
-        if layer + 1 == top:
-            self.resid = seen["top"]
-        neurons = seen["neuron"].view(*ids.shape, -1)
+        self.last = torch.tensor([len(g.run) - 1 for g in goals], device=device) - self.start
+        self.resid = seen["top" if layer + 1 == top else "resid"][:, self.start :]
+        neurons = seen["neuron"].view(*ids.shape, -1)[:, self.start :]
         self.norm = model.post_mlp(layer)
         self.before = model.mlp_projection(layer)(neurons) if self.norm is not None else None
         self.beside = self.resid if self.before is None else self.before  # what a value is written beside
-        self.base = self.logits(seen["top"])
+        self.base = self.logits(seen["top"][:, self.start :])
+
+    def _given(self, layer: int, heard: Arguments, store: KeysValues, length: int) -> tuple[Arguments, list[Span]]:
+        """What a layer gets beside its hidden states: all as in the plain pass, or, where the first positions are left
+        out, the rest of all rows on one token axis, over their own first keys and values."""
+        if not self.start:
+            return heard, []
+        rows = len(self.fires)
+        take = partial(taken, part=slice(self.start, length), length=length, rows=rows)
+        keys, values = (list(x[:, :, : self.start].detach()) for x in store[layer])
+        pick = torch.arange(rows, device=keys[0].device)
+        span = Span(0, rows, length - self.start, self.start, keys, values, pick)
+        return (tuple(map(take, heard[0])), {k: take(v) for k, v in heard[1].items()}), [span]
 
     def logits(self, hidden: Tensor) -> Tensor:
         """At the final positions, [goals, tokens]."""
@@ -108,11 +127,10 @@ class Bed:
         if self.norm is not None and self.before is not None:
             write = self.norm(self.before + write) - self.norm(self.before)
         hidden = self.resid + write
-        for block, (args, kwargs) in zip(
-            self.model.blocks[self.layer + 1 :], self.arguments[self.layer + 1 :], strict=True
-        ):
-            out = block(hidden, *args, **kwargs)
-            hidden = out[0] if isinstance(out, tuple) else out
+        for layer, (args, kwargs), spans in self.above:
+            with packed(spans) if spans else nullcontext():
+                out = self.model.blocks[layer](hidden.flatten(0, 1)[None] if spans else hidden, *args, **kwargs)
+            hidden = (out[0] if isinstance(out, tuple) else out).view_as(hidden)
         now = self.logits(hidden)
         own, others = now[self.rows, self.own], now.masked_fill(~self.rival, -torch.inf)
         change = now - self.base
@@ -131,12 +149,17 @@ class Bed:
         return (x * self.rival).sum(1) / self.rival.sum(1)
 
 
+def starts(goal: Goal) -> int:
+    """The first position at which a goal's neuron fires; the last one where it never does."""
+    return next((i for i, f in enumerate(goal.fires.abs().tolist()) if f > SILENT), len(goal.run) - 1)
+
+
 def optimise(model: Model, layer: int, goals: Sequence[Goal], seed: int, steps: int = STEPS) -> Tensor:
     """The value [width] of a neuron in `layer`, by L-BFGS from a small random start; the same from the same seed.
 
     `steps`: how often the loss and its gradient are worked out.
     """
-    order = sorted(goals, key=lambda g: len(g.run))
+    order = sorted(goals, key=lambda g: (starts(g), len(g.run)))
     lots = [len(order) * i // LOTS for i in range(LOTS + 1)]
     beds = [Bed(model, layer, order[i:j]) for i, j in itertools.pairwise(lots) if j > i]
     width = model.anatomy.width
