@@ -106,12 +106,12 @@ def trials(model: str, size: str) -> list[Trial]:
     single, strengths, of_r, redundant, split, others, nulls = SIZES[size]
     first = FIRST_SEED
     kinds = [[Trial(model, "single", first + s) for s in range(single)]]
+    kinds += [[Trial(model, null, first + 500 + s) for s in range(nulls)] for null in NULLS]
     kinds += [[Trial(model, "single", first + 100 + s, x) for s in range(strengths)] for x in (1.0, 3.0)]
     kinds.append([Trial(model, "redundant", first + 200 + 10 * s + r, r=r) for s in range(of_r) for r in redundant])
     kinds.append([Trial(model, "split", first + 300 + r, r=r) for r in split])
     plants = ("backup", "unread", "suppressor", "cancelling", "shared", "dormant")
     kinds += [[Trial(model, plant, first + 400 + s) for s in range(others)] for plant in plants]
-    kinds += [[Trial(model, null, first + 500 + s) for s in range(nulls)] for null in NULLS]
     return [t for turn in itertools.zip_longest(*kinds) for t in turn if t is not None]
 
 
