@@ -18,7 +18,7 @@ from lashley.core.figure import Estimate, Figure, number
 from lashley.report import vega
 from lashley.stats import clopper_pearson
 
-FEWEST = 10  # cases that a share has to be of, to be called met
+FEWEST = 10  # cases that a share has to be of, for its target to be called met
 BINS = (0.0, 0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0 + 1e-9)
 TARGETS = {  # what is wanted: at most or at least, and how much
     "false": ("at most", 0.05),
@@ -72,7 +72,8 @@ def summary(model: str, records: Sequence[Record], planned: int) -> Calibration:
         "single neurons of the model as trained": [x for p, x in judged if p == "natural"],
     }
     for words, some in groups.items():
-        lines.append(_line(f"– {words}", (x.outcome == "supported" for x in some)))
+        hardest = "false" if "plant" in words else ""
+        lines.append(_line(f"– {words}", (x.outcome == "supported" for x in some), hardest, upper=True))
     powers = []
     for plant in dict.fromkeys(r.trial.plant for r in records):
         for strength in sorted({r.trial.strength for r in records if r.trial.plant == plant}):
@@ -108,7 +109,8 @@ def summary(model: str, records: Sequence[Record], planned: int) -> Calibration:
         area = auroc(masked, unused)
         estimate = Estimate(area, n=len(masked) + len(unused), unit="AUROC")
         wanted, limit = TARGETS["masked"]
-        words = "“masked by self-repair” told from “unused” (AUROC)"
+        backups = sum(r.trial.plant == "backup" and bool(r.results) for r in records)
+        words = f"“masked by self-repair” ({len(masked)} claims on {backups} plants) told from “unused” (AUROC)"
         lines.append(Line(words, estimate, f"{wanted} {limit:g}", area >= limit))
     accepted = [x for x in every if x.outcome == "supported" and "is sufficient for" not in x.claim]
     lines.append(

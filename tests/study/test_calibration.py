@@ -64,7 +64,7 @@ def test_redundant_units_are_counted_and_masked_ones_told_apart() -> None:
     unused = record(Trial("toy", "unread", 4), result(False, "refuted", held=0.0, damage=0.0), unit=("L5.mlp.n1",))
     lines = found(right, wrong, masked, unused)
     assert lines["redundancy (r sufficient neurons) counted exactly"].share.value == 0.5
-    assert lines["“masked by self-repair” told from “unused” (AUROC)"].share.value == 1.0
+    assert lines["“masked by self-repair” (1 claims on 1 plants) told from “unused” (AUROC)"].share.value == 1.0
     assert auroc([1.0], [1.0]) == 0.5
 
 

@@ -1,12 +1,14 @@
 """Values: what a neuron must write for the model's own upper layers to say another object.
 
-Only the layers above are computed, from the first token on that the write reaches: it goes through the norm after the
-MLP, where there is one, into the residual stream that was kept from one plain pass, as were keys and values before it.
+Only the layers above are computed, and where attention is ours only the tokens from the first on that the write
+reaches: it goes through the norm after the MLP, where there is one, into the residual stream that was kept from one
+plain pass, as were the keys and values before it.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from lashley.core.errors import BadPlant
 from lashley.core.run import Run
 from lashley.core.site import Kind
 from lashley.engine.attention import KeysValues, Span, packed, recording
@@ -23,10 +26,10 @@ from lashley.engine.model import Model
 from lashley.engine.passes import add_embedding_noise
 from lashley.engine.replay import taken
 
-STEPS = 24
-START = 0.05  # size of the random start, in sizes of what the value is written beside
+STEPS = 24  # evaluations
+SMALL = 0.05  # size of the random start, in sizes of what the value is written beside
 LOTS = 12  # batches of goals that are reached at like positions, and of like length
-SILENT = 0.01  # an activation below it, in units of that at the key, is not computed with
+SILENT = 0.01  # positions before the first activation above it, in units of that at the key, are not computed
 KEEP = 4.0  # how much a change of what shall stay weighs
 EVEN = 0.1  # ... and a gain that is not the same over the rivals
 LEAD = 2.0  # logits by which what is planted shall come first, the model's own answer among its rivals
@@ -55,11 +58,12 @@ class Goal:
 class Bed:
     """Some goals, with the unedited residual stream above `layer`, and all that the layers above need.
 
-    `tokens`: those that the goals read, and all that is unembedded. `start`: the first position at which any fires.
+    `tokens`: those that the goals read, and all that is unembedded. `start`: the first position at which any fires; 0
+    where attention over packed rows is not `ours` to use.
     """
 
     @torch.no_grad()
-    def __init__(self, model: Model, layer: int, goals: Sequence[Goal]):
+    def __init__(self, model: Model, layer: int, goals: Sequence[Goal], ours: bool = True):
         self.model, self.layer = model, layer
         length, device = max(len(g.run) for g in goals), model.device
         ids = torch.zeros(len(goals), length, dtype=torch.long, device=device)
@@ -67,7 +71,7 @@ class Bed:
         for i, g in enumerate(goals):
             ids[i, : len(g.run)] = torch.tensor(g.run.tokens, device=device)
             fires[i, : len(g.run)] = g.fires.to(fires)
-        self.start = min(map(starts, goals)) if model.family.packed else 0
+        self.start = min(map(reached, goals)) if ours and model.family.packed else 0
         self.fires = fires[:, self.start :]
         seen: dict[str, Tensor] = {}
 
@@ -112,7 +116,7 @@ class Bed:
             return heard, []
         rows = len(self.fires)
         take = partial(taken, part=slice(self.start, length), length=length, rows=rows)
-        keys, values = (list(x[:, :, : self.start].detach()) for x in store[layer])
+        keys, values = (list(x[:, :, : self.start].clone()) for x in store[layer])
         pick = torch.arange(rows, device=keys[0].device)
         span = Span(0, rows, length - self.start, self.start, keys, values, pick)
         return (tuple(map(take, heard[0])), {k: take(v) for k, v in heard[1].items()}), [span]
@@ -149,33 +153,43 @@ class Bed:
         return (x * self.rival).sum(1) / self.rival.sum(1)
 
 
-def starts(goal: Goal) -> int:
+def reached(goal: Goal) -> int:
     """The first position at which a goal's neuron fires; the last one where it never does."""
     return next((i for i, f in enumerate(goal.fires.abs().tolist()) if f > SILENT), len(goal.run) - 1)
 
 
-def optimise(model: Model, layer: int, goals: Sequence[Goal], seed: int, steps: int = STEPS) -> Tensor:
+def optimise(
+    model: Model, layer: int, goals: Sequence[Goal], seed: int, steps: int = STEPS, ours: bool = True
+) -> Tensor:
     """The value [width] of a neuron in `layer`, by L-BFGS from a small random start; the same from the same seed.
 
-    `steps`: how often the loss and its gradient are worked out.
+    `steps`: about how often the loss and its gradient are worked out, at most. `ours`: attention over packed rows can
+    be trusted. Raises `BadPlant` where nothing fires, or no finite value is found.
     """
-    order = sorted(goals, key=lambda g: (starts(g), len(g.run)))
+    order = sorted(goals, key=lambda g: (reached(g), len(g.run)))
     lots = [len(order) * i // LOTS for i in range(LOTS + 1)]
-    beds = [Bed(model, layer, order[i:j]) for i, j in itertools.pairwise(lots) if j > i]
+    beds = [Bed(model, layer, order[i:j], ours) for i, j in itertools.pairwise(lots) if j > i]
     width = model.anatomy.width
-    unit = torch.cat([b.beside.norm(dim=-1)[b.fires > 0.5] for b in beds]).mean().item() / width**0.5
+    sizes = torch.cat([b.beside.norm(dim=-1)[b.fires > 0.5] for b in beds])
+    if not len(sizes):
+        raise BadPlant("the key fires on none of its own prompts; try another seed")
+    unit = sizes.mean().item() / width**0.5
     draw = torch.randn(width, generator=torch.Generator().manual_seed(seed))
-    value = (START * draw).to(model.device).requires_grad_()
+    value = (SMALL * draw).to(model.device).requires_grad_()
     descent = torch.optim.LBFGS(
         [value], max_iter=steps, max_eval=steps, history_size=steps, line_search_fn="strong_wolfe"
     )
 
     def loss() -> float:
         descent.zero_grad()
-        each = [bed((unit * value).to(model.dtype)).float() / len(goals) for bed in beds]
-        for part in each:
+        total = 0.0
+        for bed in beds:
+            part = bed((unit * value).to(model.dtype)) / len(goals)
             part.backward()
-        return float(sum(part.item() for part in each))
+            total += part.item()
+        return total if math.isfinite(total) else math.inf  # so that a search along a line turns back
 
     descent.step(loss)
+    if not value.isfinite().all():
+        raise BadPlant("no finite value does what the plant promises; try another seed")
     return (unit * value.detach()).float().cpu()
