@@ -161,7 +161,7 @@ def _each(left: Sequence[Trial], workers: int, until: float) -> Iterator[Record]
     spawn = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, spawn, initializer=_follow, initargs=(os.getpid(),))
     try:
-        coming = iter(left)
+        coming = iter(left if time.monotonic() < until else ())
         waiting = {pool.submit(run, t) for t in itertools.islice(coming, workers)}
         while waiting:
             ready, waiting = wait(waiting, return_when=FIRST_COMPLETED)
