@@ -42,7 +42,7 @@ def speed() -> str:
 
 
 def calibration() -> str:
-    """The tables of every calibration that was run to its end."""
+    """The tables of every calibration but quick ones, also of those that are not finished."""
     import msgspec
 
     from lashley.calibrated import Calibration, table

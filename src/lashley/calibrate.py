@@ -154,19 +154,18 @@ def read(path: Path) -> Iterator[Record]:
 
 
 def _each(left: Sequence[Trial], workers: int, until: float) -> Iterator[Record]:
+    coming = itertools.takewhile(lambda _: time.monotonic() < until, left)
     if workers < 2 or len(left) < 2:
-        yield from (run(t) for t in left if time.monotonic() < until)
+        yield from map(run, coming)
         return
     os.environ["OMP_NUM_THREADS"] = "1"
     spawn = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, spawn, initializer=_follow, initargs=(os.getpid(),))
     try:
-        coming = iter(left if time.monotonic() < until else ())
         waiting = {pool.submit(run, t) for t in itertools.islice(coming, workers)}
         while waiting:
             ready, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            if time.monotonic() < until:
-                waiting |= {pool.submit(run, t) for t in itertools.islice(coming, len(ready))}
+            waiting |= {pool.submit(run, t) for t in itertools.islice(coming, len(ready))}
             yield from (f.result() for f in ready)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -66,14 +66,13 @@ def summary(model: str, records: Sequence[Record], planned: int) -> Calibration:
             upper=True,
         )
     ]
-    groups = {
-        "on models with a plant (near misses and decoys)": [x for p, x in judged if p not in NULLS],
-        "on null models (untrained, shuffled weights, shuffled labels)": [x for p, x in judged if p in NULLS[:3]],
-        "single neurons of the model as trained": [x for p, x in judged if p == "natural"],
-    }
-    for words, some in groups.items():
-        hardest = "false" if "plant" in words else ""
-        lines.append(_line(f"– {words}", (x.outcome == "supported" for x in some), hardest, upper=True))
+    groups = (
+        ("on models with a plant (near misses and decoys)", [x for p, x in judged if p not in NULLS], "false"),
+        ("on null models (untrained, shuffled weights, shuffled labels)", [x for p, x in judged if p in NULLS[:3]], ""),
+        ("single neurons of the model as trained", [x for p, x in judged if p == "natural"], ""),
+    )
+    for words, some, target in groups:
+        lines.append(_line(f"– {words}", (x.outcome == "supported" for x in some), target, upper=True))
     powers = []
     for plant in dict.fromkeys(r.trial.plant for r in records):
         for strength in sorted({r.trial.strength for r in records if r.trial.plant == plant}):

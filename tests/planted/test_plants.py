@@ -154,9 +154,9 @@ def test_the_loss_is_that_of_each_goal_alone(bench):
     assert len(kinds) == 4
     draw = torch.randn(bench.anatomy.width, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        every = float(Bed(bench.model, plot.layer, goals)(0.3 * draw))
+        every = float(Bed(bench.model, plot.layer, goals, True)(0.3 * draw))
         for goal in goals:
-            bed = Bed(bench.model, plot.layer, [goal])
+            bed = Bed(bench.model, plot.layer, [goal], True)
             was, loss = dict(zip(bed.tokens.tolist(), bed.base[0].tolist(), strict=True)), float(bed(0.3 * draw))
             with hooked_value(bench, plot.layer, goal, 0.3 * draw) as logits:
                 now = {t: float(logits[t]) for t in was}

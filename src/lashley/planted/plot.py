@@ -229,7 +229,7 @@ class Plot:
         return found
 
     def value(self, goals: Sequence[Goal], steps: int = STEPS) -> Tensor:
-        return optimise(self.model, self.layer, goals, self.seed, steps, self.bench.path == "packed")
+        return optimise(self.model, self.layer, goals, self.bench.path == "packed", self.seed, steps)
 
     def put(self, unit: int, key: Key, value: Tensor, layer: int | None = None) -> Site:
         """Overwrite one neuron; its site."""

@@ -63,7 +63,7 @@ class Bed:
     """
 
     @torch.no_grad()
-    def __init__(self, model: Model, layer: int, goals: Sequence[Goal], ours: bool = True):
+    def __init__(self, model: Model, layer: int, goals: Sequence[Goal], ours: bool):
         self.model, self.layer = model, layer
         length, device = max(len(g.run) for g in goals), model.device
         ids = torch.zeros(len(goals), length, dtype=torch.long, device=device)
@@ -71,7 +71,7 @@ class Bed:
         for i, g in enumerate(goals):
             ids[i, : len(g.run)] = torch.tensor(g.run.tokens, device=device)
             fires[i, : len(g.run)] = g.fires.to(fires)
-        self.start = min(map(reached, goals)) if ours and model.family.packed else 0
+        self.start = min(map(reached, goals)) if ours else 0
         self.fires = fires[:, self.start :]
         seen: dict[str, Tensor] = {}
 
@@ -158,9 +158,7 @@ def reached(goal: Goal) -> int:
     return next((i for i, f in enumerate(goal.fires.abs().tolist()) if f > SILENT), len(goal.run) - 1)
 
 
-def optimise(
-    model: Model, layer: int, goals: Sequence[Goal], seed: int, steps: int = STEPS, ours: bool = True
-) -> Tensor:
+def optimise(model: Model, layer: int, goals: Sequence[Goal], ours: bool, seed: int, steps: int = STEPS) -> Tensor:
     """The value [width] of a neuron in `layer`, by L-BFGS from a small random start; the same from the same seed.
 
     `steps`: about how often the loss and its gradient are worked out, at most. `ours`: attention over packed rows can
