@@ -18,6 +18,7 @@ import numpy as np
 from lashley.core.case import Case, Exclusion, Material
 from lashley.core.errors import BadFact, BadPrompt
 from lashley.core.fact import Fact, Relation, Template
+from lashley.core.readout import LogitDifference
 from lashley.core.run import EmbeddingNoise, Run
 from lashley.core.site import Kind, Site
 from lashley.core.trial import Sweep
@@ -260,6 +261,7 @@ def _pair(
     say = lambda name: relation.say(name, template.language)  # noqa: E731
     target = tokens.answer(clean, say(fact.object))
     foils = asked.foils[fact.subject]
+    wanted = 1 if noise else draws
     cases: list[Case] = []
     refused: list[str] = []
     order = [foils[(turn * draws + i) % len(foils)] for i in range(len(foils))]
@@ -268,7 +270,7 @@ def _pair(
         preference.append((False, False))
     for alike, same_length in preference:
         for name in order:
-            if len(cases) == draws:
+            if len(cases) == wanted:
                 break
             if any(c.foil.subject == name for c in cases):
                 continue
@@ -297,8 +299,10 @@ def _pair(
 
 
 def _central(bench: Bench, cases: list[Case], draws: int) -> list[Case]:
-    """Of each prompt's cases the `draws` whose corrupt readouts are nearest their median."""
-    corrupt = np.array(bench.values([(case.corrupt, case.readout) for case in cases]))
+    """Of each prompt's cases the `draws` whose corrupt readouts are nearest their median, told by the first tokens of
+    the answers: one pass a draw."""
+    first = [LogitDifference(case.target[:1], case.foil_tokens[:1]) for case in cases]
+    corrupt = np.array(bench.values([(case.corrupt, readout) for case, readout in zip(cases, first, strict=True)]))
     prompts: dict[Run, list[int]] = {}
     for i, case in enumerate(cases):
         prompts.setdefault(case.clean, []).append(i)

@@ -198,12 +198,14 @@ class Bench:
         return Chunk(key, piece.start, values[:n], clean, corrupt, floor, path)  # pyright: ignore[reportArgumentType]
 
     def values(self, asked: Sequence[tuple[Run, Readout]]) -> list[float]:
-        """Readouts of unedited runs, from plain forward passes, a batch at a time."""
-        found = []
+        """Readouts of unedited runs, from plain forward passes, a batch at a time, those of like length together."""
+        found = [0.0] * len(asked)
+        order = sorted(range(len(asked)), key=lambda i: len(asked[i][0]))
         for i in range(0, len(asked), UNEDITED):
-            batch = asked[i : i + UNEDITED]
-            self.captures.hold(v.run for run, readout in batch for v in variants(readout, run))
-            found += self._values(batch)
+            batch = order[i : i + UNEDITED]
+            self.captures.hold(v.run for j in batch for v in variants(asked[j][1], asked[j][0]))
+            for j, value in zip(batch, self._values([asked[j] for j in batch]), strict=True):
+                found[j] = value
         return found
 
     def value(self, run: Run, readout: Readout) -> float:

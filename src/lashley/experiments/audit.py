@@ -122,7 +122,8 @@ def plan(params: Params, dossiers: Sequence[Dossier]) -> Iterable[Sweep]:
 
 
 class _Planner:
-    """The sweeps of one topic. Trials are the topic's site sets in order, unless a label `set` says otherwise."""
+    """The sweeps of one topic. Trials are the topic's site sets in order, unless a label `set` names those, by their
+    numbers, that the sweep is about."""
 
     def __init__(self, params: Params, topic: Topic, dossier: Dossier, question: str):
         self.params, self.sets, self.dossier, self.question = params, topic.sets, dossier, question
@@ -192,12 +193,15 @@ class _Planner:
         return self.sweep(case, group, measure, *(Constant(v) for v in which), sites=sites)
 
     def rivals(self, case: Case, group: str) -> Iterator[Sweep]:
-        """The disjoint sets that each set is compared with, restored in its stead."""
+        """The disjoint sets that each set is compared with, restored in its stead; once for all that share them."""
+        whose: dict[tuple[tuple[Site, ...], ...], list[str]] = {}
         for i, rivals in enumerate(self.dossier.rivals):
+            whose.setdefault(rivals, []).append(str(i))
+        for rivals, own in whose.items():
             if rivals:
                 there = placed(case.clean, rivals)
                 edit = Patch(case.clean)
-                yield self.sweep(case, group, "second", edit, sites=there, effect="restoration", set=str(i))
+                yield self.sweep(case, group, "second", edit, sites=there, effect="restoration", set=" ".join(own))
 
     def sets_apart(self, case: Case, number_: int) -> Iterator[Sweep]:
         """What each set asks of its own: random peers, later MLPs held, the facts that fire it; and all together."""
@@ -327,7 +331,8 @@ def evidence(params: Params, claims: Sequence[Claim], table: pd.DataFrame) -> li
         if of is None:
             found.append(None)
             continue
-        own = of[((of["set"] == "") & (of["trial"] == i)) | (of["set"] == str(i))]
+        about_it = of["set"].map({s: str(i) in s.split() for s in of["set"].unique()})
+        own = of[((of["set"] == "") & (of["trial"] == i)) | about_it]
         cluster = "template" if claim.about.subject or claim.about.prompt else "subject"
         found.append(Evidence(own, cluster))
     return found

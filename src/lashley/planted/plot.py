@@ -32,6 +32,7 @@ from lashley.recall import aligned, noise_sd
 APART = 4  # templates of each other relation of the subject that planting never sees
 HELD = 3  # templates of the relation that planting never sees
 NEAR = 8  # other subjects, a template, for the key
+QUIET = 0.1  # activation by other facts
 FOILS = 4  # a prompt, for the gap
 LEAST_GAP = 2.0  # logits
 AFTER = 2  # prompts, a kind of text before them
@@ -151,6 +152,21 @@ class Plot:
         layer = self.layer if layer is None else layer
         inputs, _ = entered(self.bench, runs, layer)
         return [key.fires(x, self.mlp.act, self.mlp.gated) for x in inputs]
+
+    def quiet(self, key: Key) -> dict[str, float]:
+        """How strongly any fact about another subject fires a key, in units of its own. Raises `BadPlant` above
+        `QUIET`: the key is then not that of this subject alone."""
+        ground = self.ground
+        facts = [(i, r, s) for i, (r, s) in enumerate(ground.facts) if s != self.fact.subject]
+        fires = [float(key.fires(ground.inputs[i], self.mlp.act, self.mlp.gated).max()) for i, _, _ in facts]
+        most = int(np.argmax(fires))
+        if fires[most] > QUIET:
+            _, relation, subject = facts[most]
+            raise BadPlant(
+                f"{relation.name}({subject}) fires the key at {fires[most]:.2f} as well, promised at most {QUIET}; "
+                "try another subject"
+            )
+        return {"fired by others": fires[most]}
 
     @cached_property
     def gaps(self) -> list[float]:

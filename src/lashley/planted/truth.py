@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 
 import msgspec
-import numpy as np
 
-from lashley.core.errors import BadPlant, BadPrompt
+from lashley.core.errors import BadPlant
 from lashley.core.fact import Fact
 from lashley.core.site import Site
 from lashley.effects import effects, restorers
 from lashley.facts.base import shipped
-from lashley.facts.question import Asked
-from lashley.planted.neuron import Key
 from lashley.planted.plot import Bystanders, Plot
 from lashley.recall import aligned, recall
 
 STANDARD = 2.0  # the write moves the logit difference by twice the natural clean-corrupt gap
-ENOUGH, LITTLE = 0.6, 0.4  # damage and restoration of what is planted, and of what is not: clear of the claims' 0.5
+ENOUGH, LITTLE = 0.65, 0.4  # damage and restoration of what is planted, and of what is not: clear of the claims' 0.5
 HANDED_ON = 0.3  # restoration by other neurons
-SPARED = 0.1  # damage to others
+SPARED = 0.075  # damage to others: clear of the claims' 0.1
 SEARCHED_ON = 6  # prompts on which other neurons are looked for that restore a fact
 RIVALS = 64  # other neurons of which restoration is measured
-NEIGHBOURS = 6  # facts about other subjects that fire the key most
+AMONG = 5  # noise draws a prompt, of which the most central is kept
+TOLD = 4  # prompts, a kind of text before them
 
 
 class Truth(msgspec.Struct, frozen=True):
-    """`units` by role; `true` and `false` are claims; `numbers` were measured on templates that planting never saw:
-    recall (share of prompts; and of prompts after other texts), damage and restored (noise corruption), others
-    (absolute change of the logit differences of other facts and of grammar, as a share of their gaps: mean of each
-    group, and the largest). Restoration by other neurons is on learned templates as well."""
+    """`units` by role; `true` and `false` are claims; `numbers` were measured: on templates that planting never saw
+    recall (share of prompts; and of prompts after other texts), damage after texts, and others (absolute change of the
+    logit differences of other facts and of grammar, as a share of their gaps: mean of each group, and the largest); on
+    learned ones as well damage and restored (noise corruption; a case counts for 1 at most, as in an audit), and
+    restoration by other neurons."""
 
     plant: str
     facts: tuple[str, ...]
@@ -46,26 +44,39 @@ class Truth(msgspec.Struct, frozen=True):
 
 
 def measured(plot: Plot, sets: Mapping[str, Sequence[Site]]) -> dict[str, float]:
-    """On the held-out templates: how often the fact is recalled, and of each named set damage and restoration.
+    """How often the fact is recalled on the held-out templates, alone and after other texts; and of each named set
+    damage (on both, and on the learned ones) and restoration (on all templates alone).
 
     Raises `BadPlant` where the model does not recall the fact.
     """
-    cases, _, gone = aligned(plot.bench, plot.asked(plot.held), corruption="noise", draws=2)
-    recalled = len({c.template for c in cases}) / len(plot.held)
-    if recalled < 0.5:
-        why = gone[0].reason[:160] if gone else "no prompt separates it"
-        raise BadPlant(f"{plot.fact} is recalled on {recalled:.0%} of held-out templates ({why}); plant it stronger")
-    after = plot.after(plot.held, plot.seed + 1)
-    found = {"recall": recalled}
-    heard = [not r.better for r in recall(plot.bench, plot.asked(after).relation, [plot.fact], after)]
-    if heard:
-        share = found["recall after texts"] = float(np.mean(heard))
+
+    relation = plot.asked(plot.held).relation
+    told = plot.after(plot.held, plot.seed + 1, TOLD)
+    found: dict[str, float] = {}
+    for name, words, templates in (
+        ("recall", "held-out templates", plot.held),
+        ("recall after texts", "prompts after other texts", told),
+    ):
+        heard = recall(plot.bench, relation, [plot.fact], templates)
+        share = found[name] = sum(not r.better for r in heard) / len(heard)
         if share < 0.5:
-            raise BadPlant(f"{plot.fact} is recalled on {share:.0%} of prompts after other texts; plant it stronger")
+            wrong = next(r for r in heard if r.better)
+            why = f"to {wrong.run.text!r} the model prefers {wrong.better!r}"
+            raise BadPlant(f"{plot.fact} is recalled on {share:.0%} of {words} ({why}); plant it stronger")
+    cases, after = (
+        aligned(plot.bench, plot.asked(t), corruption="noise", need="each", among=AMONG, donors=False)[0]
+        for t in ((*plot.held, *plot.learned), told)
+    )
+    if not cases or not after:
+        raise BadPlant(f"noise on its subject does not take {plot.fact} away; try another subject")
     each = list(sets.values())
-    damage, restored = effects(plot.bench, cases, each).mean(1), effects(plot.bench, cases, each, "restoration").mean(1)
-    for name, mean in (("damage", damage), ("restored", restored)):
-        found |= {f"{name} {role}": float(m) for role, m in zip(sets, mean, strict=True)}
+    for name, there, effect in (
+        ("damage", cases, "damage"),
+        ("damage after texts", after, "damage"),
+        ("restored", cases, "restoration"),
+    ):
+        means = effects(plot.bench, there, each, effect).clip(-1, 1).mean(1)
+        found |= {f"{name} {role}": float(m) for role, m in zip(sets, means, strict=True)}
     return found
 
 
@@ -92,39 +103,6 @@ def spared(others: Bystanders) -> dict[str, float]:
     if most > SPARED:
         raise BadPlant(f"the plant changes {group} by {most:.2f} of their gaps, more than {SPARED}; plant it weaker")
     return found | {"others": most}
-
-
-def neighbours(plot: Plot, key: Key, sites: Sequence[Site]) -> dict[str, float]:
-    """Damage to the facts about other subjects that fire a key most. Raises `BadPlant` above `SPARED` / 2: the key is
-    then not that of this subject alone."""
-    ground = plot.ground
-    facts = [(i, r, s) for i, (r, s) in enumerate(ground.facts) if s != plot.fact.subject]
-    most = np.array([float(key.fires(ground.inputs[i], plot.mlp.act, plot.mlp.gated).max()) for i, _, _ in facts])
-    cases = []
-    for i in np.argsort(-most, kind="stable")[: 3 * NEIGHBOURS]:
-        _, relation, subject = facts[i]
-        foils = tuple(s for s, o in relation.objects.items() if o != relation.objects[subject])
-        one = Asked(
-            relation,
-            (Fact(relation.name, subject, relation.objects[subject]),),
-            relation.templates[:1],
-            {subject: foils},
-        )
-        with suppress(BadPrompt):
-            cases += aligned(plot.bench, one, need="each")[0]
-        if len(cases) == NEIGHBOURS:
-            break
-    damage = float(np.abs(effects(plot.bench, cases, [sites])).mean()) if cases else 0.0
-    if damage > SPARED / 2:
-        raise BadPlant(
-            f"facts that fire the key as well lose {damage:.2f}, more than {SPARED / 2:g}; try another subject"
-        )
-    return {"others: firing": damage}
-
-
-def only(plot: Plot, key: Key, sites: Sequence[Site]) -> dict[str, float]:
-    """That the key is of this fact alone (`neighbours`), and the fact of these neurons alone (`alone`)."""
-    return neighbours(plot, key, sites) | alone(plot, sites)
 
 
 def needs(numbers: dict[str, float], **least: float) -> None:

@@ -31,7 +31,8 @@ def plant(bench: Bench, fact: Fact, *, strength: float = STANDARD, seed: int = 0
         bench.model.neuron_outputs(plot.layer)[first_unit] = column
     bench.changed()
     numbers = measured(plot, {"first": [first], "second": [second], "both": [first, second]}) | spared(others)
-    needs(numbers, damage_first=-LITTLE, damage_second=-0.1, damage_both=ENOUGH, restored_first=ENOUGH)
+    needs(numbers, damage_first=-LITTLE, damage_second=-0.1, damage_both=ENOUGH, damage_after_texts_both=ENOUGH)
+    needs(numbers, restored_first=ENOUGH)
     numbers |= alone(plot, [first, second])
     fact_ = said(plot)
     return Truth(

@@ -4,7 +4,7 @@ from lashley.core.errors import BadPlant
 from lashley.core.fact import Fact
 from lashley.engine.bench import Bench
 from lashley.planted.plot import Bystanders, Plot
-from lashley.planted.truth import ENOUGH, LITTLE, STANDARD, Truth, measured, names, needs, only, said, spared
+from lashley.planted.truth import ENOUGH, LITTLE, STANDARD, Truth, alone, measured, names, needs, said, spared
 
 
 def plant(bench: Bench, fact: Fact, *, strength: float = STANDARD, seed: int = 0, r: int = 2) -> Truth:
@@ -14,6 +14,7 @@ def plant(bench: Bench, fact: Fact, *, strength: float = STANDARD, seed: int = 0
     plot = Plot(bench, fact, seed)
     others = Bystanders(plot)
     key, share = plot.key(), strength / (1 + strength)
+    fired = plot.quiet(key)
     goals = plot.goals(key, share) + (plot.goals(key, share, scale=r) if r > 1 else [])
     value = plot.value([*goals, *plot.keeps(key, scale=r)])
     sites = [plot.put(unit, key, value) for unit in plot.ground.idle(r, plot.rng)]
@@ -21,7 +22,8 @@ def plant(bench: Bench, fact: Fact, *, strength: float = STANDARD, seed: int = 0
     numbers = (
         measured(plot, {"one": sites[:1], "all but one": sites[1:] or sites, "all": sites})
         | spared(others)
-        | only(plot, key, sites)
+        | fired
+        | alone(plot, sites)
     )
     needs(numbers, restored_one=ENOUGH, damage_all=ENOUGH)
     if r > 1:

@@ -3,7 +3,7 @@
 from lashley.core.fact import Fact
 from lashley.engine.bench import Bench
 from lashley.planted.plot import Bystanders, Plot
-from lashley.planted.truth import ENOUGH, STANDARD, Truth, measured, names, near_misses, needs, only, said, spared
+from lashley.planted.truth import ENOUGH, STANDARD, Truth, alone, measured, names, near_misses, needs, said, spared
 
 
 def plant(bench: Bench, fact: Fact, *, strength: float = STANDARD, seed: int = 0) -> Truth:
@@ -11,12 +11,13 @@ def plant(bench: Bench, fact: Fact, *, strength: float = STANDARD, seed: int = 0
     plot = Plot(bench, fact, seed)
     others = Bystanders(plot)
     key = plot.key()
+    fired = plot.quiet(key)
     value = plot.value([*plot.goals(key, strength / (1 + strength)), *plot.keeps(key)])
     site = plot.put(plot.ground.idle(1, plot.rng)[0], key, value)
     bench.changed()
-    numbers = measured(plot, {"unit": [site]}) | spared(others) | only(plot, key, [site])
+    numbers = measured(plot, {"unit": [site]}) | spared(others) | fired | alone(plot, [site])
     if strength >= STANDARD:
-        needs(numbers, damage_unit=ENOUGH, restored_unit=ENOUGH)
+        needs(numbers, damage_unit=ENOUGH, damage_after_texts_unit=ENOUGH, restored_unit=ENOUGH)
     return Truth(
         "single",
         (str(plot.fact),),

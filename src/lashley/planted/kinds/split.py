@@ -6,7 +6,7 @@ from lashley.core.errors import BadPlant
 from lashley.core.fact import Fact
 from lashley.engine.bench import Bench
 from lashley.planted.plot import Bystanders, Plot
-from lashley.planted.truth import ENOUGH, LITTLE, STANDARD, Truth, measured, names, needs, only, said, spared
+from lashley.planted.truth import ENOUGH, LITTLE, STANDARD, Truth, alone, measured, names, needs, said, spared
 
 LOUD = 6.0  # norm of a disturbance, in norms of the value
 
@@ -18,6 +18,7 @@ def plant(bench: Bench, fact: Fact, *, strength: float = STANDARD, seed: int = 0
     plot = Plot(bench, fact, seed)
     others = Bystanders(plot)
     key = plot.key()
+    fired = plot.quiet(key)
     value = plot.value([*plot.goals(key, strength / (1 + strength)), *plot.keeps(key)])
     draw = torch.randn(r, len(value), generator=torch.Generator().manual_seed(seed))
     basis = torch.linalg.qr(torch.cat([value[None], draw]).T)[0].T[1:]  # orthonormal, and to the value
@@ -28,9 +29,11 @@ def plant(bench: Bench, fact: Fact, *, strength: float = STANDARD, seed: int = 0
     numbers = (
         measured(plot, {"one": sites[:1], "all but one": sites[1:], "all": sites})
         | spared(others)
-        | only(plot, key, sites)
+        | fired
+        | alone(plot, sites)
     )
-    needs(numbers, damage_one=ENOUGH, damage_all=ENOUGH, restored_all=ENOUGH, restored_all_but_one=-LITTLE)
+    needs(numbers, damage_one=ENOUGH, damage_all=ENOUGH, damage_after_texts_all=ENOUGH)
+    needs(numbers, restored_all=ENOUGH, restored_all_but_one=-LITTLE)
     joint = "+".join(names(*sites))
     return Truth(
         "split",

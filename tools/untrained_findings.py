@@ -1,0 +1,87 @@
+"""How often something is found where nothing was learned: in copies of a model, each with random weights of its own.
+
+python tools/untrained_findings.py [--copies 40] [--model embedded]     prints a line a copy; about half a minute each
+
+Of each copy: the circuit that `lashley circuit` reports, sought on prompts that the trained model answers; the heads
+whose operation is recognised; and whether `lashley spread` says anything at all of a fact.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+import lashley
+from lashley.circuits.reading import read
+from lashley.core.errors import BadFact
+from lashley.engine.bench import Bench
+from lashley.experiments.circuit import Params
+from lashley.facts.base import shipped
+from lashley.operations import operations
+from lashley.recognised import recognised
+from lashley.stats import clopper_pearson
+from lashley.summary import measured
+
+PROMPTS = (
+    {"task": "agreement"},
+    {"relation": "capital", "register": "list"},
+    {"task": "ioi"},
+    {"relation": "language", "register": "list"},
+)
+FIRST = 1000  # seed of the first copy; those that controls are drawn from are small numbers
+
+
+def circuit(model: str, seed: int) -> bool | None:
+    """Whether a circuit is reported in the copy of this seed, on prompts of a trained model; None: none was asked."""
+    bench = lashley.open_model(model)
+    bench.untrained = partial(Bench.untrained, bench, seed)
+    with tempfile.TemporaryDirectory() as folder:
+        words = PROMPTS[seed % len(PROMPTS)]
+        study = lashley.circuit(
+            bench, study=Path(folder) / "study", max_facts=12, operations=False, exact=24, rivals=19, seed=seed, **words
+        )
+        there = read(measured(study.table), Params.least, {}, "untrained").exists.there
+        study.ledger.close()
+    return there
+
+
+def spread(copy: Bench, seed: int) -> bool:
+    """Whether anything is said of how a fact is spread over the copy's neurons."""
+    relations = sorted(shipped())
+    relation = shipped()[relations[seed % len(relations)]]
+    subject = sorted(relation.objects)[seed % len(relation.objects)]
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            words = {"relation": relation.name, "subject": subject, "beside": 0}
+            lashley.spread(copy, study=Path(folder) / "study", **words).ledger.close()
+        except BadFact:
+            return False
+    return True
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--copies", type=int, default=40)
+    parser.add_argument("--model", default="embedded")
+    words = parser.parse_args()
+    trained = lashley.open_model(words.model)
+    found: dict[str, list[bool]] = {"circuit": [], "operation": [], "spread": []}
+    for seed in itertools.islice(itertools.count(FIRST), words.copies):
+        begun = time.monotonic()
+        copy = trained.untrained(seed)
+        found["circuit"].append(bool(circuit(words.model, seed)))
+        found["operation"].append(any(x.any() for x in recognised(operations(copy, (), seed)).values()))
+        found["spread"].append(spread(copy, seed))
+        said = ", ".join(name for name, each in found.items() if each[-1]) or "nothing"
+        print(f"copy {seed}: {said}  ({time.monotonic() - begun:.0f} s)", flush=True)
+    for name, each in found.items():
+        low, high = clopper_pearson(sum(each), len(each))
+        print(f"{name}: in {sum(each)} of {len(each)} copies, {sum(each) / len(each):.1%} [{low:.1%}, {high:.1%}]")
+
+
+if __name__ == "__main__":
+    main()
