@@ -70,13 +70,13 @@ def measured(plot: Plot, sets: Mapping[str, Sequence[Site]]) -> dict[str, float]
     if not cases or not after:
         raise BadPlant(f"noise on its subject does not take {plot.fact} away; try another subject")
     each = list(sets.values())
-    for name, there, effect in (
-        ("damage", cases, "damage"),
-        ("damage after texts", after, "damage"),
-        ("restored", cases, "restoration"),
-    ):
-        means = effects(plot.bench, there, each, effect).clip(-1, 1).mean(1)
-        found |= {f"{name} {role}": float(m) for role, m in zip(sets, means, strict=True)}
+    measures = {
+        "damage": effects(plot.bench, cases, each),
+        "damage after texts": effects(plot.bench, after, each),
+        "restored": effects(plot.bench, cases, each, "restoration"),
+    }
+    for name, effect in measures.items():
+        found |= {f"{name} {role}": float(m) for role, m in zip(sets, effect.clip(-1, 1).mean(1), strict=True)}
     return found
 
 
