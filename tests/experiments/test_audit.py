@@ -13,6 +13,7 @@ from lashley.core.edit import Mean
 from lashley.core.errors import BadClaim, BadSite, LashleyError
 from lashley.experiments import audit
 from lashley.study import Study
+from lashley.summary import measured
 
 NEURON = "L4.mlp.n173 stores capital(France)"
 ROLE = "L0.mlp@subject_last is sufficient for capital(France)"
@@ -76,6 +77,18 @@ def test_the_verdict_rests_on_the_sweeps_that_it_names(made, verdicts):
     for verdict in verdicts.values():
         for c in verdict.criteria:
             assert set(c.evidence) <= set(made.ledger.planned()) and bool(c.evidence) == (c.effect is not None)
+
+
+def test_rivals_that_two_sites_share_are_measured_once_and_count_for_both(bench, tmp_path):
+    two = "L4.mlp.n174 stores capital(France)"
+    study = api.audit(bench, NEURON, two, study=tmp_path / "study", **FEW)
+    second = measured(study.table).query("measure == 'second'")
+    assert set(second["set"]) == {"0 1"} and second["trial"].nunique() == 12
+    claims = [audit.parse(c) for c in study.params.claims]
+    for own in audit.evidence(study.params, claims, study.table):
+        pd.testing.assert_frame_equal(
+            own.of("confirm", "second"), own.rows.loc[second.index].query("group == 'confirm'")
+        )
 
 
 @pytest.mark.parametrize("claim", [NONSENSE, FALSE])

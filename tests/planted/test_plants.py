@@ -203,6 +203,13 @@ def test_what_is_handed_on_to_other_neurons_is_refused(bench):
             alone(plot, [Site(site.layer, "neuron", (site.unit or 0) - 1)])
 
 
+def test_a_key_that_facts_about_another_subject_fire_is_refused(bench):
+    with pytest.raises(BadPlant, match=r"city_country\(Benin City\) fires the key at 0\.\d+ as well"):
+        find("single").plant(bench, Fact("language", "Benin", "Greek"))
+    plot = Plot(bench, FACT)
+    assert plot.quiet(plot.key())["fired by others"] < 0.1
+
+
 def test_the_same_seed_makes_the_same_value(bench):
     key = Key(torch.ones(bench.anatomy.width))
     values = [(plot := Plot(bench, FACT, seed)).value(plot.goals(key, 0.5), steps=4) for seed in (3, 3, 4)]

@@ -140,6 +140,12 @@ def test_clean_and_corrupt_runs_answer_differently(bench, material):
         assert bench.value(case.clean, case.readout) - bench.value(case.corrupt, case.readout) > 1
 
 
+def test_many_readouts_are_those_of_each_alone(bench, material):
+    asked = [(run, case.readout) for case in material.cases for run in (case.corrupt, case.clean)]
+    assert len({len(run) for run, _ in asked}) > 1
+    assert bench.values(asked) == pytest.approx([bench.value(*each) for each in asked], abs=1e-4)
+
+
 def test_draws_are_different_foils(material):
     for _, cases in itertools.groupby(material.cases, lambda c: (c.fact, c.template)):
         foils = [c.foil for c in cases]
