@@ -58,7 +58,7 @@ models-check: .venv/installed
 	touch $@
 
 .PHONY: bench
-bench: .venv/real bench/.envs/transformer_lens/installed bench/.envs/nnsight/installed bench/.envs/auto_circuit/installed  # the peers beside us
+bench: .venv/real bench/.envs/transformer_lens/installed bench/.envs/nnsight/installed bench/.envs/circuitkit/installed bench/.envs/auto_circuit/installed  # the peers beside us
 	$(BIN)/python bench/run.py $(ARGS)
 
 bench/.envs/%/installed: bench/constraints-%.txt

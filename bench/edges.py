@@ -1,9 +1,13 @@
-"""Edges of the embedded GPT-2 beside AutoCircuit: EAP of every edge, and random edge sets exactly patched."""
+"""Edges of the embedded GPT-2 beside circuitkit and AutoCircuit: EAP and EAP-IG of every edge, and random edge sets
+exactly patched."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from time import perf_counter
+from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from scipy.stats import spearmanr
@@ -21,6 +25,8 @@ from lashley.engine.bench import Bench
 MODEL = "embedded-gpt2"
 SETS = 64
 SHARES = (0.02, 0.1, 0.5, 0.9)  # of the edges, in turn
+STEPS = 50  # of EAP-IG: circuitkit's end at the clean run, and ours begin at the corrupt one; many make them alike
+WORK = (("eap", "circuitkit"), ("eap-ig", "circuitkit"), ("eap", "auto_circuit"), ("patch", "auto_circuit"))
 
 
 class Work:
@@ -55,11 +61,12 @@ class Work:
     def names(self) -> list[list[str]]:
         return [[self.graph.name(i) for i in np.flatnonzero(marks)] for marks in self.sets]
 
-    def screen(self) -> tuple[float, dict[str, float]]:
+    def screen(self, method: str) -> tuple[float, dict[str, float]]:
         """Seconds, and the mean estimate of every edge."""
-        bench = self._fresh()
+        bench, how = self._fresh(), {"attribution": method, "steps": str(STEPS)}
         start = perf_counter()
-        found = np.mean(list(estimates(bench, self._sweeps(Edges.each(self.graph)))), axis=0)
+        sweeps = [msgspec.structs.replace(s, labels=how) for s in self._sweeps(Edges.each(self.graph))]
+        found = np.mean(list(estimates(bench, sweeps)), axis=0)
         return perf_counter() - start, {self.graph.name(i): float(x) for i, x in enumerate(found)}
 
     def patch(self) -> tuple[float, np.ndarray]:
@@ -85,35 +92,39 @@ class Work:
         return Bench(self.bench.model, self.bench.path)
 
 
-def compare(peer, threads: int, rounds: int) -> dict:
-    """Both tools in turn; `peer.ask(door, ...)` is AutoCircuit's worker."""
+def compare(peers: Mapping[str, Any], threads: int, rounds: int) -> dict:
+    """Every tool in turn; `peers[tool].ask(door, ...)` is its worker."""
     torch.set_num_threads(threads)
     work = Work()
-    opened = peer.ask("load", folder=work.folder)
-    asked, names = work.asked(), work.names()
-    times: dict[str, list[float]] = {"screen": [], "screen of the peer": [], "patch": [], "patch of the peer": []}
+    opened = {tool: peer.ask("load", folder=work.folder) for tool, peer in peers.items()}
+    compared = [{"work": what, "tool": tool, "own": [], "peer": []} for what, tool in WORK]
     for number in range(rounds + 1):
-        seconds, scores = work.screen()
-        theirs = peer.ask("screen", **asked)
-        if number == 0:  # warm now
-            continue
-        times["screen"].append(seconds)
-        times["screen of the peer"].append(theirs["seconds"])
-        seconds, values = work.patch()
-        patched = peer.ask("patch", sets=names, **asked)
-        times["patch"].append(seconds)
-        times["patch of the peer"].append(patched["seconds"])
-    assert scores.keys() == theirs["scores"].keys(), "the tools do not have the same edges"
-    ours, other = (np.array([found[name] for name in scores]) for found in (scores, theirs["scores"]))
+        for one in compared:
+            own, theirs, found = _asked(work, peers[one["tool"]], one["work"])
+            if number:  # warm now
+                one["own"].append(own)
+                one["peer"].append(theirs)
+            one |= found
     return {
         "model": MODEL,
         "pairs": len(work.pairs),
-        "edges": len(scores),
+        "edges": len(work.graph),
         "sets": len(work.sets),
-        "versions": opened["versions"],
-        "logits": opened["logits"],
-        "spearman": float(spearmanr(ours, other).statistic),
-        "scores": float(np.abs(ours - other).max()),
-        "values": float(np.abs(values - np.array(patched["values"])).max()),
-        "seconds": times,
+        "steps": STEPS,
+        "opened": opened,
+        "compared": compared,
     }
+
+
+def _asked(work: Work, peer: Any, what: str) -> tuple[float, float, dict[str, float]]:
+    """Seconds of both, and how alike their numbers are."""
+    if what == "patch":
+        own, values = work.patch()
+        theirs = peer.ask("patch", sets=work.names(), **work.asked())
+        return own, theirs["seconds"], {"difference": float(np.abs(values - np.array(theirs["values"])).max())}
+    own, scores = work.screen(what)
+    theirs = peer.ask("screen", method=what, steps=STEPS, **work.asked())
+    assert scores.keys() == theirs["scores"].keys(), "the tools do not have the same edges"
+    mine, other = (np.array([found[name] for name in scores]) for found in (scores, theirs["scores"]))
+    rho, off = float(spearmanr(mine, other).statistic), float(np.abs(mine - other).max())
+    return own, theirs["seconds"], {"spearman": rho, "difference": off}

@@ -52,8 +52,9 @@ def load(folder: str) -> dict:
     return {"versions": {n: version(n) for n in versions}, "logits": off}
 
 
-def screen(**pairs: list) -> dict:
-    """Seconds, and by EAP what patching each edge would change in the mean logit difference."""
+def screen(method: str, steps: int, **pairs: list) -> dict:
+    """Seconds, and by EAP, the only `method`, what patching each edge would change in the mean logit difference."""
+    assert method == "eap", method
     loader = _loader(**pairs)
     start = perf_counter()
     found = mask_gradient_prune_scores(model, loader, None, "logit", "avg_diff", mask_val=0.0)

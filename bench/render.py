@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 Results = dict[str, Any]
 
 TOOLS = {"lashley": "lashley", "transformer_lens": "TransformerLens", "nnsight": "nnsight"}
-TOOLS |= {"auto_circuit": "AutoCircuit"}
+TOOLS |= {"auto_circuit": "AutoCircuit", "circuitkit": "circuitkit"}
 FASTER = {  # item -> peer -> how many times faster lashley shall be
     "a": {"transformer_lens": 75, "nnsight": 75},
     "b": {"transformer_lens": 30, "nnsight": 30},
@@ -86,37 +86,44 @@ def targets(results: Results) -> list[Target]:
 
 
 def _edge_targets(edges: dict) -> list[Target]:
-    rho, off = edges["spearman"], edges["values"]
-    return [
-        Target(
-            "(edges) Spearman correlation of EAP with AutoCircuit's", f"≥ {SPEARMAN}", f"{rho:.4f}", rho >= SPEARMAN
-        ),
-        Target(
-            "(edges) largest difference from AutoCircuit under patched edge sets, logits",
-            f"≤ {DIFFERENCE:.0e}",
-            f"{off:.1e}",
-            off <= DIFFERENCE,
-        ),
-    ]
+    found = []
+    for one in edges["compared"]:
+        rho, off, tool = one.get("spearman"), one["difference"], TOOLS[one["tool"]]
+        if rho is None:
+            what = f"(edges) largest difference from {tool} under patched edge sets, logits"
+            found.append(Target(what, f"≤ {DIFFERENCE:.0e}", f"{off:.1e}", off <= DIFFERENCE))
+        else:
+            what = f"(edges) Spearman correlation of {one['work'].upper()} with {tool}'s"
+            found.append(Target(what, f"≥ {SPEARMAN}", f"{rho:.4f}", rho >= SPEARMAN))
+    return found
 
 
 def edge_part(edges: dict) -> list[str]:
     """The paragraphs about edges."""
+    words = {
+        "eap": f"EAP of all {edges['edges']:,} edges",
+        "eap-ig": f"EAP-IG of all edges, {edges['steps']} steps",
+        "patch": f"{edges['sets']:,} random edge sets, exactly patched",
+    }
     rows = []
-    for what, key, off in (
-        (f"EAP of all {edges['edges']:,} edges", "screen", edges["scores"]),
-        (f"{edges['sets']:,} random edge sets, exactly patched", "patch", edges["values"]),
-    ):
-        own, peer = (median(edges["seconds"][f"{key}{whose}"]) for whose in ("", " of the peer"))
-        rows.append([what, seconds(own), seconds(peer), f"{peer / own:.1f} ×", f"{off:.1e}"])
-    versions = ", ".join(f"{k} {v}" for k, v in edges["versions"].items())
+    for one in edges["compared"]:
+        own, peer = median(one["own"]), median(one["peer"])
+        rho = f"{one['spearman']:.4f}" if "spearman" in one else "–"
+        times = f"{peer / own:.1f} ×"
+        off = f"{one['difference']:.1e}"
+        rows.append([words[one["work"]], TOOLS[one["tool"]], seconds(own), seconds(peer), times, rho, off])
+    environments = "; ".join(
+        f"{', '.join(f'{k} {v}' for k, v in found['versions'].items())} (logits differ from plain transformers' by "
+        f"{found['logits']:.1e} at most)"
+        for found in edges["opened"].values()
+    )
+    head = ["work", "beside", "lashley", "the peer", "times lashley's", "Spearman", "largest difference, logits"]
     return [
         "## Edges",
         f"{edges['date']}; {edges['model']}, {edges['pairs']} pairs of prompts; the median of "
-        f"{plural(len(edges['seconds']['patch']), 'round')}. Spearman correlation of the estimates over all edges: "
-        f"{edges['spearman']:.4f}. AutoCircuit's environment: {versions}; its logits differ from plain transformers' "
-        f"by {edges['logits']:.1e} at most.",
-        table(["work", "lashley", "AutoCircuit", "times lashley's", "largest difference, logits"], rows),
+        f"{plural(len(edges['compared'][0]['own']), 'round')}. Spearman correlations are those of the estimates over "
+        f"all edges. The peers' environments: {environments}.",
+        table(head, rows),
     ]
 
 
@@ -254,6 +261,9 @@ HOW = (
     "nnsight runs its `trace` on the folder: one edit a trace, reading the model's logits as its tutorials do; or one "
     "trace over a batch whose rows are edited each at its own site, the last token only unembedded. Several "
     "`invoke`s in a trace take the same time as such rows.",
+    "circuitkit scores edges by `backends.eap.attribute`, methods EAP and EAP-IG-inputs, all pairs as one batch, in a "
+    "`HookedTransformer` with the weights as they are. The points of its EAP-IG are k / n of the way from the corrupt "
+    "to the clean run for k = 1 .. n; ours, and those of the public EAP-IG code, for k = 0 .. n − 1.",
     "AutoCircuit screens edges by `mask_gradient_prune_scores` with masks at 0, which is EAP, and patches them under "
     "`patch_mode`, one edge set a pass over all pairs, in a `HookedTransformer` with the weights as they are.",
     "The number of edits a pass is for each tool and item the fastest of three, tried before the clock starts.",

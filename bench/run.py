@@ -1,5 +1,5 @@
 """`make bench`: the same work by lashley, TransformerLens and nnsight, in turn on the same model; edges by
-AutoCircuit.
+circuitkit and AutoCircuit.
 
 Each tool is a worker process of its own environment, kept alive; only one works at a time. Writes results.json,
 RESULTS.md and growth.png beside this file. `--quick` checks the plumbing on tiny samples; it, and a run of some
@@ -27,7 +27,8 @@ from work import ITEMS, MODEL, Item
 HERE = Path(__file__).parent
 ENVS = HERE / ".envs"
 PEERS = ("transformer_lens", "nnsight")
-EDGES = "edges"  # an item of its own, beside another peer
+EDGES = "edges"  # an item of its own, beside other peers
+EDGE_PEERS = ("circuitkit", "auto_circuit")
 OWN = ("transformer_lens", "one", "its patching functions")
 BY_HAND = ("transformer_lens", "many", "by hand, {edits} a pass")
 ALONE = ("nnsight", "one", "one edit a trace")
@@ -270,9 +271,9 @@ def main() -> None:
     try:
         ENVS.mkdir(exist_ok=True)
         if EDGES in names:
-            print("edges, beside AutoCircuit ...", flush=True)
-            workers["auto_circuit"] = Worker("auto_circuit", asked.threads)
-            results["edges"] = compare(workers["auto_circuit"], asked.threads, rounds) | {"date": results["date"]}
+            print("edges, beside circuitkit and AutoCircuit ...", flush=True)
+            workers |= {tool: Worker(tool, asked.threads) for tool in EDGE_PEERS}
+            results["edges"] = compare(workers, asked.threads, rounds) | {"date": results["date"]}
         if items := [n for n in names if n != EDGES]:
             _beside(items, asked, rounds, workers, results)
     except Gone as e:

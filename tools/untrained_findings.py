@@ -9,7 +9,6 @@ whose operation is recognised; and whether `lashley spread` says anything at all
 from __future__ import annotations
 
 import argparse
-import itertools
 import tempfile
 import time
 from functools import partial
@@ -36,7 +35,8 @@ FIRST = 1000  # seed of the first copy; those that controls are drawn from are s
 
 
 def circuit(model: str, seed: int) -> bool | None:
-    """Whether a circuit is reported in the copy of this seed, on prompts of a trained model; None: none was asked."""
+    """Whether a circuit is reported in the copy of this seed, on prompts of a trained model; None: no part of up to
+    half of its edges keeps enough to be asked about."""
     bench = lashley.open_model(model)
     bench.untrained = partial(Bench.untrained, bench, seed)
     with tempfile.TemporaryDirectory() as folder:
@@ -44,9 +44,9 @@ def circuit(model: str, seed: int) -> bool | None:
         study = lashley.circuit(
             bench, study=Path(folder) / "study", max_facts=12, operations=False, exact=24, rivals=19, seed=seed, **words
         )
-        there = read(measured(study.table), Params.least, {}, "untrained").exists.there
+        exists = read(measured(study.table), Params.least, {}, "untrained").exists
         study.ledger.close()
-    return there
+    return exists.there if exists else None
 
 
 def spread(copy: Bench, seed: int) -> bool:
@@ -69,18 +69,21 @@ def main() -> None:
     parser.add_argument("--model", default="embedded")
     words = parser.parse_args()
     trained = lashley.open_model(words.model)
-    found: dict[str, list[bool]] = {"circuit": [], "operation": [], "spread": []}
-    for seed in itertools.islice(itertools.count(FIRST), words.copies):
+    found: dict[str, list[bool | None]] = {"circuit": [], "operation": [], "spread": []}
+    for seed in range(FIRST, FIRST + words.copies):
         begun = time.monotonic()
         copy = trained.untrained(seed)
-        found["circuit"].append(bool(circuit(words.model, seed)))
+        found["circuit"].append(circuit(words.model, seed))
         found["operation"].append(any(x.any() for x in recognised(operations(copy, (), seed)).values()))
         found["spread"].append(spread(copy, seed))
         said = ", ".join(name for name, each in found.items() if each[-1]) or "nothing"
         print(f"copy {seed}: {said}  ({time.monotonic() - begun:.0f} s)", flush=True)
     for name, each in found.items():
-        low, high = clopper_pearson(sum(each), len(each))
-        print(f"{name}: in {sum(each)} of {len(each)} copies, {sum(each) / len(each):.1%} [{low:.1%}, {high:.1%}]")
+        n = sum(map(bool, each))
+        low, high = clopper_pearson(n, len(each))
+        print(f"{name}: reported of {n} of {len(each)} copies, {n / len(each):.1%} [{low:.1%}, {high:.1%}]")
+    asked = sum(x is not None for x in found["circuit"])
+    print(f"of {asked} of the copies a part of at most half the edges kept enough to be asked about")
 
 
 if __name__ == "__main__":

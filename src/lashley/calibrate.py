@@ -28,7 +28,7 @@ from lashley.claims.criteria import METHODS, Evidence, by_method
 from lashley.claims.grammar import check, parse, write
 from lashley.claims.verdicts import judge, untestable
 from lashley.core.claim import About, Claim, Verdict
-from lashley.core.errors import BadFact, BadPlant
+from lashley.core.errors import BadFact, BadPlant, BadPrompt
 from lashley.core.site import Site
 from lashley.experiments import audit
 from lashley.facts.base import shipped
@@ -199,7 +199,7 @@ def run(trial: Trial) -> Record:
         with planted.undoing(bench):
             try:
                 claims, roles, numbers = _made(bench, trial, attempt)
-            except BadPlant as e:
+            except (BadPlant, BadPrompt) as e:
                 error = str(e)
                 continue
             unknown = trial.plant in NULLS[:3]

@@ -25,12 +25,11 @@ from lashley.engine.bench import Bench
 from lashley.facts.base import shipped
 from lashley.facts.question import Asked
 from lashley.peers import ENOUGH
-from lashley.recall import Need, aligned, mean_sizes, reference_runs, texts
+from lashley.recall import AMONG, Need, aligned, mean_sizes, reference_runs, texts
 from lashley.stats import FEWEST
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 SHUFFLED = 6  # prompts with the answers of other facts
-AMONG = 5  # noise draws a prompt, of which the most central is kept
 CONTEXTS = 12  # templates in which a fact is recalled after other texts: then no more are asked
 FIRING = 12  # of all facts, those on which damage is measured
 DEPTHS = (12, 96, 1536)  # how many of the facts that fire a site most are asked about, until a few are known

@@ -37,6 +37,7 @@ Need = Literal["half", "each", "none"]
 FEWEST_OTHERS = 8  # subjects; a mean over fewer would be that of a few odd ones
 AT_ONCE = 16  # facts that are asked together
 BESIDE = 8  # templates of facts that are asked about beside the others
+AMONG = 5  # noise draws a prompt of audits, of which the most central is kept
 NOISE_SDS = 3.0  # embedding noise, in standard deviations of subject embeddings (ROME)
 
 
@@ -175,9 +176,10 @@ def aligned(
 
     A fact is asked about where its object ranks first on `half` of its templates, or on those where it does (`each`),
     or whatever the model answers (`none`: only to try the instrument where there is nothing to find). Of noise, `among`
-    times as many draws are tried as asked for, and those kept whose readouts are nearest the median of their prompt: a
-    draw that happens to spare the fact would make every share of the gap large. Without `donors`, noise takes foils
-    whose subject has another number of tokens where no others are left; such cases have no run to patch from.
+    times as many draws are tried as asked for, and those kept whose readouts (of the answers' first tokens) are nearest
+    the median of their prompt: a draw that happens to spare the fact would make every share of the gap large. Without
+    `donors`, noise takes foils whose subject has another number of tokens where no others are left; such cases have no
+    run to patch from.
     """
     cases: list[Case] = []
     exclusions: list[Exclusion] = []

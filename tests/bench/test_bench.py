@@ -141,22 +141,24 @@ EDGES = {
     "date": "2026-11-24",
     "edges": 479,
     "sets": 64,
-    "versions": {"auto-circuit": "1.0.1"},
-    "logits": 1e-5,
-    "spearman": 0.98,
-    "scores": 1e-6,
-    "values": 2e-5,
-    "seconds": {"screen": [1.0], "screen of the peer": [3.0], "patch": [2.0, 4.0], "patch of the peer": [30.0, 60.0]},
+    "steps": 50,
+    "opened": {"circuitkit": {"versions": {"circuitkit": "0.2.0"}, "logits": 1e-5}},
+    "compared": [
+        {"work": "eap", "tool": "circuitkit", "own": [1.0], "peer": [3.0], "spearman": 0.98, "difference": 1e-6},
+        {"work": "patch", "tool": "auto_circuit", "own": [2.0, 4.0], "peer": [30.0, 60.0], "difference": 2e-5},
+    ],
 }
 
 
 def test_edges_are_told_where_they_were_measured():
     results = RESULTS | {"edges": EDGES}
     found = {t.what: (t.measured, t.met) for t in targets(results)}
-    assert found["(edges) Spearman correlation of EAP with AutoCircuit's"] == ("0.9800", False)
+    assert found["(edges) Spearman correlation of EAP with circuitkit's"] == ("0.9800", False)
     assert found["(edges) largest difference from AutoCircuit under patched edge sets, logits"] == ("2.0e-05", True)
-    assert "| 64 random edge sets, exactly patched | 3.00 s | 45.0 s | 15.0 × | 2.0e-05 |" in render(results)
-    assert "AutoCircuit's environment" not in render(RESULTS)
+    text = render(results)
+    assert "| 64 random edge sets, exactly patched | AutoCircuit | 3.00 s | 45.0 s | 15.0 × | – | 2.0e-05 |" in text
+    assert "| EAP of all 479 edges | circuitkit | 1.00 s | 3.00 s | 3.0 × | 0.9800 | 1.0e-06 |" in text
+    assert "The peers' environments" not in render(RESULTS)
 
 
 def test_the_figure_says_what_is_seen():

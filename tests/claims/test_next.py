@@ -129,6 +129,12 @@ def test_time_is_that_of_the_trials_that_grow(next_, found):
     assert fast.seconds == pytest.approx((len(rows) + own * (fast.params["draws"] - 1)) / 100)
 
 
+def test_trials_that_two_claims_share_are_counted_once(next_):
+    (one,) = next_(ON_THE_LINE, draws=1)
+    (two,) = next_(ON_THE_LINE, NEURON, "L4.mlp.n174 stores capital(France)", draws=1)
+    assert two.seconds == pytest.approx(one.seconds) and len(two.settles) == 2 * len(one.settles)
+
+
 def test_the_command_keeps_what_was_chosen(next_):
     (best,) = next_(ON_THE_LINE, searched=True, others=6, model={"name": "my model", "dtype": "bfloat16"})
     assert typed(best).searched and typed(best).others == 6

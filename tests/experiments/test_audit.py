@@ -91,6 +91,15 @@ def test_rivals_that_two_sites_share_are_measured_once_and_count_for_both(bench,
         )
 
 
+def test_a_number_is_not_found_within_another(made):
+    claims = [audit.parse(c) for c in made.params.claims]
+    table = made.table
+    second = table["measure"] == "second"
+    table = table.assign(set=table["set"].astype(object).mask(second & (table["question"] == "0"), "10 11"))
+    found = audit.evidence(made.params, claims, table)
+    assert not any(len(own.of("confirm", "second")) for own in found[:2]) and len(found[0].damage("confirm"))
+
+
 @pytest.mark.parametrize("claim", [NONSENSE, FALSE])
 def test_what_the_model_does_not_know_is_not_testable_and_its_own_answers_are_told(made, verdicts, claim):
     got = verdicts[claim]

@@ -22,7 +22,7 @@ from lashley.facts.contexts import mentions
 from lashley.planted import Truth, draw, find, free, names, read, undoing, write
 from lashley.planted.neuron import Key
 from lashley.planted.plot import Plot
-from lashley.planted.truth import SPARED, alone
+from lashley.planted.truth import SPARED, alone, measured
 from lashley.planted.value import EVEN, KEEP, LEAD, Bed
 from lashley.recall import aligned
 
@@ -206,8 +206,17 @@ def test_what_is_handed_on_to_other_neurons_is_refused(bench):
 def test_a_key_that_facts_about_another_subject_fire_is_refused(bench):
     with pytest.raises(BadPlant, match=r"city_country\(Benin City\) fires the key at 0\.\d+ as well"):
         find("single").plant(bench, Fact("language", "Benin", "Greek"))
-    plot = Plot(bench, FACT)
-    assert plot.quiet(plot.key())["fired by others"] < 0.1
+
+
+def test_a_case_counts_for_one_at_most(bench, monkeypatch):
+    with undoing(bench):
+        truth = find("single").plant(bench, FACT)
+        monkeypatch.setattr(
+            "lashley.planted.truth.effects", lambda bench, cases, sets, effect="": np.array([[5, 0, 0.0]])
+        )
+        got = measured(Plot(bench, FACT, truth.seed), {"unit": []})
+    assert truth.numbers["damage after texts unit"] > ENOUGH and truth.numbers["recall after texts"] >= 0.5
+    assert got["damage unit"] == got["damage after texts unit"] == got["restored unit"] == pytest.approx(1 / 3)
 
 
 def test_the_same_seed_makes_the_same_value(bench):

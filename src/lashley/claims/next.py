@@ -155,9 +155,10 @@ def _candidates(params: Params, every: Sequence[Open]) -> list[dict[str, int]]:
 
 
 def _trials(params: Params, found: Sequence[Evidence | None], changes: Mapping[str, int]) -> float:
-    """Trials of an audit of these claims, were it to grow so."""
-    total = 0.0
-    for rows in (e.rows for e in found if e is not None):
+    """Trials of an audit of these claims, were it to grow so; those that several claims rest on count once."""
+    total, seen = 0.0, set()
+    for rows in (e.rows[~e.rows.index.isin(seen)] for e in found if e is not None):
+        seen |= set(rows.index)
         random_ = rows["measure"].astype(str).str.startswith("random")
         grows = {
             "draws": rows["group"].isin(("confirm", "paraphrase")) & ~random_,

@@ -122,8 +122,8 @@ def plan(params: Params, dossiers: Sequence[Dossier]) -> Iterable[Sweep]:
 
 
 class _Planner:
-    """The sweeps of one topic. Trials are the topic's site sets in order, unless a label `set` names those, by their
-    numbers, that the sweep is about."""
+    """The sweeps of one topic. A trial is a site set, in order; a label `set` lists instead, by their numbers, the sets
+    that a sweep is about ("all": together)."""
 
     def __init__(self, params: Params, topic: Topic, dossier: Dossier, question: str):
         self.params, self.sets, self.dossier, self.question = params, topic.sets, dossier, question
@@ -324,6 +324,7 @@ def evidence(params: Params, claims: Sequence[Claim], table: pd.DataFrame) -> li
     rows["effect"] = rows["effect"].where(~share, rows["effect"].clip(-1.0, 1.0))  # what is all lost is lost once
     rows["context"] = rows["context"].astype(object).where(rows["context"].notna(), "")
     by_topic = dict(iter(rows.groupby(rows["question"].astype(str), sort=False)))
+    labels = {q: {label: label.split() for label in of["set"].unique()} for q, of in by_topic.items()}
     found: list[Evidence | None] = []
     for claim in claims:
         of = by_topic.get(where[claim.about])
@@ -331,8 +332,8 @@ def evidence(params: Params, claims: Sequence[Claim], table: pd.DataFrame) -> li
         if of is None:
             found.append(None)
             continue
-        about_it = of["set"].map({s: str(i) in s.split() for s in of["set"].unique()})
-        own = of[((of["set"] == "") & (of["trial"] == i)) | about_it]
+        about_it = [label for label, numbers in labels[where[claim.about]].items() if str(i) in numbers]
+        own = of[((of["set"] == "") & (of["trial"] == i)) | of["set"].isin(about_it)]
         cluster = "template" if claim.about.subject or claim.about.prompt else "subject"
         found.append(Evidence(own, cluster))
     return found

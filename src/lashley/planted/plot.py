@@ -32,7 +32,7 @@ from lashley.recall import aligned, noise_sd
 APART = 4  # templates of each other relation of the subject that planting never sees
 HELD = 3  # templates of the relation that planting never sees
 NEAR = 8  # other subjects, a template, for the key
-QUIET = 0.1  # activation by other facts
+QUIET = 0.1  # activation by facts about other subjects, in units of that at the key
 FOILS = 4  # a prompt, for the gap
 LEAST_GAP = 2.0  # logits
 AFTER = 2  # prompts, a kind of text before them

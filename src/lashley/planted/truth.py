@@ -12,7 +12,7 @@ from lashley.core.site import Site
 from lashley.effects import effects, restorers
 from lashley.facts.base import shipped
 from lashley.planted.plot import Bystanders, Plot
-from lashley.recall import aligned, recall
+from lashley.recall import AMONG, aligned, recall
 
 STANDARD = 2.0  # the write moves the logit difference by twice the natural clean-corrupt gap
 ENOUGH, LITTLE = 0.65, 0.4  # damage and restoration of what is planted, and of what is not: clear of the claims' 0.5
@@ -20,7 +20,6 @@ HANDED_ON = 0.3  # restoration by other neurons
 SPARED = 0.075  # damage to others: clear of the claims' 0.1
 SEARCHED_ON = 6  # prompts on which other neurons are looked for that restore a fact
 RIVALS = 64  # other neurons of which restoration is measured
-AMONG = 5  # noise draws a prompt, of which the most central is kept
 TOLD = 4  # prompts, a kind of text before them
 
 
@@ -28,8 +27,8 @@ class Truth(msgspec.Struct, frozen=True):
     """`units` by role; `true` and `false` are claims; `numbers` were measured: on templates that planting never saw
     recall (share of prompts; and of prompts after other texts), damage after texts, and others (absolute change of the
     logit differences of other facts and of grammar, as a share of their gaps: mean of each group, and the largest); on
-    learned ones as well damage and restored (noise corruption; a case counts for 1 at most, as in an audit), and
-    restoration by other neurons."""
+    learned ones as well damage (by zero) and restored (noise corruption; a case counts for 1 at most, as in an audit),
+    and restoration by other neurons; of all shipped facts about other subjects the strongest activation."""
 
     plant: str
     facts: tuple[str, ...]
@@ -45,11 +44,10 @@ class Truth(msgspec.Struct, frozen=True):
 
 def measured(plot: Plot, sets: Mapping[str, Sequence[Site]]) -> dict[str, float]:
     """How often the fact is recalled on the held-out templates, alone and after other texts; and of each named set
-    damage (on both, and on the learned ones) and restoration (on all templates alone).
+    damage and restoration on all templates alone, and damage on the held-out ones after other texts.
 
     Raises `BadPlant` where the model does not recall the fact.
     """
-
     relation = plot.asked(plot.held).relation
     told = plot.after(plot.held, plot.seed + 1, TOLD)
     found: dict[str, float] = {}
