@@ -28,7 +28,7 @@ from lashley.summary import measured
 PROMPTS = (
     {"task": "agreement"},
     {"relation": "capital", "register": "list"},
-    {"task": "ioi"},
+    {"relation": "currency", "register": "list"},
     {"relation": "language", "register": "list"},
 )
 FIRST = 1000  # seed of the first copy; those that controls are drawn from are small numbers

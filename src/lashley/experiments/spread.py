@@ -205,10 +205,11 @@ def _chosen(
     params: Params, material: Material, guesses: Mapping[int, Mapping[str, np.ndarray]], most: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """By turns the units of the largest damage, of the largest restoration, and of the largest change whatever its sign
-    (one that cancels another's disturbance is needed, though to first order it looks harmful), by their estimates; and
-    a sample of the others."""
-    damage = np.mean([-g["damage"] / material.gaps[i] for i, g in guesses.items()], axis=0)
-    restored = np.mean([g["restoration"] / material.gaps[i] for i, g in guesses.items()], axis=0)
+    (one that cancels another's disturbance is needed, though to first order it looks harmful), by their estimates, of
+    which no prompt's counts for more than all of the recall: a slope may be wild at a noisy run; and a sample of the
+    others."""
+    damage = np.mean([(-g["damage"] / material.gaps[i]).clip(-1, 1) for i, g in guesses.items()], axis=0)
+    restored = np.mean([(g["restoration"] / material.gaps[i]).clip(-1, 1) for i, g in guesses.items()], axis=0)
     turns = np.stack([np.argsort(-x, kind="stable") for x in (damage, restored, np.abs(damage))], 1).ravel()
     chosen = np.array(list(dict.fromkeys(turns.tolist()))[:most])
     left = np.setdiff1d(np.arange(len(damage)), chosen)
