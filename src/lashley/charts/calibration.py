@@ -13,13 +13,13 @@ Row = dict[str, Any]
 
 def reliability(bins: Sequence[tuple[float, Estimate]], model: str) -> Figure:
     """Share of true claims, a row each bin of reported confidence; `bins` are mean confidences with their shares."""
-    rows = [_row(f"confidence {number(x)}", e, expected=x) for x, e in bins if e.value is not None]
+    rows = [_row(f"confidence {x:.2f}", e, expected=x) for x, e in bins if e.value is not None]
     tick = {
         "mark": {"type": "tick", "thickness": 3, "size": 18, "color": theme.MUTED},
         "encoding": {"x": {"field": "expected", "type": "quantitative"}, "y": ROWS},
     }
     title = f"How often claims of a given confidence are true, in {model}"
-    words = "; ".join(f"confidence {number(x)}: {number(e.value)} of {number(e.n)} true" for x, e in bins)
+    words = "; ".join(f"confidence {x:.2f}: {number(e.value)} of {number(e.n)} true" for x, e in bins)
     caption = (
         "Claims of known truth, by the reported confidence that the claim stands (mean of a bin: grey ticks, where a "
         "calibrated instrument's dots lie); lines are exact 95% binomial bounds."
