@@ -16,9 +16,7 @@ from auto_circuit.prune_algos.mask_gradient import mask_gradient_prune_scores
 from auto_circuit.types import AblationType
 from auto_circuit.utils.ablation_activations import batch_src_ablations
 from auto_circuit.utils.graph_utils import patch_mode, patchable_model
-from transformer_lens import HookedTransformer, HookedTransformerConfig
-from transformer_lens.pretrained.weight_conversions import convert_gpt2_weights
-from transformers import GPT2LMHeadModel
+from hooked import hooked
 from worker import THREADS, serve
 
 torch.set_num_threads(THREADS)
@@ -27,26 +25,9 @@ torch.set_num_threads(THREADS)
 def load(folder: str) -> dict:
     """Open the model and say which versions run it and how far its logits are from plain transformers'."""
     global model
-    plain = GPT2LMHeadModel.from_pretrained(folder, dtype=torch.float32).eval()
-    shape = plain.config
-    config = HookedTransformerConfig(
-        n_layers=shape.n_layer,
-        d_model=shape.n_embd,
-        n_ctx=shape.n_positions,
-        d_head=shape.n_embd // shape.n_head,
-        n_heads=shape.n_head,
-        d_vocab=shape.vocab_size,
-        act_fn=shape.activation_function,
-        normalization_type="LN",
-        eps=shape.layer_norm_epsilon,
-        device="cpu",
-    )
-    lens = HookedTransformer(config)
-    lens.load_state_dict(convert_gpt2_weights(plain, config), strict=False)
-    config.use_attn_result = config.use_attn_in = config.use_split_qkv_input = config.use_hook_mlp_in = True
-    lens.eval().requires_grad_(False)
-    ids = torch.arange(5, 25)[None]
-    off = float((lens(ids) - plain(ids).logits).abs().max())
+    lens, off = hooked(folder)
+    lens.cfg.use_attn_in = True
+    lens.requires_grad_(False)
     model = patchable_model(lens, factorized=True, slice_output="last_seq", separate_qkv=True)
     versions = ("auto-circuit", "transformer-lens", "transformers", "torch")
     return {"versions": {n: version(n) for n in versions}, "logits": off}

@@ -14,9 +14,7 @@ import circuitkit  # before transformer_lens, which it patches
 import torch
 from circuitkit.backends.eap import attribute as eap
 from circuitkit.backends.eap.graph import Graph
-from transformer_lens import HookedTransformer, HookedTransformerConfig
-from transformer_lens.pretrained.weight_conversions import convert_gpt2_weights
-from transformers import GPT2LMHeadModel
+from hooked import hooked
 from worker import THREADS, serve
 
 torch.set_num_threads(THREADS)
@@ -26,26 +24,7 @@ METHODS = {"eap": "EAP", "eap-ig": "EAP-IG-inputs"}
 def load(folder: str) -> dict:
     """Open the model and say which versions run it and how far its logits are from plain transformers'."""
     global model
-    plain = GPT2LMHeadModel.from_pretrained(folder, dtype=torch.float32).eval()
-    shape = plain.config
-    config = HookedTransformerConfig(
-        n_layers=shape.n_layer,
-        d_model=shape.n_embd,
-        n_ctx=shape.n_positions,
-        d_head=shape.n_embd // shape.n_head,
-        n_heads=shape.n_head,
-        d_vocab=shape.vocab_size,
-        act_fn=shape.activation_function,
-        normalization_type="LN",
-        eps=shape.layer_norm_epsilon,
-        device="cpu",
-    )
-    model = HookedTransformer(config)
-    model.load_state_dict(convert_gpt2_weights(plain, config), strict=False)
-    config.use_attn_result = config.use_split_qkv_input = config.use_hook_mlp_in = True
-    model.eval()
-    ids = torch.arange(5, 25)[None]
-    off = float((model(ids) - plain(ids).logits).abs().max())
+    model, off = hooked(folder)
     versions = ("circuitkit", "transformer-lens", "transformers", "torch")
     return {"versions": {n: version(n) for n in versions}, "logits": off}
 

@@ -1,6 +1,6 @@
 """How often something is found where nothing was learned: in copies of a model, each with random weights of its own.
 
-python tools/untrained_findings.py [--copies 40] [--model embedded]     prints a line a copy; about half a minute each
+python tools/untrained_findings.py [--copies 40] [--model embedded]     prints a line a copy; some ten seconds each
 
 Of each copy: the circuit that `lashley circuit` reports, sought on prompts that the trained model answers; the heads
 whose operation is recognised; and whether `lashley spread` says anything at all of a fact.
@@ -34,10 +34,10 @@ PROMPTS = (
 FIRST = 1000  # seed of the first copy; those that controls are drawn from are small numbers
 
 
-def circuit(model: str, seed: int) -> bool | None:
-    """Whether a circuit is reported in the copy of this seed, on prompts of a trained model; None: no part of up to
-    half of its edges keeps enough to be asked about."""
-    bench = lashley.open_model(model)
+def circuit(trained: Bench, seed: int) -> bool | None:
+    """Whether a circuit is reported in the copy of this seed, on prompts of the trained model; None: no part of up
+    to half of its edges keeps enough to be asked about."""
+    bench = Bench(trained.model, trained.path)
     bench.untrained = partial(Bench.untrained, bench, seed)
     with tempfile.TemporaryDirectory() as folder:
         words = PROMPTS[seed % len(PROMPTS)]
@@ -73,7 +73,7 @@ def main() -> None:
     for seed in range(FIRST, FIRST + words.copies):
         begun = time.monotonic()
         copy = trained.untrained(seed)
-        found["circuit"].append(circuit(words.model, seed))
+        found["circuit"].append(circuit(trained, seed))
         found["operation"].append(any(x.any() for x in recognised(operations(copy, (), seed)).values()))
         found["spread"].append(spread(copy, seed))
         said = ", ".join(name for name, each in found.items() if each[-1]) or "nothing"

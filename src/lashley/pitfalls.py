@@ -31,7 +31,7 @@ from lashley.core.figure import Column, Estimate, Figure, Finding, Table, number
 from lashley.core.site import Site
 from lashley.effects import effects
 from lashley.engine.bench import Bench
-from lashley.recall import Need, aligned, mean_sizes, reference_runs
+from lashley.recall import AMONG, Need, aligned, mean_sizes, reference_runs
 from lashley.report.page import Page
 from lashley.stats import intervals
 from lashley.study import Progress, Study
@@ -41,7 +41,6 @@ CONTROLS, OTHERS, DRAWS = 20, 6, 2  # of the audits; corruptions a prompt
 SUBJECTS = ("Japan", "France", "Egypt", "Italy")  # whose capitals decoys are sought for
 LOUD = 48  # neurons of the largest mean |activation| that are tried as decoys
 CROWD = 24  # other subjects that a probe learns, and as many that it is tried on
-AMONG = 5  # noise draws a prompt, of which the most central is kept, as in audits
 TOP = 10  # a list of the strongest
 WINDOWS = (1, 3, 5)  # layers restored together
 
