@@ -122,9 +122,10 @@ def calibrate(
     workers: int = 2,
     progress: Progress = lambda w, d, t: None,
     minutes: float = math.inf,
+    device: str = "cpu",
 ) -> list[Record]:
     """Do what is missing of a calibration, one trial after another in each worker; all its records so far. After
-    `minutes` none is begun.
+    `minutes` none is begun. Each worker opens the model on `device` for itself.
 
     Raises `LashleyError` where the folder cannot be written.
     """
@@ -135,7 +136,7 @@ def calibrate(
     left = [t for t in wanted if t.key not in done]
     progress("calibrating", len(wanted) - len(left), len(wanted))
     with path.open("ab") as file:
-        for record in _each(left, workers, time.monotonic() + 60 * minutes):
+        for record in _each(left, workers, time.monotonic() + 60 * minutes, device):
             file.write(msgspec.json.encode(record) + b"\n")
             file.flush()
             done[record.key] = record
@@ -153,19 +154,19 @@ def read(path: Path) -> Iterator[Record]:
                 continue
 
 
-def _each(left: Sequence[Trial], workers: int, until: float) -> Iterator[Record]:
+def _each(left: Sequence[Trial], workers: int, until: float, device: str) -> Iterator[Record]:
     coming = itertools.takewhile(lambda _: time.monotonic() < until, left)
     if workers < 2 or len(left) < 2:
-        yield from map(run, coming)
+        yield from (run(t, device) for t in coming)
         return
     os.environ["OMP_NUM_THREADS"] = "1"
     spawn = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, spawn, initializer=_follow, initargs=(os.getpid(),))
     try:
-        waiting = {pool.submit(run, t) for t in itertools.islice(coming, workers)}
+        waiting = {pool.submit(run, t, device) for t in itertools.islice(coming, workers)}
         while waiting:
             ready, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            waiting |= {pool.submit(run, t) for t in itertools.islice(coming, len(ready))}
+            waiting |= {pool.submit(run, t, device) for t in itertools.islice(coming, len(ready))}
             yield from (f.result() for f in ready)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
@@ -183,18 +184,18 @@ def _follow(parent: int) -> None:
 
 
 @cache
-def _bench(model: str):
+def _bench(model: str, device: str):
     from lashley.api import open_model
 
-    return open_model(model)
+    return open_model(model, device=device)
 
 
-def run(trial: Trial) -> Record:
+def run(trial: Trial, device: str = "cpu") -> Record:
     """Make one model, audit its claims, and put the weights back; of a few facts, the first that can be planted."""
     from lashley import planted
 
     begun, error = time.monotonic(), ""
-    bench = _bench(trial.model)
+    bench = _bench(trial.model, device)
     for attempt in range(TRIES):
         with planted.undoing(bench):
             try:

@@ -222,6 +222,7 @@ def calibrate(
     small: bool = False,
     workers: int = 2,
     minutes: float = math.inf,
+    device: str = "cpu",
     out: Path = Path("calibration"),
     json: bool = False,
 ) -> None:
@@ -239,6 +240,8 @@ def calibrate(
         Processes at work at once.
     minutes
         Begin no model after so many; what is done is summed up.
+    device
+        As torch names it: cpu, cuda, mps. Each worker has the model there once.
     out
         Folder of the records; the results go to a folder of the model's name in it.
     """
@@ -249,7 +252,7 @@ def calibrate(
     size = "quick" if quick else "small" if small else "standard"
     folder = out / (Path(model).name if size != "quick" else f"{Path(model).name}-quick")
     with _progress(json) as progress:
-        records = work(model, folder, size, workers, progress, minutes)
+        records = work(model, folder, size, workers, progress, minutes, device)
         found = summary(Path(model).name, records, len(trials(model, size)))
     path = write(found, folder)
     if json:

@@ -53,7 +53,7 @@ def ground(bench: Bench, layer: int) -> Ground:
     if key not in _grounds:
         facts, runs = _ordinary(bench)
         inputs, acts = entered(bench, runs, layer)
-        written = acts * bench.model.neuron_outputs(layer).norm(dim=-1)
+        written = acts * bench.model.neuron_outputs(layer).norm(dim=-1).float().cpu()
         while len(_grounds) >= KEPT:
             del _grounds[next(iter(_grounds))]
         _grounds[key] = Ground(layer, facts, runs, inputs, written)
