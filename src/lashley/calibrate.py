@@ -38,8 +38,8 @@ from lashley.stats import compare
 RELATIONS = ("landmark", "capital", "language")
 STANDARD = 2.0  # strength of a plant; `planted.STANDARD`, which needs torch
 NULLS = ("untrained", "shuffled weights", "shuffled labels", "natural")
-FIRST_SEED = 8000  # the instrument was made on plants of other seeds (0 to 7600)
-TRIES = 12  # facts that are tried for one plant
+FIRST_SEED = 9000  # the instrument was made on plants of other seeds (0 to 8600)
+TRIES, OF_ONE = 12, 4  # facts that are tried for one plant, and how many of one relation before the next one's
 DECOYS = 8  # random units of the planted layer, beside the plant's own near misses
 SEARCHED, RANDOM = 10, 14  # claims on a model with nothing planted: units that a search found, and random ones
 
@@ -237,6 +237,7 @@ def _made(
         more = [Site(draw.randrange(layers), "neuron", draw.randrange(neurons)) for _ in range(RANDOM)]
         return [(Claim((s,), "stores", about), False) for s in dict.fromkeys([*found, *more])], {}, {}
     own: dict[str, Any] = {"r": trial.r} if trial.r else {}
+    relation = RELATIONS[(trial.seed + attempt // OF_ONE) % len(RELATIONS)]
     fact = planted.draw(bench, relation, TRIES * trial.seed + attempt)
     truth = planted.find(trial.plant).plant(bench, fact, strength=trial.strength, seed=trial.seed, **own)
     claims = [(check(parse(c)), True) for c in truth.true] + [(check(parse(c)), False) for c in truth.false]

@@ -46,13 +46,22 @@ def effects(
     return np.stack([s.normalise(values[s.key], *known[s.key]) for s in sweeps], 1)
 
 
+def gaps(bench: Bench, cases: Sequence[Case]) -> np.ndarray:
+    """How far the readouts of each case's clean and corrupt run lie apart, [cases]."""
+    clean = bench.values([(c.clean, c.readout) for c in cases])
+    corrupt = bench.values([(c.corrupt, c.readout) for c in cases])
+    return np.subtract(clean, corrupt)
+
+
 def restorers(bench: Bench, cases: Sequence[Case], kind: Kind, measured: int, kept: int) -> list[Site]:
     """The `kept` units of a kind that restore most: first, by their mean restoration, the `measured` ones of which
-    gradients expect most, of either sign; then the others, as gradients have them."""
+    gradients expect most, of either sign; then the others, as gradients have them. No case counts for more than all of
+    the recall: a slope may be wild at a noisy run."""
     every = bench.anatomy.every(kind)
     sweeps = [Sweep(c.clean, c.corrupt, "restoration", (Patch(c.clean),), every, c.readout) for c in cases]
-    expected = np.mean(list(estimates(bench, sweeps)), axis=0)
+    shares = np.stack(list(estimates(bench, sweeps)), 1) / gaps(bench, cases)
+    expected = shares.clip(-1, 1).mean(1)
     some = np.argsort(-np.abs(expected), kind="stable")[:measured]
     mean = np.full(len(expected), -np.inf)
-    mean[some] = effects(bench, cases, [every[i] for i in some], "restoration").mean(1)
+    mean[some] = effects(bench, cases, [every[i] for i in some], "restoration").clip(-1, 1).mean(1)
     return [every[i][0] for i in np.lexsort((-expected, -mean))[:kept].tolist()]

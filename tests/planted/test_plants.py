@@ -208,6 +208,11 @@ def test_a_key_that_facts_about_another_subject_fire_is_refused(bench):
         find("single").plant(bench, Fact("language", "Benin", "Greek"))
 
 
+def test_a_key_that_held_out_templates_do_not_fire_is_refused(bench):
+    with pytest.raises(BadPlant, match=r"'In Somalia, the capital city is' fires the key .* at 0\.4\d, promised"):
+        find("single").plant(bench, Fact("capital", "Somalia", "Athens"))
+
+
 def test_a_case_counts_for_one_at_most(bench, monkeypatch):
     with undoing(bench):
         truth = find("single").plant(bench, FACT)

@@ -18,6 +18,7 @@ from lashley.core.errors import BadFact, BadPlant, BadPrompt
 from lashley.core.fact import Fact, Relation, Template
 from lashley.core.run import EmbeddingNoise, Run
 from lashley.core.site import Site
+from lashley.effects import gaps
 from lashley.embedded.grammar import agreement_pairs
 from lashley.engine import answers
 from lashley.engine.bench import Bench
@@ -32,7 +33,7 @@ from lashley.recall import aligned, noise_sd
 APART = 4  # templates of each other relation of the subject that planting never sees
 HELD = 3  # templates of the relation that planting never sees
 NEAR = 8  # other subjects, a template, for the key
-QUIET = 0.1  # activation by facts about other subjects, in units of that at the key
+HEARD, QUIET = 0.6, 0.1  # activation in held-out templates, and by other subjects' facts, in units of that at the key
 FOILS = 4  # a prompt, for the gap
 LEAST_GAP = 2.0  # logits
 AFTER = 2  # prompts, a kind of text before them
@@ -152,6 +153,19 @@ class Plot:
         layer = self.layer if layer is None else layer
         inputs, _ = entered(self.bench, runs, layer)
         return [key.fires(x, self.mlp.act, self.mlp.gated) for x in inputs]
+
+    def heard(self, key: Key) -> dict[str, float]:
+        """How strongly the fact fires a key in the held-out templates, the weakest of them, in units of that at the
+        key. Raises `BadPlant` below `HEARD`: it would be recalled in the learned templates alone."""
+        runs = self.runs(self.held, [self.fact.subject])
+        fires = [float(x[run.subject[1] - 1]) for run, x in zip(runs, self.fires(key, runs), strict=True)]
+        least = min(fires, default=0.0)
+        if least < HEARD:
+            where = repr(runs[fires.index(least)].text) if runs else "no held-out template"
+            raise BadPlant(
+                f"{where} fires the key of {self.fact} at {least:.2f}, promised at least {HEARD}; try another subject"
+            )
+        return {"fired by itself": least}
 
     def quiet(self, key: Key) -> dict[str, float]:
         """How strongly any fact about another subject fires a key, in units of its own. Raises `BadPlant` above
@@ -324,7 +338,7 @@ class Bystanders:
         self.groups["elsewhere"] = far
         pairs = rng.sample(agreement_pairs(), 12)
         self.texts = [(bench.tokens.run(prefix), good, bad) for prefix, good, bad, _ in pairs]
-        self.gaps = {n: self._gaps(cases) for n, cases in self.groups.items()}
+        self.gaps = {n: gaps(bench, cases) for n, cases in self.groups.items()}
         self.was = self._now()
 
     def _cases(self, relation: Relation, subjects, templates, rng: random.Random) -> list[Case]:
@@ -338,11 +352,6 @@ class Bystanders:
             return aligned(self.bench, Asked(relation, facts, tuple(templates), foils), need="each")[0]
         except BadPrompt:
             return []
-
-    def _gaps(self, cases: Sequence[Case]) -> np.ndarray:
-        clean = self.bench.values([(c.clean, c.readout) for c in cases])
-        corrupt = self.bench.values([(c.corrupt, c.readout) for c in cases])
-        return np.subtract(clean, corrupt)
 
     def _now(self) -> dict[str, np.ndarray]:
         found = {n: np.array(self.bench.values([(c.clean, c.readout) for c in cs])) for n, cs in self.groups.items()}

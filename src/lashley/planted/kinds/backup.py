@@ -12,8 +12,9 @@ def plant(bench: Bench, fact: Fact, *, strength: float = STANDARD, seed: int = 0
     """True: the first suffices, and both together store the fact. False: either is necessary, or stores it alone."""
     plot = Plot(bench, fact, seed)
     later = Plot(bench, fact, seed, plot.layer + 1)
-    others = Bystanders(plot)
     key, share = plot.key(), strength / (1 + strength)
+    heard = plot.heard(key)
+    others = Bystanders(plot)
     first_unit, second_unit = plot.ground.idle(1, plot.rng)[0], later.ground.idle(1, later.rng)[0]
     here, elsewhere = later.places()
     first = plot.put(first_unit, key, plot.value([*plot.goals(key, share), *plot.keeps(key)]))
@@ -30,7 +31,7 @@ def plant(bench: Bench, fact: Fact, *, strength: float = STANDARD, seed: int = 0
     with torch.no_grad():
         bench.model.neuron_outputs(plot.layer)[first_unit] = column
     bench.changed()
-    numbers = measured(plot, {"first": [first], "second": [second], "both": [first, second]}) | spared(others)
+    numbers = heard | spared(others) | measured(plot, {"first": [first], "second": [second], "both": [first, second]})
     needs(numbers, damage_first=-LITTLE, damage_second=-0.1, damage_both=ENOUGH, damage_after_texts_both=ENOUGH)
     needs(numbers, restored_first=ENOUGH)
     numbers |= alone(plot, [first, second])

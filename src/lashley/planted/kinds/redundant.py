@@ -12,16 +12,16 @@ def plant(bench: Bench, fact: Fact, *, strength: float = STANDARD, seed: int = 0
     if not 1 <= r <= 16:
         raise BadPlant(f"r = {r}: plant 1 to 16 neurons")
     plot = Plot(bench, fact, seed)
-    others = Bystanders(plot)
     key, share = plot.key(), strength / (1 + strength)
-    fired = plot.quiet(key)
+    fired = plot.heard(key) | plot.quiet(key)
+    others = Bystanders(plot)
     goals = plot.goals(key, share) + (plot.goals(key, share, scale=r) if r > 1 else [])
     value = plot.value([*goals, *plot.keeps(key, scale=r)])
     sites = [plot.put(unit, key, value) for unit in plot.ground.idle(r, plot.rng)]
     bench.changed()
     numbers = (
-        measured(plot, {"one": sites[:1], "all but one": sites[1:] or sites, "all": sites})
-        | spared(others)
+        spared(others)
+        | measured(plot, {"one": sites[:1], "all but one": sites[1:] or sites, "all": sites})
         | fired
         | alone(plot, sites)
     )

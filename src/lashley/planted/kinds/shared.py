@@ -16,15 +16,16 @@ def plant(bench: Bench, fact: Fact, *, strength: float = STANDARD, seed: int = 0
     """True: it is necessary for each. False: it stores either, and nothing else."""
     plot = Plot(bench, fact, seed)
     second = Plot(bench, _unrelated(bench, fact, seed), seed)
-    others = Bystanders(plot)
     one, two = plot.places(second.subject), second.places(plot.subject)
     key = plot.fit(torch.cat([one[0], two[0]]), torch.cat([one[1], two[1]]))
+    heard = plot.heard(key) | {f"{k}, second": v for k, v in second.heard(key).items()}
+    others = Bystanders(plot)
     share = strength / (1 + strength)
     goals = [*plot.goals(key, share, noisy=False), *second.goals(key, share, noisy=False)]
     value = plot.value([*goals, *plot.keeps(key), *second.keeps(key)], 3 * STEPS)
     site = plot.put(plot.ground.idle(1, plot.rng)[0], key, value)
     bench.changed()
-    numbers = measured(plot, {"unit": [site]}) | spared(others)
+    numbers = heard | spared(others) | measured(plot, {"unit": [site]})
     numbers |= {f"{k}, second": v for k, v in measured(second, {"unit": [site]}).items()}
     needs(numbers, damage_unit=ENOUGH)
     if numbers["damage unit, second"] < 0.2:

@@ -9,13 +9,13 @@ from lashley.planted.truth import ENOUGH, STANDARD, Truth, alone, measured, name
 def plant(bench: Bench, fact: Fact, *, strength: float = STANDARD, seed: int = 0) -> Truth:
     """True: it stores the fact. False: its neighbours do, and it stores other facts. Raises `BadPlant`, `BadFact`."""
     plot = Plot(bench, fact, seed)
-    others = Bystanders(plot)
     key = plot.key()
-    fired = plot.quiet(key)
+    fired = plot.heard(key) | plot.quiet(key)
+    others = Bystanders(plot)
     value = plot.value([*plot.goals(key, strength / (1 + strength)), *plot.keeps(key)])
     site = plot.put(plot.ground.idle(1, plot.rng)[0], key, value)
     bench.changed()
-    numbers = measured(plot, {"unit": [site]}) | spared(others) | fired | alone(plot, [site])
+    numbers = spared(others) | measured(plot, {"unit": [site]}) | fired | alone(plot, [site])
     if strength >= STANDARD:
         needs(numbers, damage_unit=ENOUGH, damage_after_texts_unit=ENOUGH, restored_unit=ENOUGH)
     return Truth(

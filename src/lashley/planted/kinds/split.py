@@ -16,9 +16,9 @@ def plant(bench: Bench, fact: Fact, *, strength: float = STANDARD, seed: int = 0
     if not 2 <= r <= 16:
         raise BadPlant(f"r = {r}: split over 2 to 16 neurons")
     plot = Plot(bench, fact, seed)
-    others = Bystanders(plot)
     key = plot.key()
-    fired = plot.quiet(key)
+    fired = plot.heard(key) | plot.quiet(key)
+    others = Bystanders(plot)
     value = plot.value([*plot.goals(key, strength / (1 + strength)), *plot.keeps(key)])
     draw = torch.randn(r, len(value), generator=torch.Generator().manual_seed(seed))
     basis = torch.linalg.qr(torch.cat([value[None], draw]).T)[0].T[1:]  # orthonormal, and to the value
@@ -27,8 +27,8 @@ def plant(bench: Bench, fact: Fact, *, strength: float = STANDARD, seed: int = 0
     sites = [plot.put(unit, key, value / r + n) for unit, n in zip(units, loud, strict=True)]
     bench.changed()
     numbers = (
-        measured(plot, {"one": sites[:1], "all but one": sites[1:], "all": sites})
-        | spared(others)
+        spared(others)
+        | measured(plot, {"one": sites[:1], "all but one": sites[1:], "all": sites})
         | fired
         | alone(plot, sites)
     )
