@@ -10,6 +10,7 @@ import itertools
 import math
 import multiprocessing
 import os
+import platform
 import random
 import shutil
 import tempfile
@@ -81,7 +82,7 @@ class Result(msgspec.Struct, frozen=True):
 
 class Record(msgspec.Struct, frozen=True):
     """One trial done. `error` says why nothing could be planted; such trials are counted, and have no results.
-    `refused` facts were tried before, and did not become what the plant promises."""
+    `refused` facts were tried before, and did not become what the plant promises. `machine` is where it was done."""
 
     key: str
     trial: Trial
@@ -91,6 +92,7 @@ class Record(msgspec.Struct, frozen=True):
     seconds: float
     error: str = ""
     refused: int = 0
+    machine: str = ""
 
 
 SIZES = {  # how many of each: single, other strengths, of each r, the r of redundant and of split, other plants, nulls
@@ -196,6 +198,7 @@ def run(trial: Trial, device: str = "cpu") -> Record:
 
     begun, error = time.monotonic(), ""
     bench = _bench(trial.model, device)
+    machine = _machine(bench.model.device)
     for attempt in range(TRIES):
         with planted.undoing(bench):
             try:
@@ -205,8 +208,19 @@ def run(trial: Trial, device: str = "cpu") -> Record:
                 continue
             unknown = trial.plant in NULLS[:3]
             results = tuple(audited(bench, claims, trial, unknown))
-        return Record(trial.key, trial, results, roles, numbers, time.monotonic() - begun, refused=attempt)
-    return Record(trial.key, trial, (), {}, {}, time.monotonic() - begun, error, TRIES)
+        seconds = time.monotonic() - begun
+        return Record(trial.key, trial, results, roles, numbers, seconds, refused=attempt, machine=machine)
+    return Record(trial.key, trial, (), {}, {}, time.monotonic() - begun, error, TRIES, machine)
+
+
+def _machine(device) -> str:
+    """The processor, or the card, as a table names it."""
+    words = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    if device.type != "cuda":
+        return words
+    import torch
+
+    return f"{torch.cuda.get_device_name(device)}, {words}"
 
 
 def _made(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime
 import itertools
-import os
-import platform
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -129,8 +127,9 @@ def summary(model: str, records: Sequence[Record], planned: int) -> Calibration:
     minutes = sum(r.seconds for r in records) / 60
     kept = tuple(line for line in lines if line.share.n)
     today = datetime.date.today().isoformat()
+    machine = "; ".join(sorted({r.machine for r in records if r.machine}))
     return Calibration(
-        model, kept, tuple(reliability), tuple(powers), minutes, failed, today, _machine(), len(records), planned
+        model, kept, tuple(reliability), tuple(powers), minutes, failed, today, machine, len(records), planned
     )
 
 
@@ -205,10 +204,8 @@ def table(found: Sequence[Calibration]) -> str:
         head = "| | measured, exact 95% bounds | n | wanted | |\n| --- | ---: | ---: | --- | --- |\n"
         lost = f" In {len(c.failed)} of them no plant could be made." if c.failed else ""
         of = f"{c.done} models" if c.done == c.planned else f"the first {c.done} of {c.planned} models"
-        parts.append(
-            f"**{c.model}**: {of} ({c.when}, {c.machine}; {c.minutes:.0f} minutes of one core, shared).{lost}\n\n{head}"
-            + "\n".join(rows)
-        )
+        made = f"{c.when}; {c.machine}; {c.minutes:.0f} minutes, added up over its processes"
+        parts.append(f"**{c.model}**: {of} ({made}).{lost}\n\n{head}" + "\n".join(rows))
     return "\n\n".join(parts)
 
 
@@ -223,10 +220,6 @@ def _met(line: Line) -> str:
     if not line.wanted:
         return ""
     return "too few to say" if line.met is None else "met" if line.met else "MISSED"
-
-
-def _machine() -> str:
-    return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
 def pictures(found: Calibration) -> list[Figure]:
