@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from lashley.calibrate import NULLS, STANDARD, Record, Result
 from lashley.charts import calibration as charts
+from lashley.claims.grammar import parse
 from lashley.core.figure import Estimate, Figure, number
 from lashley.report import vega
 from lashley.stats import clopper_pearson
@@ -38,7 +40,8 @@ class Line(msgspec.Struct, frozen=True):
 
 
 class Calibration(msgspec.Struct, frozen=True):
-    """What a calibration came to, for one model: from `done` of the `planned` trials."""
+    """What a calibration came to, for one model: from `done` of the `planned` trials. `planted` counts the plants of
+    each relation."""
 
     model: str
     lines: tuple[Line, ...]
@@ -50,6 +53,7 @@ class Calibration(msgspec.Struct, frozen=True):
     machine: str
     done: int
     planned: int
+    planted: dict[str, int] = {}
 
 
 def summary(model: str, records: Sequence[Record], planned: int) -> Calibration:
@@ -128,8 +132,10 @@ def summary(model: str, records: Sequence[Record], planned: int) -> Calibration:
     kept = tuple(line for line in lines if line.share.n)
     today = datetime.date.today().isoformat()
     machine = "; ".join(sorted({r.machine for r in records if r.machine}))
+    done = len(records)
+    planted = Counter(parse(r.results[0].claim).about.relation for r in records if r.results and r.roles)
     return Calibration(
-        model, kept, tuple(reliability), tuple(powers), minutes, failed, today, machine, len(records), planned
+        model, kept, tuple(reliability), tuple(powers), minutes, failed, today, machine, done, planned, dict(planted)
     )
 
 
@@ -205,7 +211,9 @@ def table(found: Sequence[Calibration]) -> str:
         lost = f" In {len(c.failed)} of them no plant could be made." if c.failed else ""
         of = f"{c.done} models" if c.done == c.planned else f"the first {c.done} of {c.planned} models"
         made = f"{c.when}; {c.machine}; {c.minutes:.0f} minutes, added up over its processes"
-        parts.append(f"**{c.model}**: {of} ({made}).{lost}\n\n{head}" + "\n".join(rows))
+        facts = ", ".join(f"{n} of {relation}" for relation, n in sorted(c.planted.items(), key=lambda x: -x[1]))
+        kinds = f" Plants: {facts}." if facts else ""
+        parts.append(f"**{c.model}**: {of} ({made}).{lost}{kinds}\n\n{head}" + "\n".join(rows))
     return "\n\n".join(parts)
 
 
