@@ -14,7 +14,7 @@ test: .venv/dev
 calibrate: .venv/real  # the error rates that the README quotes
 	$(BIN)/lashley calibrate
 	$(BIN)/lashley calibrate --model embedded-gpt2
-	$(BIN)/lashley calibrate --model gemma3-270m --small --workers 1
+	$(BIN)/lashley calibrate --model gemma3-270m  # hours; on a card minutes: --device cuda --workers 15
 	$(BIN)/python tools/readme.py
 
 test-real: .venv/real

@@ -40,8 +40,8 @@ class Line(msgspec.Struct, frozen=True):
 
 
 class Calibration(msgspec.Struct, frozen=True):
-    """What a calibration came to, for one model: from `done` of the `planned` trials. `planted` counts the plants of
-    each relation."""
+    """What a calibration came to, for one model: from `done` of the `planned` trials. `failed` says
+    of each plant that could not be made which and why; `planted` counts those of which a claim is true, by relation."""
 
     model: str
     lines: tuple[Line, ...]
@@ -94,13 +94,16 @@ def summary(model: str, records: Sequence[Record], planned: int) -> Calibration:
                 )
                 lines.append(line)
                 powers.append((plant, strength, line.share))
+                for relation in sorted({relation_of(x) for x in own} if target else ()):
+                    some = (x.outcome == "supported" for x in own if relation_of(x) == relation)
+                    lines.append(_line(f"– of {relation}", some))
     true = [x for r in records for x in r.results if x.true]
     every = true + [x for _, x in judged]
     lines.append(_line("undecided, of the true claims", (x.outcome == "undecided" for x in true)))
     lines.append(_line("undecided, of the false and testable", (x.outcome == "undecided" for _, x in judged)))
     lines.append(_line("not testable, of all that are false", (x.outcome == "not testable" for _, x in false)))
-    refused = sum(r.refused for r in records)
-    made = sum(not r.error and r.trial.plant not in NULLS for r in records)
+    planting = [r for r in records if r.trial.plant not in NULLS]
+    refused, made = sum(r.refused for r in planting), sum(not r.error for r in planting)
     words = "facts refused, for the plant did not do what it promises, of those tried"
     lines.append(_line(words, [True] * refused + [False] * made))
     counted = [c for r in records if (c := counts(r)) is not None]
@@ -127,16 +130,21 @@ def summary(model: str, records: Sequence[Record], planned: int) -> Calibration:
         inside = [(c, t) for c, t in bins if low <= c < high]
         if inside:
             reliability.append((float(np.mean([c for c, _ in inside])), _share(t for _, t in inside)))
-    failed = tuple(f"{r.key}: {r.error}" for r in records if r.error)
+    failed = tuple(f"{r.trial.plant}: {r.error}" for r in records if r.error)
     minutes = sum(r.seconds for r in records) / 60
     kept = tuple(line for line in lines if line.share.n)
     today = datetime.date.today().isoformat()
     machine = "; ".join(sorted({r.machine for r in records if r.machine}))
     done = len(records)
-    planted = Counter(parse(r.results[0].claim).about.relation for r in records if r.results and r.roles)
+    planted = Counter(relation_of(r.results[0]) for r in records if any(x.true for x in r.results))
     return Calibration(
         model, kept, tuple(reliability), tuple(powers), minutes, failed, today, machine, done, planned, dict(planted)
     )
+
+
+def relation_of(result: Result) -> str:
+    """The relation that a claim is about."""
+    return parse(result.claim).about.relation
 
 
 def counts(record: Record) -> tuple[int, int] | None:
@@ -208,12 +216,14 @@ def table(found: Sequence[Calibration]) -> str:
             for line in c.lines
         ]
         head = "| | measured, exact 95% bounds | n | wanted | |\n| --- | ---: | ---: | --- | --- |\n"
-        lost = f" In {len(c.failed)} of them no plant could be made." if c.failed else ""
+        kinds = Counter(x.partition(":")[0] for x in c.failed)
+        named = ", ".join(f"{n} {kind}" for kind, n in kinds.items())
+        lost = f" In {len(c.failed)} of them nothing could be planted ({named})." if c.failed else ""
         of = f"{c.done} models" if c.done == c.planned else f"the first {c.done} of {c.planned} models"
-        made = f"{c.when}; {c.machine}; {c.minutes:.0f} minutes, added up over its processes"
+        made = "; ".join(x for x in (c.when, c.machine, f"{c.minutes:.0f} minutes, added up over its processes") if x)
         facts = ", ".join(f"{n} of {relation}" for relation, n in sorted(c.planted.items(), key=lambda x: -x[1]))
-        kinds = f" Plants: {facts}." if facts else ""
-        parts.append(f"**{c.model}**: {of} ({made}).{lost}{kinds}\n\n{head}" + "\n".join(rows))
+        true = f" True claims are about plants {facts}." if facts else ""
+        parts.append(f"**{c.model}**: {of} ({made}).{lost}{true}\n\n{head}" + "\n".join(rows))
     return "\n\n".join(parts)
 
 

@@ -2,12 +2,14 @@
 
 import inspect
 
+import msgspec
 import pytest
 
 from lashley import calibrate as calibration
 from lashley import cli, planted
 from lashley.calibrate import STANDARD, Record, Result, Trial, read, trials
 from lashley.calibrated import auroc, summary, table, write
+from lashley.core.errors import BadPlant
 
 
 def result(true: bool, outcome: str, claim: str = "L2.mlp.n5 stores capital(France)", **words) -> Result:
@@ -44,6 +46,33 @@ def test_power_is_that_of_true_claims_of_one_plant_and_strength() -> None:
     line = lines["true claims supported: single, strength 2"]
     assert (line.share.value, line.share.n, line.met) == (0.9, 10, True)
     assert lines["true claims supported: single, strength 0.7"].share.value == 0
+    assert lines["– of capital"].share.n == 10
+
+
+def test_a_table_says_of_what_the_plants_are_and_which_could_not_be_made() -> None:
+    true = record(Trial("toy", "single", 0), result(True, "supported", "L2.mlp.n5 stores landmark(Louvre)"))
+    unread = record(Trial("toy", "unread", 0), result(False, "refuted"))
+    lost = msgspec.structs.replace(record(Trial("toy", "shared", 0)), error="too faint", refused=12, machine="a card")
+    null = msgspec.structs.replace(record(Trial("toy", "untrained", 0)), error="nothing known", refused=1)
+    text = table([summary("toy", [true, unread, lost, null], 4)])
+    assert "; a card; 4 minutes, added up" in text
+    assert "In 2 of them nothing could be planted (1 shared, 1 untrained)." in text
+    assert "True claims are about plants 1 of landmark." in text
+    assert "of those tried | 85.7% [57.2, 98.2] | 14 |" in text  # 12 facts refused, 2 plants made, no null among them
+
+
+def test_after_some_facts_of_one_relation_the_next_one_s_are_tried(monkeypatch) -> None:
+    drawn = []
+
+    def refuse(bench, relation, seed):
+        drawn.append(relation)
+        raise BadPlant("not this one")
+
+    monkeypatch.setattr(planted, "draw", refuse)
+    made = calibration.run(Trial("embedded-gpt2", "single", 1))
+    assert drawn == ["capital"] * 4 + ["language"] * 4 + ["landmark"] * 4
+    assert (made.error, made.refused, made.results) == ("not this one", 12, ())
+    assert "cores, Python" in made.machine
 
 
 def test_few_cases_can_miss_a_target_and_not_meet_it() -> None:
@@ -77,10 +106,18 @@ def test_a_part_of_a_calibration_says_so(tmp_path) -> None:
 
 def test_it_stops_when_its_time_is_up_and_goes_on_where_it_was(tmp_path, monkeypatch) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(calibration, "run", lambda t: asked.append(t.key) or record(t, result(False, "refuted")))
+    devices = set()
+
+    def run(trial, device):
+        asked.append(trial.key)
+        devices.add(device)
+        return record(trial, result(False, "refuted"))
+
+    monkeypatch.setattr(calibration, "run", run)
     nothing = calibration.calibrate("toy", tmp_path, "quick", 1, minutes=0)
     assert nothing == [] and asked == []
-    whole = calibration.calibrate("toy", tmp_path, "quick", 1)
+    whole = calibration.calibrate("toy", tmp_path, "quick", 1, device="elsewhere")
+    assert devices == {"elsewhere"}
     assert len(whole) == len(trials("toy", "quick")) == len(asked)
     with (tmp_path / "records.jsonl").open("ab") as file:
         file.write(b'{"key": "torn')

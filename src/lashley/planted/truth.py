@@ -28,7 +28,8 @@ class Truth(msgspec.Struct, frozen=True):
     recall (share of prompts; and of prompts after other texts), damage after texts, and others (absolute change of the
     logit differences of other facts and of grammar, as a share of their gaps: mean of each group, and the largest); on
     learned ones as well damage (by zero) and restored (noise corruption; a case counts for 1 at most, as in an audit),
-    and restoration by other neurons; of all shipped facts about other subjects the strongest activation."""
+    and restoration by other neurons; and in units of the activation at the key the weakest by the fact itself in
+    held-out templates, and the strongest by any shipped fact about another subject."""
 
     plant: str
     facts: tuple[str, ...]

@@ -13,7 +13,7 @@ from lashley.planted.value import STEPS
 
 
 def plant(bench: Bench, fact: Fact, *, strength: float = STANDARD, seed: int = 0) -> Truth:
-    """True: it is necessary for each. False: it stores either, and nothing else."""
+    """False: it stores either, and nothing else; it stores both, the second at 0.2 of damage or more."""
     plot = Plot(bench, fact, seed)
     second = Plot(bench, _unrelated(bench, fact, seed), seed)
     one, two = plot.places(second.subject), second.places(plot.subject)
@@ -47,4 +47,4 @@ def _unrelated(bench: Bench, fact: Fact, seed: int) -> Fact:
     rng = random.Random(f"shared {fact} {seed}")
     subjects = {r.name for r in shipped().values() if fact.subject in r.objects}
     far = [n for n in ("capital", "currency", "demonym", "language", "landmark") if n not in subjects]
-    return draw(bench, rng.choice(far or ["landmark"]), seed + 1)
+    return draw(bench, rng.choice(far or ["landmark"]), rng.getrandbits(32))
