@@ -222,7 +222,7 @@ def table(found: Sequence[Calibration]) -> str:
         of = f"{c.done} models" if c.done == c.planned else f"the first {c.done} of {c.planned} models"
         made = "; ".join(x for x in (c.when, c.machine, f"{c.minutes:.0f} minutes, added up over its processes") if x)
         facts = ", ".join(f"{n} of {relation}" for relation, n in sorted(c.planted.items(), key=lambda x: -x[1]))
-        true = f" True claims are about plants {facts}." if facts else ""
+        true = f" Plants with a true claim: {facts}." if facts else ""
         parts.append(f"**{c.model}**: {of} ({made}).{lost}{true}\n\n{head}" + "\n".join(rows))
     return "\n\n".join(parts)
 

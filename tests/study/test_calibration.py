@@ -57,7 +57,7 @@ def test_a_table_says_of_what_the_plants_are_and_which_could_not_be_made() -> No
     text = table([summary("toy", [true, unread, lost, null], 4)])
     assert "; a card; 4 minutes, added up" in text
     assert "In 2 of them nothing could be planted (1 shared, 1 untrained)." in text
-    assert "True claims are about plants 1 of landmark." in text
+    assert "Plants with a true claim: 1 of landmark." in text
     assert "of those tried | 85.7% [57.2, 98.2] | 14 |" in text  # 12 facts refused, 2 plants made, no null among them
 
 
