@@ -98,7 +98,7 @@ class Record(msgspec.Struct, frozen=True):
 SIZES = {  # how many of each: single, other strengths, of each r, the r of redundant and of split, other plants, nulls
     "standard": (20, 4, 2, (1, 2, 3, 4, 5, 6, 7, 8), (2, 3, 4), 3, 4),
     "small": (6, 1, 1, (1, 2, 3, 4), (2,), 1, 2),
-    "quick": (3, 1, 1, (2,), (), 1, 1),
+    "quick": (2, 0, 1, (2,), (), 0, 1),
 }
 
 

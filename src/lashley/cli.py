@@ -233,7 +233,7 @@ def calibrate(
     Parameters
     ----------
     quick
-        A few models of each kind.
+        Seven models, in minutes: single and redundant plants, and null models.
     small
         Few models, for a large one.
     workers
