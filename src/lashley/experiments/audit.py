@@ -359,10 +359,8 @@ def judge(params: Params, table: pd.DataFrame) -> Outcome:
     """The verdict, its weaker sentence, and the controls."""
     found = verdicts(params, table)
     rows = measured(table)
-    findings = [_finding(v) for v in found] if len(found) <= 12 else [_count(found), *(_finding(v) for v in found[:12])]
-    if 1 < len(found) <= 12:
-        findings = [_count(found), *findings]
-    findings += spread(params.claims, rows)
+    together = [_count(found), *spread(params.claims, rows)] if len(found) > 1 else []
+    findings = [*together, *map(_finding, found[:12])]
     caveats = [
         "A verdict is about this model, these prompts and these thresholds; the README says how often the instrument "
         "errs on models whose truth is known.",
