@@ -1,10 +1,16 @@
 """Matched random sets are like the set they stand beside, and never the set itself."""
 
-import numpy as np
-import pytest
+import itertools
+import math
 
-from lashley.core.site import parse_sites
-from lashley.peers import ENOUGH, NEAREST, matched
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lashley.core.site import Site, parse_sites
+from lashley.peers import ENOUGH, NEAREST, different, matched
 
 RNG = np.random.default_rng(0)
 NEURONS = {(layer, "neuron"): RNG.random(300) for layer in range(4)}
@@ -69,3 +75,52 @@ def test_where_too_few_are_left_there_are_none():
 def test_they_depend_on_the_seed_alone():
     one, again = drawn("L1.mlp.n7", NEURONS), drawn("L1.mlp.n7", NEURONS)
     assert one == again != matched(parse_sites("L1.mlp.n7"), NEURONS, 50, "another seed")
+
+
+def every(sites, units: int) -> set[frozenset]:
+    """All sets of other heads of the same layers at the same places, by trying every one; `units` heads a layer."""
+    own = list(dict.fromkeys((s.layer, s.unit) for s in sites))
+    spare = [[u for u in range(units) if (layer, u) not in own] for layer, _ in own]
+    found = set()
+    for drawn in itertools.product(*spare):
+        peers = dict(zip(own, drawn, strict=True))
+        if len({(layer, u) for (layer, _), u in peers.items()}) == len(own):
+            found.add(frozenset(Site(s.layer, s.kind, peers[s.layer, s.unit], s.position) for s in sites))
+    return found
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2), st.integers(0, 4), st.sampled_from([None, "final"])),
+        min_size=1, max_size=4, unique=True,
+    ),
+    st.integers(1, 60),
+)  # fmt: skip
+@settings(max_examples=60, deadline=None)
+def test_no_set_comes_twice_and_none_is_missing_where_they_are_few(chosen, count):
+    sites = [Site(layer, "head", unit, at) for layer, unit, at in chosen]
+    heads = {(layer, "head"): np.ones(5) for layer in range(3)}
+    got = matched(sites, heads, count, "seed")
+    exist = every(sites, 5)
+    assert len({frozenset(s) for s in got}) == len(got) == min(count, len(exist))
+    assert {frozenset(s) for s in got} <= exist
+
+
+def test_all_are_found_where_a_layer_leaves_few_out_of_very_many_ways():
+    """Eight of sixteen heads: 8! orders of one set."""
+    text = "+".join(f"L0.attn.h{h}" for h in range(8))
+    (one,) = matched(parse_sites(text), {(0, "head"): np.ones(16)}, 20, "seed")
+    assert {s.unit for s in one} == set(range(8, 16))
+    text = "+".join(f"L0.attn.h{h}" for h in range(12))
+    assert len(matched(parse_sites(text), {(0, "head"): np.ones(26)}, 99, "seed")) == math.comb(14, 12)
+
+
+def test_sets_that_an_earlier_version_drew_twice_count_once():
+    rows = pd.DataFrame(
+        {
+            "trial": [0, 1, 2, 3, 4, 5] * 2,
+            "site": ["L0.attn.h1+L0.attn.h2", "L0.attn.h2+L0.attn.h1", "L0.attn.h1+L0.attn.h3", "L0.attn.h1+L0.attn.h2",
+                     "L0.mlp.n1+…(80 sites)", "L0.mlp.n1+…(80 sites)"] * 2,
+        }
+    )  # fmt: skip
+    assert sorted(set(different(rows)["trial"])) == [0, 2, 4, 5] and len(different(rows)) == 8

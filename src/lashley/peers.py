@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lashley.core.run import Run
 from lashley.core.site import KINDS, Kind, Site, Sites
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 NEAREST = 64  # units of nearest magnitude that the peers of a set are drawn from, at least
+PATIENCE = 200  # draws in a row that bring no new set, after which all sets are looked through
+MANY = 5_000  # sets that are looked through
 ENOUGH = 40  # units of a kind in one layer; where there are fewer, peers come from all layers
 
 Magnitudes = Mapping[tuple[int, Kind], np.ndarray]
@@ -42,7 +48,8 @@ def matched(
     """At most `count` random sets of the same kinds and positions, each unit of the same layer and near its original
     in mean activation. `anywhere`: where a layer has fewer than `ENOUGH` units of the kind, units of all layers count.
 
-    `last`: units that are taken only where the others are fewer than `count`. Of a single unit no peer comes twice.
+    No set comes twice, in whatever order its units were drawn: where fewer are given than asked for, no more exist.
+    `last`: units that are taken only where the others are fewer than `count`.
     Of a whole sub-layer the peers are those of the other layers that `magnitudes` has. () where too few are left.
     """
     near = {_own(s): _near(s, sites, magnitudes, anywhere) for s in sites}
@@ -53,10 +60,19 @@ def matched(
     if len(near) == 1:
         (others,) = near.values()
         pool = others[: max(5 * count // 4, NEAREST)]
-        chosen = [{_own(sites[0]): peer} for peer in draw.sample(pool, min(count, len(pool)))]
-    else:
-        chosen = [_together(near, draw) for _ in range(count)]
-    return [tuple(Site(*peers[_own(s)], s.position) for s in sites) for peers in chosen if peers]
+        return [tuple(Site(*u, s.position) for s in sites) for u in draw.sample(pool, min(count, len(pool)))]
+    return _distinct(sites, near, count, draw)
+
+
+def different(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of random sets (one a `trial`, named in `site`), each set once: studies of earlier versions hold sets
+    that were drawn twice, which are one control and not two. Sets too large to be spelled out are told by their trial.
+    """
+    first = rows.drop_duplicates("trial")
+    sets = {t: tuple(sorted(set(str(s).split("+")))) for t, s in zip(first["trial"], first["site"], strict=True)}
+    sets = {t: (*parts, str(t)) if any(p.startswith("…") for p in parts) else parts for t, parts in sets.items()}
+    kept = {parts: t for t, parts in reversed(sets.items())}
+    return rows[rows["trial"].isin(kept.values())]
 
 
 def alike(table: np.ndarray, sizes: np.ndarray, units: Sequence[int], draw: random.Random) -> tuple[int, ...] | None:
@@ -98,6 +114,39 @@ def _near(site: Site, sites: Sequence[Site], magnitudes: Magnitudes, anywhere: b
     units: list[Unit] = [(layer, kind, u) for layer, kind in places for u in range(len(magnitudes[layer, kind]))]
     order = np.argsort(np.abs(sizes - np.log(magnitudes[here][site.unit] + 1e-12)), kind="stable")
     return [units[i] for i in order.tolist() if units[i] not in taken]
+
+
+def _distinct(
+    sites: Sequence[Site], near: Mapping[Unit, list[Unit]], count: int, draw: random.Random
+) -> list[tuple[Site, ...]]:
+    """At most `count` sets, no two of the same sites: drawn one after another while that brings new ones, and chosen
+    among all that exist where they are few."""
+    found: dict[frozenset[Site], tuple[Site, ...]] = {}
+    misses = 0
+    while len(found) < count and misses < PATIENCE:
+        if not (peers := _together(near, draw)):
+            return []
+        made = tuple(Site(*peers[_own(s)], s.position) for s in sites)
+        misses = misses + 1 if frozenset(made) in found else 0
+        found.setdefault(frozenset(made), made)
+    if len(found) < count and (every := _every(sites, near)):
+        found = dict(draw.sample(list(every.items()), min(count, len(every))))
+    return list(found.values())
+
+
+def _every(sites: Sequence[Site], near: Mapping[Unit, list[Unit]]) -> dict[frozenset[Site], tuple[Site, ...]]:
+    """All sets that `_together` can make; {} where they are more than `MANY`, or pass through as many."""
+    places = {own: [s.position for s in sites if _own(s) == own] for own in near}
+    made: dict[frozenset[Site], dict[Unit, Unit]] = {frozenset(): {}}
+    for unit, others in near.items():
+        longer: dict[frozenset[Site], dict[Unit, Unit]] = {}
+        for key, peers in made.items():
+            for u in [u for u in others if u not in peers.values()][:NEAREST]:
+                longer.setdefault(key.union(Site(*u, at) for at in places[unit]), {**peers, unit: u})
+            if len(longer) > MANY:
+                return {}
+        made = longer
+    return {key: tuple(Site(*peers[_own(s)], s.position) for s in sites) for key, peers in made.items()}
 
 
 def _together(near: Mapping[Unit, list[Unit]], draw: random.Random) -> dict[Unit, Unit]:
