@@ -184,11 +184,13 @@ def _together(questions: Iterable[Asked]) -> Iterator[Asked]:
 
 
 def _quantiles(bench: Bench, topic: Topic, reference: Sequence[Run]) -> dict[Site, np.ndarray]:
-    """Quantiles of the activation at each site over the reference runs, elementwise, float32 [5, site width]."""
+    """Quantiles of the activation at each site over the reference runs, elementwise, float32 [5, site width]; without
+    position 0 where that is a sink of no beginning-of-text token."""
     sites = {s for sites in topic.sets for s in sites}
     bare = {s: _bare(s) for s in sites}
     acts = bench.read(reference, sorted(set(bare.values()), key=str))
-    return {s: np.quantile(acts[b], QUANTILES, axis=0).astype("<f4") for s, b in bare.items()}
+    inside = np.concatenate([np.arange(len(r)) >= (not r.begin) for r in reference])
+    return {s: np.quantile(acts[b][inside], QUANTILES, axis=0).astype("<f4") for s, b in bare.items()}
 
 
 def _rivals(bench: Bench, topic: Topic, cases: dict[str, tuple[Case, ...]]) -> tuple[tuple[tuple[Site, ...], ...], ...]:
@@ -236,8 +238,8 @@ def _corpus(bench: Bench, topics: Sequence[Topic]) -> Corpus:
 def _sizes(bench: Bench, runs: Sequence[Run], sites: Sequence[Site]) -> dict[Site, np.ndarray]:
     acts = bench.read(runs, sites)
     starts = np.cumsum([0, *map(len, runs)])[:-1]
-    begin = np.concatenate([np.arange(len(r)) < r.begin for r in runs])
-    size = {s: np.where(begin, 0.0, np.linalg.norm(acts[s].reshape(len(begin), -1), axis=1)) for s in sites}
+    sink = np.concatenate([np.arange(len(r)) < r.sink for r in runs])
+    size = {s: np.where(sink, 0.0, np.linalg.norm(acts[s].reshape(len(sink), -1), axis=1)) for s in sites}
     return {s: np.maximum.reduceat(x, starts) for s, x in size.items()}
 
 

@@ -72,7 +72,13 @@ def _words(bench: Bench) -> np.ndarray:
 
 
 def _begin(bench: Bench) -> tuple[int, ...]:
-    return bench.tokens.run("x").tokens[: bench.tokens.begin]
+    """What stands before random tokens, so that none of them is the attention sink: what the tokenizer puts before any
+    text, or else the token that its texts are told apart by; () where it has neither."""
+    tokenizer = bench.tokens.tokenizer
+    if bench.tokens.begin:
+        return bench.tokens.run("x").tokens[: bench.tokens.begin]
+    named = (tokenizer.bos_token_id, tokenizer.eos_token_id)
+    return next(((t,) for t in named if t is not None and t < bench.anatomy.vocabulary), ())
 
 
 def _on_random_tokens(bench: Bench, words: np.ndarray, draw: np.random.Generator) -> dict[str, np.ndarray]:
@@ -92,7 +98,7 @@ def _on_random_tokens(bench: Bench, words: np.ndarray, draw: np.random.Generator
     sums: defaultdict[str, list[np.ndarray]] = defaultdict(list)
     for run, pattern in zip(runs, bench.attend(runs), strict=True):
         period = (len(run) - run.begin) // 2
-        first = np.arange(run.begin, run.begin + period)
+        first = np.arange(run.sink, run.begin + period)
         second = first + period
         sums["previous token"].append(pattern[:, :, first[1:], first[:-1]].mean(-1))
         sums["duplicate token"].append(pattern[:, :, second, first].mean(-1))
@@ -106,7 +112,7 @@ def _copying(bench: Bench, sample: np.ndarray) -> np.ndarray:
     the token alone and written to nothing else: W_U norm(OV(x)) (Wang et al. 2022, 2211.00593, section 3.3).
 
     x is the residual stream after the first layer (before it, for the first layer's heads) at the token, with nothing
-    but the beginning of text before it. Norms before attention and after it are the model's own; the final norm sees
+    but the beginning of a text before it. Norms before attention and after it are the model's own; the final norm sees
     the head's output alone, which leaves the order of the logits as it would be, its bias left out.
     """
     begin = _begin(bench)

@@ -408,9 +408,9 @@ def _askable(bench: Bench, relation: Relation, pairs: Iterable[tuple[str, Templa
 def mean_sizes(
     bench: Bench, reference: Sequence[Run], where: Sequence[tuple[int, Kind]]
 ) -> dict[tuple[int, Kind], np.ndarray]:
-    """Mean absolute activation of each unit, over all positions but the beginning of text, [units]."""
+    """Mean absolute activation of each unit, over all positions but the sink, [units]."""
     sites: dict[Site, Kind] = {Site(layer, kind): kind for layer, kind in where}
-    inside = np.concatenate([np.arange(len(r)) >= r.begin for r in reference])
+    inside = np.concatenate([np.arange(len(r)) >= r.sink for r in reference])
     acts = bench.read(reference, list(sites)) if sites else {}
     return {
         (s.layer, s.kind): np.abs(acts[s][inside]).reshape(inside.sum(), bench.anatomy.units(k), -1).mean((0, 2))

@@ -72,7 +72,14 @@ def test_an_index_outside_is_refused(at):
         RUN.resolve(Site(1, "resid", None, at))
 
 
-@pytest.mark.parametrize("role", ["subject", "subject_first", "subject_middle", "subject_last", "begin", "nonsense"])
+def test_without_a_beginning_of_text_token_position_0_is_the_begin_unless_it_is_more():
+    assert [Run("The Eiffel Tower is", (1, 5, 6, 7), 0, (1, 3)).role(i) for i in range(2)] == ["begin", "subject_first"]
+    assert Run("Rome is", (1, 2), 0, (0, 1)).role(0) == "subject_last"
+    assert Run("Rome", (1,)).role(0) == "final"
+    assert [Run("", (1, 2, 3), begin).sink for begin in (0, 1, 2)] == [1, 1, 2]
+
+
+@pytest.mark.parametrize("role", ["subject", "subject_first", "subject_middle", "subject_last", "relation", "nonsense"])
 def test_a_role_that_nobody_has_is_refused(role):
     with pytest.raises(BadSite, match=f"no position in the role '{role}'"):
         Run("It is", (5, 6)).resolve(Site(1, "resid", None, role))

@@ -215,9 +215,10 @@ def floats(data: bytes) -> Tensor:
 
 
 def role(run: Run, position: int) -> str:
-    """The role under which means are taken: final (an answer's tokens too), begin, subject_last or other."""
+    """The role under which means are taken: begin (position 0 in any case), final (an answer's tokens too),
+    subject_last or other."""
+    if position == 0 or position < run.begin:
+        return "begin"
     if position >= len(run) - 1:
         return "final"
-    if position < run.begin:
-        return "begin"
     return "subject_last" if position == run.subject[1] - 1 else "other"

@@ -52,6 +52,14 @@ EDITS: dict[str, Callable[[int, int], Edit]] = {  # run's length, site's width -
 }
 
 
+def beginning(runs: Iterable[Run], begin: int, subject: tuple[int, int]) -> tuple[Run, ...]:
+    """The same tokens with other roles."""
+    return tuple(msgspec.structs.replace(r, begin=begin, subject=subject) for r in runs)
+
+
+ROLES = [(1, (2, 4)), (2, (2, 3)), (0, (2, 4)), (0, (0, 1)), (0, (0, 2)), (0, (0, 0)), (0, (1, 6))]
+
+
 @pytest.fixture(params=EVERY)
 def name(request) -> str:
     return request.param
@@ -170,6 +178,20 @@ def test_packed_and_plain_agree_with_full_forward_passes(model, oracle, routes, 
     agree(model, oracle, routes, [EDITS[edit]], READOUTS)
 
 
+@pytest.mark.parametrize("name", ["gpt2"])
+@pytest.mark.parametrize("roles", ROLES, ids=str)
+def test_a_mean_goes_where_its_role_is(model, oracle, routes, roles):
+    """To every position of runs of other lengths, an answer's tokens too, with a beginning-of-text token or without."""
+    cases = [(*beginning((clean, corrupt), *roles), effect) for clean, corrupt, effect in side_by_side()]
+    sweeps = sweeps_of(
+        model.anatomy, cases, lambda length, width: Mean(beginning(REFERENCE, *roles)), readouts=READOUTS[1:2]
+    )
+    for route in routes:
+        for sweep, found in zip(sweeps, values(by(model, route), sweeps), strict=True):
+            want = [oracle.values(sweep.run, edits_of(sweep, t), READOUTS[1:2])[0] for t in range(len(sweep))]
+            close(found, want, (route, sweep.run.text))
+
+
 @pytest.mark.parametrize("name", MORE)
 def test_more_families_agree_with_full_forward_passes(model, oracle, routes):
     agree(model, oracle, routes, EDITS.values(), FEW)
@@ -211,14 +233,16 @@ def test_identity_changes_nothing(model, routes):
 
 
 def test_means_and_deviations_are_those_of_the_reference_by_role(model, oracle):
-    found = Bench(model).captures.moments(REFERENCE, model.anatomy.kinds)
-    spots = [(r, p) for r in REFERENCE for p in range(len(r))]
-    for (layer, kind), name in itertools.product(oracle.places(), ("begin", "subject_last", "final", "other")):
-        seen = np.stack([oracle.seen(r)[layer, kind][p].numpy() for r, p in spots if role(r, p) == name])
-        for got, want in ((found.mean, seen.mean(0)), (found.sd, seen.std(0))):
-            np.testing.assert_allclose(
-                got[kind][name][layer], want, rtol=0, atol=1e-4, err_msg=f"{layer} {kind} {name}"
-            )
+    """Without a beginning-of-text token position 0 is a class of its own, whatever else it is."""
+    for roles in ROLES:
+        reference = beginning(REFERENCE, *roles)
+        found = Bench(model).captures.moments(reference, model.anatomy.kinds)
+        spots = [(r, p) for r in reference for p in range(len(r))]
+        for (layer, kind), name in itertools.product(oracle.places(), {role(r, p) for r, p in spots}):
+            seen = np.stack([oracle.seen(r)[layer, kind][p].numpy() for r, p in spots if role(r, p) == name])
+            for got, want in ((found.mean, seen.mean(0)), (found.sd, seen.std(0))):
+                where = f"{layer} {kind} {name} {roles}"
+                np.testing.assert_allclose(got[kind][name][layer], want, rtol=0, atol=1e-4, err_msg=where)
 
 
 def test_noise_is_the_mean_plus_a_draw_that_its_seed_names(name, model, routes):

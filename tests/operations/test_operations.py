@@ -12,7 +12,7 @@ from lashley.core.run import Run
 from lashley.core.site import KINDS, Sites
 from lashley.core.trial import Sweep
 from lashley.facts.question import Question, resolve
-from lashley.operations import operations
+from lashley.operations import _on_random_tokens, operations
 from lashley.recall import aligned
 from lashley.recognised import OPERATIONS, UNTRAINED, recognised
 
@@ -109,3 +109,21 @@ def test_an_untrained_embedded_model_has_none_for_the_facts_that_the_trained_one
     bench, cases, _ = embedded()
     scores = operations(bench.untrained(100), cases, seed=1)
     assert not any(heads(scores, name) for name in OPERATIONS)
+
+
+def test_where_the_tokenizer_puts_nothing_first_the_sink_is_no_previous_token(monkeypatch):
+    """Each head attends to position 0 alone, as most do of most models; without a beginning of text that is a word."""
+    bench, _ = induction()
+
+    def sink(runs):
+        return [np.broadcast_to(np.eye(1, len(r))[0], (2, 4, len(r), len(r))) for r in runs]
+
+    monkeypatch.setattr(bench, "attend", sink)
+    for begin in ((), (1,)):
+        monkeypatch.setattr("lashley.operations._begin", lambda bench, begin=begin: begin)
+        scores = _on_random_tokens(bench, np.arange(2, 102), np.random.default_rng(0))
+        assert {name: score.max() for name, score in scores.items()} == {
+            "previous token": 0,
+            "duplicate token": 0,
+            "induction": 0,
+        }

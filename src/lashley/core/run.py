@@ -34,18 +34,24 @@ class Run(msgspec.Struct, frozen=True):
     def __len__(self) -> int:
         return len(self.tokens)
 
+    @property
+    def sink(self) -> int:
+        """How many first positions are never pooled with others: the beginning-of-text tokens, and without one position
+        0. What is there attends to nothing else, whatever token it is, so models make it their attention sink, with
+        activations a hundred times those of other positions (Xiao et al. 2309.17453, Sun et al. 2402.17762)."""
+        return max(self.begin, 1)
+
     def role(self, position: int) -> str:
-        """The one role a position is listed under. Where roles coincide: final, subject_last, subject_first."""
+        """The one role a position is listed under. Where roles coincide: final, subject_last, subject_first; position 0
+        is "begin" where it is none of these, also without a beginning-of-text token."""
         first, stop = self.subject
         if position == len(self) - 1:
             return "final"
-        if position < self.begin:
-            return "begin"
         if first <= position < stop:
             return (
                 "subject_last" if position == stop - 1 else "subject_first" if position == first else "subject_middle"
             )
-        return "relation"
+        return "begin" if position < self.sink else "relation"
 
     def positions(self, role: str) -> tuple[int, ...]:
         """Every position that has `role`; first, last and final may coincide.

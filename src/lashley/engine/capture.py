@@ -40,12 +40,19 @@ class Moments:
     sd: dict[Kind, dict[str, Tensor]]
 
 
-def role_class(run: Run, position: int) -> str:
-    """The class whose mean stands in for a position: begin, subject_last, final or other."""
-    if position >= len(run) - 1:
+def role_class(run: Run, position: int, last: int | None = None) -> str:
+    """The class whose mean stands in for a position: begin, subject_last, final or other. From `last` on (where an
+    answer begins; by default the run's last position) all are final.
+
+    Without a beginning-of-text token position 0 is begin, also where it is the subject's last or the final one: a sink
+    is unlike any position that has something before it, whatever its part in the sentence. So it neither gets the mean
+    of such positions nor counts in it; its own mean is over the reference's first tokens, which has lost the subject.
+    """
+    if position < run.sink:
+        return "begin"
+    if position >= (len(run) - 1 if last is None else last):
         return "final"
-    role = run.role(position)
-    return role if role in ("begin", "subject_last") else "other"
+    return "subject_last" if run.role(position) == "subject_last" else "other"
 
 
 class Captures:

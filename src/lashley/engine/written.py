@@ -19,7 +19,7 @@ def field(
     """What a mean or noise knockout writes, [tokens, width]. `run` is the edited one with its continuation,
     `bare` the length without; the reference's moments of all `kinds` are taken at once."""
     moments = captures.moments(edit.reference, kinds)
-    names = [role_class(run, p) if p < bare - 1 else "final" for p in range(len(run))]
+    names = [role_class(run, p, bare - 1) for p in range(len(run))]
     found = torch.stack([moments.mean[kind][n][layer] for n in names])
     if isinstance(edit, Noise):
         seed = (edit.seed * 1_000_003 + layer) * len(KINDS) + KINDS.index(kind)

@@ -174,4 +174,4 @@ def _words(role: str) -> str:
     ('final token', 'last subject token', 'relation tokens')
     """
     known = {"subject_first": "first subject token", "subject_last": "last subject token", "final": "final token"}
-    return known.get(role, {"begin": "beginning-of-text token"}.get(role, f"{role.replace('_', ' ')} tokens"))
+    return known.get(role, {"begin": "beginning of the text"}.get(role, f"{role.replace('_', ' ')} tokens"))

@@ -1,0 +1,44 @@
+"""What a first token with nothing before it, the attention sink, does is pooled with no other position."""
+
+import msgspec
+import numpy as np
+import pytest
+
+from lashley.claims.topics import Topic
+from lashley.core.claim import About
+from lashley.core.site import Site
+from lashley.dossier import _quantiles, _sizes
+from lashley.recall import mean_sizes
+
+SITES = [Site(1, "neuron"), Site(2, "head"), Site(2, "mlp")]
+
+
+def magnitudes(bench, runs):
+    found = mean_sizes(bench, runs, [(1, "neuron"), (2, "head")])
+    return {"L1": found[1, "neuron"], "L2": found[2, "head"]}
+
+
+def firing(bench, runs):
+    return _sizes(bench, runs, [Site(1, "neuron", 3), Site(2, "head", 1)])
+
+
+def quantiles(bench, runs):
+    return _quantiles(bench, Topic(About(relation="capital"), (tuple(SITES),)), runs)
+
+
+@pytest.mark.parametrize("begin", [0, 1])
+@pytest.mark.parametrize("pooled", [magnitudes, firing, quantiles])
+def test_however_large_a_sink_is_what_is_pooled_stays(bench, asked, monkeypatch, pooled, begin):
+    runs = [bench.tokens.ask(t, s) for t in asked.templates for s in ("France", "Peru")]
+    runs = [msgspec.structs.replace(r, begin=begin) for r in runs]
+    plain, read = pooled(bench, runs), bench.read
+
+    def massive(runs, sites):
+        first = np.concatenate([np.arange(len(r)) == 0 for r in runs])
+        return {s: np.where(first[:, None] if x.ndim == 2 else first, 1e4, x) for s, x in read(runs, sites).items()}
+
+    monkeypatch.setattr(bench, "read", massive)
+    for site, found in pooled(bench, runs).items():
+        changed = not np.allclose(found, plain[site], rtol=1e-5)
+        # a beginning-of-text token, which every text has, is among what an activation can be
+        assert changed == (pooled is quantiles and begin == 1), site
