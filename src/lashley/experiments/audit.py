@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import numpy as np
@@ -34,7 +34,7 @@ from lashley.core.run import Run
 from lashley.core.site import KINDS, Kind, Site, Sites
 from lashley.core.trial import Sweep
 from lashley.experiments import at_least
-from lashley.peers import matched, placed
+from lashley.peers import fits, matched, placed
 from lashley.summary import measured
 
 if TYPE_CHECKING:
@@ -131,27 +131,34 @@ class _Planner:
         self.confirm = dossier.cases["confirm"]
         claims = map(parse, params.claims)
         self.sufficient = {c.sites for c in claims if c.about == topic.about and c.predicate == "is sufficient for"}
+        for sites in self.sets:
+            if not any(fits(case.clean, sites) for case in self.confirm):
+                here = self.confirm[0].clean
+                raise BadSite(
+                    f"{'+'.join(map(str, sites))} is nowhere in the prompts of {about.name(topic.about)}, such as "
+                    f"{here.text!r} ({len(here)} tokens); choose another role or position"
+                )
 
     def sweeps(self) -> Iterator[Sweep]:
         d = self.dossier
         for group in ("confirm", "paraphrase", "domain", "other"):
             for case in d.cases.get(group, ()):
-                yield self.sweep(case, group, "damage", self.mean)
+                yield from self.each(case, group, "damage", self.mean)
         for i, case in enumerate(self.confirm):
             for edit in (Zero(), Resample(case.other), Noise(d.reference, self.params.seed * 10_007 + i)):
-                yield self.sweep(case, "confirm", "damage", edit)
+                yield from self.each(case, "confirm", "damage", edit)
             for q in range(self.constants):
-                yield self.constant(case, "confirm", f"constant {q}", q)
+                yield from self.constant(case, "confirm", f"constant {q}", q)
             yield from self.sets_apart(case, i)
         for group in ("confirm", "paraphrase"):
             for case in d.cases.get(group, ()):
-                yield self.sweep(case, group, "restore", Patch(case.clean), effect="restoration")
+                yield from self.each(case, group, "restore", Patch(case.clean), effect="restoration")
                 yield from self.rivals(case, group)
         for case in d.cases.get("fit", ()):
-            yield self.sweep(case, "fit", "fit mean", self.mean)
-            yield self.sweep(case, "fit", "fit zero", Zero())
+            yield from self.each(case, "fit", "fit mean", self.mean)
+            yield from self.each(case, "fit", "fit zero", Zero())
             for q in range(self.constants):
-                yield self.constant(case, "fit", f"fit constant {q}", q)
+                yield from self.constant(case, "fit", f"fit constant {q}", q)
         for run in d.texts:
             yield self.text(run)
         yield from self.controls()
@@ -160,13 +167,29 @@ class _Planner:
     def constants(self) -> int:
         return min((len(q) for q in self.dossier.quantiles.values()), default=0)
 
+    def there(self, case: Case) -> list[int]:
+        """The sets of which the prompt has every role and position, by their numbers."""
+        return [i for i, sites in enumerate(self.sets) if fits(case.clean, sites)]
+
+    def each(
+        self, case: Case, group: str, measure: str, *edits: Edit, which: dict[Site, int] | None = None, **words: Any
+    ) -> Iterator[Sweep]:
+        """All sets; where the prompt lacks what some of them name, the others one by one."""
+        there = self.there(case)
+        if len(there) == len(self.sets):
+            yield self.sweep(case, group, measure, *edits, sites=placed(case.clean, self.sets, which), **words)
+            return
+        for i in there:
+            sites = placed(case.clean, [self.sets[i]], which)
+            yield self.sweep(case, group, measure, *edits, sites=sites, set=str(i), **words)
+
     def sweep(
         self,
         case: Case,
         group: str,
         measure: str,
         *edits: Edit,
-        sites: Sites | None = None,
+        sites: Sites,
         effect: Effect = "damage",
         **labels: str,
     ) -> Sweep:
@@ -175,22 +198,17 @@ class _Planner:
             corrupt=case.corrupt,
             effect=effect,
             edits=edits,
-            sites=placed(case.clean, self.sets) if sites is None else sites,
+            sites=sites,
             readout=case.readout,
             labels=case.labels(question=self.question, group=group, measure=measure, **labels),
         )
 
-    def constant(self, case: Case, group: str, measure: str, quantile: int) -> Sweep:
+    def constant(self, case: Case, group: str, measure: str, quantile: int) -> Iterator[Sweep]:
         """Each site of each set held at its own quantile."""
         vectors = {s: q[quantile].tobytes() for s, q in self.dossier.quantiles.items()}
         which = {v: i for i, v in enumerate(dict.fromkeys(vectors.values()))}
-        sites, edit = placed(case.clean, self.sets), []
-        for s in (s for sites_ in self.sets for s in sites_):
-            spots = len(case.clean.resolve(s)) if s.position is not None else 1
-            edit += [which[vectors[s]]] * spots
-        layer, kind, unit, position, _ = sites.table
-        sites = Sites.pack(layer, kind, unit, position, edit, sizes=np.diff(sites.bounds))
-        return self.sweep(case, group, measure, *(Constant(v) for v in which), sites=sites)
+        edits = (Constant(v) for v in which)
+        yield from self.each(case, group, measure, *edits, which={s: which[v] for s, v in vectors.items()})
 
     def rivals(self, case: Case, group: str) -> Iterator[Sweep]:
         """The disjoint sets that each set is compared with, restored in its stead; once for all that share them."""
@@ -206,26 +224,27 @@ class _Planner:
     def sets_apart(self, case: Case, number_: int) -> Iterator[Sweep]:
         """What each set asks of its own: random peers, later MLPs held, the facts that fire it; and all together."""
         d = self.dossier
+        there = self.there(case)
         for i, sites in enumerate(self.sets):
             own = str(i)
-            if (held := self.held(case, sites)) is not None:
+            if i in there and (held := self.held(case, sites)) is not None:
                 yield self.sweep(case, "confirm", "held", self.mean, Patch(case.clean), sites=held, set=own)
-            if number_ < CHANCE_ON and (peers := self.peers(sites)):
-                there = placed(case.clean, peers)
-                yield self.sweep(case, "confirm", "random damage", self.mean, sites=there, set=own)
+            if i in there and number_ < CHANCE_ON and (peers := self.peers(sites)):
+                random_ = placed(case.clean, peers)
+                yield self.sweep(case, "confirm", "random damage", self.mean, sites=random_, set=own)
                 if sites in self.sufficient:
                     edit = Patch(case.clean)
                     yield self.sweep(
-                        case, "confirm", "random restore", edit, sites=there, effect="restoration", set=own
+                        case, "confirm", "random restore", edit, sites=random_, effect="restoration", set=own
                     )
             if not number_:
                 for other, fires in d.firing[i]:
-                    there = placed(other.clean, [sites])
-                    yield self.sweep(
-                        other, "firing", "damage", self.mean, sites=there, set=own,
-                        fires=f"{fires:.6g}", most=d.most[i], population=str(d.corpus),
-                    )  # fmt: skip
-        if len(self.sets) > 1:
+                    if fits(other.clean, sites):
+                        yield self.sweep(
+                            other, "firing", "damage", self.mean, sites=placed(other.clean, [sites]), set=own,
+                            fires=f"{fires:.6g}", most=d.most[i], population=str(d.corpus),
+                        )  # fmt: skip
+        if len(self.sets) > 1 and len(there) == len(self.sets):
             union = tuple(dict.fromkeys(s for sites in self.sets for s in sites))
             yield self.sweep(case, "confirm", "together", self.mean, sites=placed(case.clean, [union]), set="all")
 
@@ -242,7 +261,7 @@ class _Planner:
 
     def held(self, case: Case, sites: tuple[Site, ...]) -> Sites | None:
         """The set, and every later MLP (edit 1) at all positions; None where there is none later."""
-        first = max(s.layer for s in sites) + (sites[0].kind != "resid")
+        first = max(s.layer + (s.kind != "resid") for s in sites)
         later = range(first, self.dossier.anatomy.layers)
         if not later:
             return None
@@ -260,11 +279,11 @@ class _Planner:
     def controls(self) -> Iterator[Sweep]:
         """Label-shuffled facts, and an untrained copy of the model, in logits."""
         for case, readout in self.dossier.shuffled:
-            sweep = self.sweep(case, "control", "shuffled", self.mean)
-            yield msgspec.structs.replace(sweep, corrupt=None, readout=readout)
+            for sweep in self.each(case, "control", "shuffled", self.mean):
+                yield msgspec.structs.replace(sweep, corrupt=None, readout=readout)
         for case in self.confirm[:CHANCE_ON]:
-            sweep = self.sweep(case, "control", "untrained", self.mean)
-            yield msgspec.structs.replace(sweep, corrupt=None, copy="untrained")
+            for sweep in self.each(case, "control", "untrained", self.mean):
+                yield msgspec.structs.replace(sweep, corrupt=None, copy="untrained")
 
 
 def _anywhere(site: Site, run: Run) -> Site:
