@@ -181,7 +181,7 @@ def audit(
         found = search(bench, about, strongest, units, words.get("seed", 0), progress)
         asserted = (*asserted, *(Claim((site,), "stores", about) for site in found))
         words["searched"] = True
-    params = audits.Params(claims=audits.frozen(asserted), **words)
+    params = audits.Params(claims=audits.frozen(asserted, bench.anatomy), **words)
     typed = command or shlex.join(["lashley", "audit", *params.claims])
     return begin("audit", params, Question(), bench, study, typed, progress).run(bench, progress)
 
@@ -292,7 +292,7 @@ def read(
 
     Raises `BadSite`, `BadPrompt` with the line, and `LashleyError`; nothing is left behind then.
     """
-    wanted = tuple(bench.anatomy.check(site) for site in parse_sites(sites))
+    wanted = tuple(bench.anatomy.check(site) for site in parse_sites(sites, bench.anatomy))
     total = 0
     for run in _lines(bench, texts):  # a slip in the last line is told before anything is computed
         total += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import re
 import shlex
 import sys
 import warnings
@@ -17,7 +18,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lashley import experiments
+from lashley.core.address import KINDS
 from lashley.core.errors import BadClaim, LashleyError
+
+_LISTS = ("--kinds=", "--units=", "--sites=")
 
 app = App(
     name="lashley",
@@ -440,9 +444,10 @@ def read(
     store
         The numbers that are kept.
     """
-    from lashley.core.site import parse_sites
+    from lashley.core import address
 
-    parse_sites(sites)  # a slip is told before a model is opened
+    for word in address.words(sites):
+        address.read(word)  # a slip is told before a model is opened
 
     from lashley import api
 
@@ -572,7 +577,7 @@ def main() -> None:
     warnings.filterwarnings("default", module=r"lashley\.")
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
     try:
-        app(sys.argv[1:], exit_on_error=False, print_error=False)
+        app(_listed(sys.argv[1:]), exit_on_error=False, print_error=False)
     except cyclopts.CycloptsError as e:
         print(f"lashley: {_line(e).rstrip('.')}; see lashley --help", file=sys.stderr)
         sys.exit(2)
@@ -585,6 +590,31 @@ def main() -> None:
     except KeyboardInterrupt as stop:
         print("; ".join(filter(None, ("lashley: stopped", str(stop)))), file=sys.stderr)
         sys.exit(130)
+
+
+def _listed(words: list[str]) -> list[str]:
+    """Lists as people write them: `--kinds attn mlp` and `--kinds attn,mlp` name the option again before each, and
+    sites after `--units` or `--sites` become one list.
+
+    >>> _listed(["locate", "--kinds", "attn,mlp", "resid", "A {} is", "--units", "L7.attn", "L8.attn"])
+    ['locate', '--kinds', 'attn', '--kinds', 'mlp', '--kinds', 'resid', 'A {} is', '--units', 'L7.attn L8.attn']
+    """
+    made: list[str] = []
+    left = [part for word in words for part in (word.split("=", 1) if word.startswith(_LISTS) else [word])]
+    while left:
+        option = left.pop(0)
+        made.append(option)
+        if option == "--kinds" and left:
+            kinds = left.pop(0).split(",")
+            while left and set(left[0].split(",")) <= {*KINDS, ""}:
+                kinds += left.pop(0).split(",")
+            made += [word for kind in filter(None, kinds) for word in (option, kind)][1:]
+        elif option in ("--units", "--sites") and left:
+            sites = [left.pop(0)]
+            while left and re.match(r"L[0-9*]|blocks\.|hook_|[+,]", left[0]):
+                sites.append(left.pop(0))
+            made.append(" ".join(sites))
+    return made
 
 
 def _line(e: Exception) -> str:

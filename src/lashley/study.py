@@ -247,6 +247,8 @@ def begin(
     A new one is planned before its folder is made, so that a question that cannot be asked leaves nothing behind.
     """
     model = bench.model
+    if hasattr(experiments.find(experiment), "settled"):
+        params = experiments.find(experiment).settled(params, bench.anatomy)
     spec = Spec(
         experiment=experiment,
         params=asdict(params),

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lashley.claims.grammar import PREDICATES, check, options_of, parse, write
+from lashley.claims.grammar import PREDICATES, check, closed, options_of, parse, write
+from lashley.core.anatomy import Anatomy
 from lashley.core.claim import CRITERIA, About, Claim, Thresholds
-from lashley.core.errors import BadClaim, BadFact, LashleyError
+from lashley.core.errors import BadClaim, BadFact, BadSite, LashleyError
 from lashley.core.site import ROLES, Site
 
 OWN = '"The capital of {France} is" = Paris against {Italy} = Rome'
@@ -26,6 +27,7 @@ VALID = [
     f"L4.mlp@-1 is necessary for {OWN} by necessary, better than chance [necessary = 0.4, alpha = 0.01]",
     "L3.resid@4 is sufficient for capital [sufficient = 0.9]",
     'L4.attn contributes to landmark("Washington (state)")="Stand by me" [contributes = 0.1]',
+    "L3-5.mlp.n*+L4.mlp stores capital",
     r'L4.attn stores "say \"{O\"Hara \{x\}}\" \\ in\nthe \{" = "a=b" against {"{c}"} = d-e.f',
 ]
 
@@ -114,6 +116,32 @@ def test_blanks_case_and_the_order_of_sites_do_not_matter() -> None:
     assert claim.thresholds == Thresholds(necessary=1.0, alpha=0.01)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "L4.mlp.n1-3 stores capital",
+        "L4.mlp.n1,2,3 stores capital",
+        "L4.mlp.n1 , 2-3 stores capital",
+        "L4.mlp.n1, L4.mlp.n2, L4.mlp.n3 stores capital",
+        "L4.mlp.n1 L4.mlp.n2 blocks.4.mlp.hook_post[3]  stores capital",
+    ],
+)
+def test_a_list_is_one_set_of_sites(text: str) -> None:
+    assert write(parse(text)) == "L4.mlp.n1+L4.mlp.n2+L4.mlp.n3 stores capital"
+
+
+def test_a_star_waits_for_the_model() -> None:
+    claim = parse("L0-1.attn.h* ,  L2.mlp is necessary for capital(France)")
+    assert claim.sites == () and parse(write(claim)) == claim
+    assert write(claim) == "L0-1.attn.h*+L2.mlp is necessary for capital(France)"
+    shape = Anatomy("tiny", layers=3, heads=2, head_width=4, neurons=24, width=16, vocabulary=97, context=64)
+    sites = "L0.attn.h0+L0.attn.h1+L1.attn.h0+L1.attn.h1+L2.mlp"
+    assert write(closed(claim, shape)) == f"{sites} is necessary for capital(France)"
+    assert closed(closed(claim, shape)) == closed(claim, shape)
+    with pytest.raises(BadSite, match="depends on the model"):
+        closed(claim)
+
+
 def test_a_prompt_of_ones_own_names_its_fact_and_its_foil() -> None:
     assert parse(f"L4.mlp stores {OWN}").about == About("", "France", "Paris", "The capital of {} is", "Italy", "Rome")
 
@@ -131,13 +159,17 @@ MISTAKES = [  # ^ stands before the place that is wrong
     ("L4.mlp^", "no predicate"),
     ("L4.mlp + ^L4.mpl stores capital", "site 'L4.mpl' does not parse"),
     ("^L4.mlp@subj stores capital", "no role 'subj'"),
-    ("L4.mlp + ^blocks.3.hook_z stores capital", "does not parse"),
+    ("L4.mlp + ^blocks.3.hook_z stores capital", "write blocks.7.attn.hook_z[3]"),
     ("L1.mlp+^L99999999999999999999.mlp stores capital", "lies in no model"),
     ("^L2147483648.mlp stores capital", "lies in no model"),
     ("^L4.mlp.n2147483648 stores capital", "lies in no model"),
     ("^L4.mlp@-2147483648 stores capital", "lies in no model"),
     ("^blocks.2147483647.hook_resid_post stores capital", "lies in no model"),
     ("L4.mlp ++ L5.mlp".replace(" ++", " ^++") + " stores capital", "no predicate"),
+    ("L4.mlp, ^L5.mlp.n9-2 stores capital", "the range 9-2 is empty"),
+    ("^L4.mlp.n0-5000 stores capital", "is 5,001 sites, more than 1,024"),
+    ("L4.mlp +^blocks.7.attn.hook_q[1] stores capital", "a query is no site"),
+    ("^model.layers.7.mlp stores capital", "is a module"),
     ("L4.mlp stores ^", "no relation and no prompt"),
     ("L4.mlp stores ^by necessary", "no relation and no prompt"),
     ("L4.mlp stores ^“The capital of {France} is” = Paris", "no relation and no prompt"),
@@ -265,6 +297,9 @@ HUGE = [
     'L4.mlp stores "' + "{" * 50_000 + "}" * 50_000 + '" = a against {b} = c',
     'L4.mlp stores "' + "\\" * 99_999,
     "L4.mlp" + " +L4.mlp" * 12_000 + " stores capital",
+    "L4.mlp.n" + "1," * 50_000 + "2 stores capital",
+    "L4.mlp.n1" + " , " * 30_000 + "2 stores capital",
+    "L" + "1-2," * 25_000 + "2.mlp.n" + "1-9," * 25_000 + "* stores capital",
     "L4.mlp" + " " * 100_000 + "stores" + " " * 100_000 + "x",
     "L4.mlp stores capital(" + "a by " * 20_000 + ")",
     "L4.mlp stores capital(a)=" + " and" * 25_000,

@@ -15,11 +15,12 @@ import pytest
 
 import lashley as package
 from lashley import api, experiments
+from lashley.cli import _listed
 from lashley.core.site import parse_sites
 from lashley.facts.base import shipped
 from lashley.report import from_json
 
-from .conftest import COMMAND, FRANCE, JAPAN, LOCATE
+from .conftest import COMMAND, FRANCE, JAPAN, KNOCKOUT, LOCATE
 
 QUICK = (*LOCATE, *FRANCE, *JAPAN, "--kinds", "resid")
 READERS = {"parquet": pd.read_parquet, "csv": pd.read_csv, "json": partial(pd.read_json, precise_float=True)}
@@ -83,6 +84,29 @@ def test_an_answer_says_what_was_asked_what_was_found_and_where_the_report_is(la
     text = " ".join(said.out.split())
     assert "“The capital of France is Paris”" in text and "study/report.html" in text
     assert (here / "study" / "report.html").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(("--kinds", "attn", "mlp"), ("--kinds", "attn,mlp"), ("--kinds=attn,mlp",), ("--kinds", "attn,", "mlp")),
+        ("--kinds", "attn", "--kinds=mlp"),
+    ],
+)
+def test_kinds_are_listed_as_people_write_lists(words):
+    assert _listed([*LOCATE, *words]) == [*LOCATE, "--kinds", "attn", "--kinds", "mlp"]
+    assert _listed(["locate", *words, LOCATE[1]])[-1] == LOCATE[1]
+
+
+def test_sites_are_listed_as_people_write_lists_and_a_star_is_settled_by_the_model(lashley, here):
+    listed = ("--units", "L3.attn.h*,", "L4.attn.h0-1", "blocks.2.attn.hook_z[0,3]")
+    sites = "+".join([*(f"L3.attn.h{h}" for h in range(api.open_model().anatomy.heads)), "L4.attn.h0", "L4.attn.h1"])
+    for units in (listed, ("--units", sites + "+L2.attn.h0+L2.attn.h3")):
+        said = lashley(*KNOCKOUT, *FRANCE, *JAPAN, *units, "--controls", "0", "--study", f"study{len(units)}")
+        assert said.code == 0, said.err
+    one, other = (package.Study.open(f"study{n}") for n in (4, 2))
+    assert list(one.table["site"].unique()) == list(other.table["site"].unique())
+    assert "*" not in one.params.units
 
 
 def test_without_a_folder_a_study_gets_a_readable_name(lashley, here):

@@ -1,13 +1,5 @@
-r"""One claim is one line of text.
-
-    SITES PREDICATE ABOUT ["and nothing else"] ["by" CRITERIA] ["[" OPTIONS "]"]
-
-SITES       L4.mlp.n173, several joined with +, as in `core.site`
-PREDICATE   stores, contributes to, is necessary for, is sufficient for
-ABOUT       capital(France), capital(France)=Oslo, capital (the whole relation), or a prompt of one's own:
-            "The capital of {France} is" = Paris against {Italy} = Rome
-CRITERIA    names of `core.claim.CRITERIA`, joined with commas
-OPTIONS     thresholds: necessary = 0.4, alpha = 0.01
+r"""One claim is one line of text: its parts, words and options are tables here, which the reader reads by, and
+`lashley claims` prints (`claims.manual`).
 
 Case and the number of blanks do not matter. A name is put in double quotes where it holds one of ()=[]{}" or one
 of the words that end it. Between double quotes \" \\ \{ \} stand for themselves, and \n \r \t for blanks.
@@ -21,19 +13,43 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from types import MappingProxyType
-from typing import get_args
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from lashley.core import address
+from lashley.core.address import JOIN, WORD
 from lashley.core.claim import CRITERIA, About, Claim, Predicate, Thresholds
 from lashley.core.errors import BadClaim, BadSite, LashleyError, excerpt
 from lashley.core.fact import SLOT
-from lashley.core.site import Site
+from lashley.core.site import Site, parse_sites
 from lashley.facts.importers import slug
 from lashley.facts.question import Question, find, resolve
 
-PREDICATES: tuple[Predicate, ...] = get_args(Predicate)
-_OPTIONS = {  # of a criterion, beside alpha; what is not here is held against what the predicate says of damage
+if TYPE_CHECKING:
+    from lashley.core.anatomy import Anatomy
+
+LINE = "SITES PREDICATE ABOUT [and nothing else] [by CRITERIA] [[OPTIONS]]"
+SAYS: dict[Predicate, str] = {  # predicate -> what it says of a site and a fact
+    "stores": "the fact is there: needed, enough, of no other fact, and nowhere else",
+    "contributes to": "without the site something of the recall is lost",
+    "is necessary for": "without the site the recall is lost",
+    "is sufficient for": "with the site alone the recall comes back",
+}
+PREDICATES = tuple(SAYS)
+OWN = '"The capital of {France} is" = Paris against {Italy} = Rome'
+ABOUT = {  # what a claim may be about -> what that is
+    "capital(France)": "a fact of the fact base (see: lashley facts list)",
+    "capital(France)=Oslo": "the same with another object: that of a planted or edited fact",
+    "capital": "a whole relation",
+    OWN: "a prompt of one's own: its subject in braces, its object, and subject and object of a foil",
+}
+WORDS = {  # the words after what is claimed, or between a fact and its foil -> what they say; each ends a bare name
+    "by": "the criteria that are wanted, with commas between them, in place of those of the predicate",
+    "against": "the foil of a prompt of one's own",
+    "and nothing else": "of stores alone: no other fact fires the unit (monosemantic)",
+}
+HELD = {  # criterion -> its options, beside alpha; what is not here is held against what the predicate says of damage
     "necessary": ("necessary",),
     "sufficient": ("sufficient",),
     "contributes": ("contributes",),
@@ -43,26 +59,39 @@ _OPTIONS = {  # of a criterion, beside alpha; what is not here is held against w
     "monosemantic": ("fires",),
     "editable": (),
 }
-_RANGE = {  # the largest value of an option, and its range in words; all are above 0
-    "necessary": (1.5, "above 0 and at most 1.5"),
-    "sufficient": (1.5, "above 0 and at most 1.5"),
-    "contributes": (1.5, "above 0 and at most 1.5"),
-    "others": (sys.float_info.max, "above 0"),
-    "loss": (sys.float_info.max, "above 0"),
-    "second": (sys.float_info.max, "above 0"),
-    "fires": (1.0, "above 0 and at most 1"),
-    "alpha": (0.5 - 2**-54, "above 0 and below 0.5"),
+
+
+class Option(NamedTuple):
+    """A threshold: its largest value, its range in words, and what it is."""
+
+    most: float
+    words: str
+    what: str
+
+
+OPTIONS = {
+    "necessary": Option(1.5, "above 0 and at most 1.5", "damage at least, a share of the logit difference"),
+    "sufficient": Option(1.5, "above 0 and at most 1.5", "restoration at least"),
+    "contributes": Option(1.5, "above 0 and at most 1.5", "damage at least, where a site only contributes"),
+    "others": Option(sys.float_info.max, "above 0", "mean absolute damage to other facts, at most"),
+    "loss": Option(
+        sys.float_info.max,
+        "above 0",
+        "change of the loss on unrelated text, nats a token above the noise floor, at most",
+    ),
+    "second": Option(sys.float_info.max, "above 0", "restoration by another set of sites, below"),
+    "fires": Option(
+        1.0, "above 0 and at most 1", "what other facts fire the unit with, as a share of this one's, below"
+    ),
+    "alpha": Option(0.5 - 2**-54, "above 0 and below 0.5", "level of the tests"),
 }
 _LONGEST = 200  # characters of a name
-_LARGEST = 2**31 - 1  # layer, unit and position are int32 in `Sites`
-_EXAMPLE = 'capital(France), capital, or "The capital of {France} is" = Paris against {Italy} = Rome'
+_EXAMPLE = f"capital(France), capital, or {OWN}"
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _BLANKS = re.compile(r"\s*")
-_SITES = re.compile(r"[^\s+]+(?:\s*\+\s*[^\s+]+)*\s*")
-_SITE = re.compile(r"[^\s+]+")
 _PREDICATE = re.compile("(?:(" + ")|(".join(PREDICATES).replace(" ", r"\s+") + r"))(?!\w)\s*", re.I)
-_STOP = r'(?<![^\s=({])(?:by|against|and\s+nothing\s+else)(?![^\s\[{"])'  # the words that end a name
+_STOP = rf'(?<![^\s=({{])(?:{"|".join(WORDS)})(?![^\s\[{{"])'.replace(" ", r"\s+")  # the words that end a name
 _RELATION = re.compile(rf"(?:(?!{_STOP})[\w\s-])+", re.I)
 _BARE = re.compile(rf'(?:(?!{_STOP})[^()=\[\]{{}}"])+', re.I)
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*+)"\s*', re.S)
@@ -70,9 +99,7 @@ _BRACES = re.compile(r"\\.|[{}]", re.S)
 _ESCAPE = re.compile(r"\\(.)", re.S)
 _ESCAPES = {'"': '"', "\\": "\\", "{": "{", "}": "}", "n": "\n", "r": "\r", "t": "\t"}
 _ESCAPED = str.maketrans({meant: f"\\{written}" for written, meant in _ESCAPES.items()})
-_ONLY = re.compile(r"and\s+nothing\s+else(?!\w)\s*", re.I)
-_BY = re.compile(r"by(?!\w)\s*", re.I)
-_AGAINST = re.compile(r"against(?!\w)\s*", re.I)
+_WORDS = {word: re.compile(word.replace(" ", r"\s+") + r"(?!\w)\s*", re.I) for word in WORDS}
 _DEFAULT = Thresholds()
 _NONE: Mapping[str, object] = MappingProxyType({})
 
@@ -83,11 +110,11 @@ def parse(text: str, options: Mapping[str, object] = _NONE, defaults: Thresholds
     Raises `BadClaim`. Whether the relation and its subject exist is left to `check`.
     """
     read = _Reader(text)
-    sites = read.sites()
+    sites, unknown = read.sites()
     predicate = read.predicate()
     about = read.prompt() if text.startswith('"', read.at) else read.fact()
     only = read.only(predicate)
-    claim = Claim(sites, predicate, about, only, read.criteria())
+    claim = Claim(sites, predicate, about, only, read.criteria(), open=unknown)
     stated = read.options()
     read.end()
     if not stated and not options and defaults == _DEFAULT:
@@ -101,7 +128,7 @@ def write(claim: Claim) -> str:
     >>> write(parse('L4.mlp + L2.attn.h1  Stores "The capital of {France} is" = Paris against {Italy} = Rome'))
     'L2.attn.h1+L4.mlp stores "The capital of {France} is" = Paris against {Italy} = Rome'
     """
-    parts = ["+".join(map(str, claim.sites)), claim.predicate, topic(claim.about)]
+    parts = [claim.open or "+".join(map(str, claim.sites)), claim.predicate, topic(claim.about)]
     if claim.only:
         parts.append("and nothing else")
     if claim.require:
@@ -142,10 +169,15 @@ def check(claim: Claim) -> Claim:
     return msgspec.structs.replace(claim, about=about)
 
 
+def closed(claim: Claim, anatomy: Anatomy | None = None) -> Claim:
+    """The claim with its sites, of which a `*` is all that the model has. Raises `BadSite`."""
+    return msgspec.structs.replace(claim, sites=parse_sites(claim.open, anatomy), open="") if claim.open else claim
+
+
 def options_of(claim: Claim) -> set[str]:
     """The options that its criteria are held against."""
     damage = ("contributes" if claim.predicate == "contributes to" else "necessary",)
-    return {"alpha"}.union(*(_OPTIONS.get(criterion, damage) for criterion in claim.required))
+    return {"alpha"}.union(*(HELD.get(criterion, damage) for criterion in claim.required))
 
 
 def thresholds(given: Mapping[str, object]) -> Thresholds:
@@ -161,9 +193,9 @@ def _agreed(held: Thresholds) -> Thresholds:
 
 
 def _threshold(name: str, value: object) -> float:
-    if name not in _RANGE:
-        raise LashleyError(f"no option {shown(name)}{near(name, _RANGE)}; options are {', '.join(_RANGE)}")
-    most, words = _RANGE[name]
+    if name not in OPTIONS:
+        raise LashleyError(f"no option {shown(name)}{near(name, OPTIONS)}; options are {', '.join(OPTIONS)}")
+    most, words, _ = OPTIONS[name]
     try:
         number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
     except (ValueError, OverflowError):
@@ -224,17 +256,29 @@ class _Reader:
             yield start + (piece.index(word) if word else 0), word
             start += len(piece) + 1
 
-    def sites(self) -> tuple[Site, ...]:
-        found = self.take(_SITES)
-        if not found:
+    def sites(self) -> tuple[tuple[Site, ...], str]:
+        """The sites; or none, and how they are written where a model has to say how many they are."""
+        words = list(self.listed())
+        if not words:
             raise self.bad("no site; write L4.mlp.n173 stores capital(France)")
-        sites = set()
-        for word in _SITE.finditer(self.text, *found.span()):
+        sites: set[Site] = set()
+        for at, word in words:
             try:
-                sites.add(_site(word[0]))
+                sites.update(_sites(word) if len(word) <= 64 else _sites.__wrapped__(word))
             except BadSite as e:
-                raise self.bad(str(e), word.start()) from e
-        return tuple(sorted(sites, key=str))
+                raise self.bad(str(e), at) from e
+        if any("*" in word for _, word in words):
+            return (), "+".join(dict.fromkeys("".join(word.split()) for _, word in words))
+        return tuple(sorted(sites, key=str)), ""
+
+    def listed(self) -> Iterator[tuple[int, str]]:
+        """The addresses that come next, with their offsets."""
+        found = WORD.match(self.text, self.at)
+        while found:
+            yield found.start(), found[0]
+            self.skip(found.end())
+            join = JOIN.match(self.text, found.end())
+            found = join and WORD.match(self.text, join.end())
 
     def predicate(self) -> Predicate:
         start = self.at
@@ -264,7 +308,7 @@ class _Reader:
         prompt, subject = self.sentence()
         self.need("=", "after the prompt", example)
         answer = self.name("object", example)
-        if not self.take(_AGAINST):
+        if not self.take(_WORDS["against"]):
             raise self.bad(f"no against FOIL after the prompt's object; write {example}")
         self.need("{", "before the foil's subject", example[8:])
         at = self.at
@@ -331,14 +375,14 @@ class _Reader:
 
     def only(self, predicate: Predicate) -> bool:
         start = self.at
-        found = self.take(_ONLY)
+        found = self.take(_WORDS["and nothing else"])
         if found and predicate != "stores":
             raise self.bad('"and nothing else" goes with stores alone; delete it, or write stores', start)
         return bool(found)
 
     def criteria(self) -> tuple[str, ...]:
         """In the order of `CRITERIA`, without repetitions."""
-        if not self.take(_BY):
+        if not self.take(_WORDS["by"]):
             return ()
         end = self.text.find("[", self.at)
         end = len(self.text) if end < 0 else end
@@ -411,15 +455,10 @@ class _Reader:
             raise self.bad(str(e), at) from e
 
 
-@lru_cache(2**16)
-def _site(word: str) -> Site:
-    if len(word) > 64:
-        raise BadSite(f"a site of {len(word):,} characters; write L4.mlp.n173, and + between several")
-    site = Site.parse(word)
-    numbers = (n for n in (site.layer, site.unit, site.position) if isinstance(n, int))
-    if any(abs(n) > _LARGEST for n in numbers):
-        raise BadSite(f"site {word!r} lies in no model; layers, units and positions go up to {_LARGEST}")
-    return site
+@lru_cache(2**14)
+def _sites(word: str) -> tuple[Site, ...]:
+    """The sites of one address; () where a model has to say how many they are."""
+    return () if address.read(word).open else parse_sites(word)
 
 
 def _words(text: str) -> str:

@@ -74,7 +74,8 @@ class About(msgspec.Struct, frozen=True):
 class Claim(msgspec.Struct, frozen=True):
     """`SITES PREDICATE ABOUT [and nothing else] [OPTIONS]`.
 
-    `require` names the criteria that were asked for; (): those of the predicate. `str` is `claims.grammar.write`.
+    `require` names the criteria that were asked for; (): those of the predicate. `open` are the sites as written where
+    a model has to say how many they are (`L7.attn.h*`); `sites` is () until it did. `str` is `claims.grammar.write`.
     """
 
     sites: tuple[Site, ...]
@@ -83,6 +84,7 @@ class Claim(msgspec.Struct, frozen=True):
     only: bool = False  # "and nothing else"
     require: tuple[str, ...] = ()
     thresholds: Thresholds = Thresholds()
+    open: str = ""
 
     @property
     def required(self) -> tuple[str, ...]:

@@ -6,36 +6,27 @@ L7.attn.h3          query head 3's slice of the input of the attention's output 
 L7.mlp.n173         the 173rd input of the MLP's output projection (hook_post)
 ...@subject_last    one position, by role or by index (beginning-of-text is 0; -1 is the last);
                     without @: every position, beginning-of-text included
-A+B                 several sites, edited together
+A+B                 several sites, edited together; so are lists: L7.attn.h0,2,5  L3.mlp.n1-20  L3-5.mlp  L7.attn.h*
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal
+from itertools import product
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 from numpy.typing import ArrayLike
 
+from lashley.core import address
+from lashley.core.address import FORMS, KINDS, ROLES, Address, Kind, Span
 from lashley.core.errors import BadSite
 
-Kind = Literal["resid", "attn", "mlp", "head", "neuron"]
-KINDS: tuple[Kind, ...] = ("resid", "attn", "mlp", "head", "neuron")
-ROLES = ("begin", "subject_first", "subject_middle", "subject_last", "relation", "final")
+if TYPE_CHECKING:
+    from lashley.core.anatomy import Anatomy
 
-_STEM: dict[Kind, str] = {"resid": "resid", "attn": "attn", "mlp": "mlp", "head": "attn.h", "neuron": "mlp.n"}
-_SITE = re.compile(r"L(\d+)\.(resid|attn\.h(\d+)|mlp\.n(\d+)|attn|mlp)(?:@(-?\d+|[a-z_]+))?")
-_ALIAS = re.compile(r"blocks\.(\d+)\.([a-z_.]+?)(?:\[(\d+)\])?(?:@(-?\d+|[a-z_]+))?")
-_ALIASES: dict[str, tuple[Kind, int]] = {  # TransformerLens name -> kind, layers to add
-    "hook_resid_pre": ("resid", 0),
-    "hook_resid_post": ("resid", 1),
-    "hook_attn_out": ("attn", 0),
-    "hook_mlp_out": ("mlp", 0),
-    "attn.hook_z": ("head", 0),
-    "mlp.hook_post": ("neuron", 0),
-}
+__all__ = ["KINDS", "ROLES", "Kind", "Site", "Sites", "parse_sites"]
 
 
 class Site(msgspec.Struct, frozen=True, order=True):
@@ -55,45 +46,56 @@ class Site(msgspec.Struct, frozen=True, order=True):
     @classmethod
     def parse(cls, text: str) -> Site:
         """Read one address, canonical or TransformerLens'. Raises `BadSite`."""
-        word = text.strip()
-        if word == "hook_embed":
-            return cls(0, "resid")
-        if m := _SITE.fullmatch(word):
-            layer, stem, head, neuron, at = m.groups()
-            kind: Kind = "head" if head else "neuron" if neuron else stem  # pyright: ignore[reportAssignmentType]
-            unit = head or neuron
-        elif (m := _ALIAS.fullmatch(word)) and m[2] in _ALIASES:
-            layer, name, unit, at = m.groups()
-            kind, shift = _ALIASES[name]
-            layer = int(layer) + shift
-            if (unit is None) == (kind in ("head", "neuron")):
-                raise BadSite(f"site {text!r}: write {name}[UNIT] for heads and neurons, and no [UNIT] elsewhere")
-        else:
-            raise BadSite(
-                f"site {text!r} does not parse; write L7.resid, L7.attn, L7.mlp, L7.attn.h3 or L7.mlp.n173, "
-                "with @subject_last or @-1 for one position, and + between several"
-            )
-        return cls(int(layer), kind, None if unit is None else int(unit), _position(at, text))
+        found = _expanded(text, None)
+        if len(found) != 1:
+            raise BadSite(f"site {address.shown(text)} is {len(found)} sites; write one, as {FORMS['neuron'].example}")
+        return found[0]
 
     def __str__(self) -> str:
         unit = "" if self.unit is None else self.unit
         at = "" if self.position is None else f"@{self.position}"
-        return f"L{self.layer}.{_STEM[self.kind]}{unit}{at}"
+        return f"L{self.layer}.{FORMS[self.kind].stem}{unit}{at}"
 
 
-def _position(at: str | None, text: str) -> int | str | None:
-    if at is None:
-        return None
-    if at.lstrip("-").isdigit():
-        return int(at)
-    if at not in ROLES and at != "subject":
-        raise BadSite(f"site {text!r}: no role {at!r}; roles are {', '.join(ROLES)}, subject, or write an index")
-    return at
+def parse_sites(text: str, anatomy: Anatomy | None = None) -> tuple[Site, ...]:
+    """A set of sites joined with `+`, commas or blanks, perhaps with lists, sorted, without repetitions.
+
+    What the model has is known from its `anatomy`; without it, a `*` is refused. Raises `BadSite`.
+
+    >>> list(map(str, parse_sites("L3-4.mlp, L7.attn.h0,2@final")))
+    ['L3.mlp', 'L4.mlp', 'L7.attn.h0@final', 'L7.attn.h2@final']
+    """
+    return tuple(sorted({site for word in address.words(text) for site in _expanded(word, anatomy)}, key=str))
 
 
-def parse_sites(text: str) -> tuple[Site, ...]:
-    """A set of sites joined with `+`, sorted, without repetitions."""
-    return tuple(sorted({Site.parse(part) for part in text.split("+")}, key=str))
+def _expanded(text: str, anatomy: Anatomy | None) -> list[Site]:
+    """The sites of one address."""
+    found = address.read(text)
+    if found.open and anatomy is None:
+        raise BadSite(f"site {address.shown(text)}: how many * are depends on the model; write numbers here")
+    layers, units = _spans(found, anatomy)
+    size = sum(b - a + 1 for a, b in layers) * (sum(b - a + 1 for a, b in units) or 1)
+    if size > address.MOST:
+        raise BadSite(
+            f"site {address.shown(text)} is {size:,} sites, more than {address.MOST:,}; write fewer units, or whole "
+            "sub-layers, as L7.mlp"
+        )
+    numbers = [n for a, b in units for n in range(a, b + 1)] or [None]
+    every = product((layer for a, b in layers for layer in range(a, b + 1)), numbers)
+    return [Site(layer, found.kind, unit, found.position) for layer, unit in every]
+
+
+def _spans(found: Address, anatomy: Anatomy | None) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
+    """Layers and units, with all that the model has in place of a star."""
+    layers, units = found.layers, found.units
+    if found.open and anatomy is not None:
+        anatomy.check(Site(0, found.kind))
+    if anatomy is not None and layers is None:
+        layers = ((0, anatomy.layers - (found.kind != "resid")),)
+    if anatomy is not None and units is None:
+        units = ((0, anatomy.units(found.kind) - 1),)
+    assert layers is not None and units is not None
+    return layers, units
 
 
 class Sites(msgspec.Struct, frozen=True):

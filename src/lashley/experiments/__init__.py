@@ -3,6 +3,7 @@
     QUESTION                       what it asks, with {facts} and {model}
     Params                         a frozen dataclass; the command line is made from it
     magnitudes(params, anatomy)    which (layer, kind) activations the plan matches controls by
+    settled(params, anatomy)       -> Params       with what only a model says (optional)      pure
     asked(params, asked)           -> Asked        with more templates, or fewer (optional)      pure
     screen(params, material)       -> sweeps whose effects are estimated before the plan, as `material.estimates`
                                    (optional)      pure

@@ -17,12 +17,13 @@ import numpy as np
 from lashley.charts import audits
 from lashley.claims import topics as about
 from lashley.claims.criteria import Evidence
-from lashley.claims.grammar import check, parse, write
+from lashley.claims.grammar import check, closed, parse, write
 from lashley.claims.next import UNSEEN, Step, steps
 from lashley.claims.spread import spread
 from lashley.claims.topics import Topic, topics
 from lashley.claims.verdicts import compared, together, untestable
 from lashley.claims.verdicts import judge as judged
+from lashley.core.anatomy import Anatomy
 from lashley.core.case import Case, Dossier
 from lashley.core.claim import Claim, Verdict
 from lashley.core.edit import Constant, Edit, Mean, Noise, Patch, Resample, Zero
@@ -88,12 +89,14 @@ class Params:
         at_least(0, controls=self.controls, others=self.others)
 
 
-def frozen(claims: Iterable[str | Claim]) -> tuple[str, ...]:
-    """Claims as canonical sentences, checked against the fact base, each once.
+def frozen(claims: Iterable[str | Claim], anatomy: Anatomy | None = None) -> tuple[str, ...]:
+    """Claims as canonical sentences, checked against the fact base, each once; with a model's anatomy, all that it has
+    in place of a `*`.
 
-    Raises `BadClaim`, `BadFact` or `LashleyError`.
+    Raises `BadClaim`, `BadFact`, `BadSite` or `LashleyError`.
     """
-    found = dict.fromkeys(write(check(c if isinstance(c, Claim) else parse(c))) for c in claims)
+    read = (c if isinstance(c, Claim) else parse(c) for c in claims)
+    found = dict.fromkeys(write(check(closed(c, anatomy) if anatomy else c)) for c in read)
     if not found:
         raise LashleyError("no claim is given; write one, as 'L4.mlp.n173 stores capital(France)'")
     if len(found) > MOST:
@@ -106,7 +109,7 @@ def frozen(claims: Iterable[str | Claim]) -> tuple[str, ...]:
 
 def asks(params: Params) -> tuple[Topic, ...]:
     """The topics that the claims are about: an audit is planned from a dossier of each."""
-    return topics([parse(c) for c in params.claims])
+    return topics([closed(parse(c)) for c in params.claims])
 
 
 def title(params: Params) -> str:

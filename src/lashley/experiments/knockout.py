@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -46,7 +46,8 @@ class Params:
     Parameters
     ----------
     units
-        "layers" (every attention and MLP output), "heads", "neurons" (every one), or sites: "L4.mlp.n173+L5.mlp.n2".
+        "layers" (every attention and MLP output), "heads", "neurons" (every one), or sites: "L4.mlp.n173+L5.mlp.n2",
+        "L7.attn.h*", "L3.mlp.n1-20" (see: lashley claims).
     edit
         What replaces the activation: "zero", the "mean" of its role, another fact's ("resample"), or "noise".
     at
@@ -92,8 +93,15 @@ def named(params: Params, anatomy: Anatomy) -> tuple[Site, ...]:
         return ()
     if "." not in params.units:
         raise BadSite(f"--units {params.units!r}: write {', '.join(KIND_OF)}, or sites as L4.mlp.n173+L5.mlp.n2")
-    sites = tuple(anatomy.check(site) for site in parse_sites(params.units))
+    sites = tuple(anatomy.check(site) for site in parse_sites(params.units, anatomy))
     return tuple(_at(params, site) for site in sites)
+
+
+def settled(params: Params, anatomy: Anatomy) -> Params:
+    """The same with all that the model has in place of a `*`: a study is read without its model. Raises `BadSite`."""
+    if "*" not in params.units:
+        return params
+    return replace(params, units="+".join(map(str, parse_sites(params.units, anatomy))))
 
 
 def magnitudes(params: Params, anatomy: Anatomy) -> Sequence[tuple[int, Kind]]:
