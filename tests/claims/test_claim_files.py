@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -151,9 +150,14 @@ def test_a_path_that_cannot_be_read_is_refused(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("suffix", ["txt", "jsonl", "csv", "toml"])
-def test_a_hundred_thousand_claims_are_read_in_seconds(tmp_path: Path, suffix: str) -> None:
-    lines = [f"L{i % 26}.mlp.n{i % 9000} stores capital(Place {i})" for i in range(100_000)]
-    lines[77_776] = lines[88_887] = "L4.mlp store capital(France)"
+def test_the_work_of_many_claims_grows_as_their_number(tmp_path: Path, suffix: str, calls) -> None:
+    few, many = (calls(lambda n=n: _read_many(tmp_path, suffix, n)) for n in (1_000, 8_000))
+    assert many < 9 * few
+
+
+def _read_many(tmp_path: Path, suffix: str, count: int) -> None:
+    lines = [f"L{i % 26}.mlp.n{i % 9000} stores capital(Place {i})" for i in range(count)]
+    lines[count - 224] = lines[count - 112] = "L4.mlp store capital(France)"
     texts = {
         "txt": "\n".join(lines),
         "jsonl": "\n".join(f'"{line}"' for line in lines),
@@ -161,8 +165,8 @@ def test_a_hundred_thousand_claims_are_read_in_seconds(tmp_path: Path, suffix: s
         "toml": "claims = [" + "\n".join(f"'{line}'," for line in lines) + "]",
     }
     path = kept(tmp_path, f"many.{suffix}", texts[suffix])
-    start = time.process_time()
     message = refused(path)
-    assert time.process_time() - start < 10
-    assert message.startswith(f"many.{suffix}, line {77_777 + (suffix == 'csv')}: claim 'L4.mlp store capital(France)'")
+    assert message.startswith(
+        f"many.{suffix}, line {count - 223 + (suffix == 'csv')}: claim 'L4.mlp store capital(France)'"
+    )
     assert message.endswith("; and 1 more line")

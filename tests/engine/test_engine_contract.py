@@ -89,6 +89,7 @@ def trials(anatomy, length: int) -> list[list[Site]]:
     joint = [
         [Site(0, "head", 2, 1), Site(last, "neuron", 3, 4)],
         [Site(1, "resid", None, 3), Site(1, "mlp", None, 0), Site(0, "attn"), Site(1, "neuron", 0, 3)],
+        [Site(1, "mlp", None, 2), Site(1, "neuron", 5, 2), Site(1, "neuron", 0, length - 1)],  # in the first layer
     ]
     joint = [[s for s in sites if s.kind in anatomy.kinds] for sites in joint]
     return [*([s] for s in singles + ends), *joint]

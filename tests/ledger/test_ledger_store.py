@@ -1,6 +1,7 @@
 """What goes into a ledger comes out of it, once, and never changes."""
 
 import json
+import math
 import sqlite3
 import subprocess
 import sys
@@ -133,12 +134,13 @@ def test_a_commit_that_answers_a_trial_twice_or_beyond_the_sweep_leaves_nothing(
     ledger.commit([make.chunk(a.key, 0, 1), make.chunk(a.key, 5, 10)])
 
 
-def test_answers_to_what_nobody_asked_and_a_model_that_gives_nan_are_refused(ledger):
+@pytest.mark.parametrize("number", ["clean", "corrupt", "noise_floor"])
+def test_answers_to_what_nobody_asked_and_a_model_that_gives_nan_are_refused(ledger, number):
     ledger.plan([make.sweep()])
     with pytest.raises(StudyConflict, match="not planned here"):
         ledger.commit([make.chunk("no such sweep", 0, 5)])
     with pytest.raises(BadModel, match="float32"):
-        ledger.commit([make.chunk(make.sweep().key, 0, 5, clean=float("nan"))])
+        ledger.commit([make.chunk(make.sweep().key, 0, 5), make.chunk(make.sweep().key, 5, 9, **{number: math.nan})])
     with pytest.raises(KeyError):
         ledger.sweep("no such sweep")
     assert ledger.progress() == (0, 10)
