@@ -19,7 +19,7 @@ from lashley.core.case import Case, Exclusion, Material
 from lashley.core.errors import BadFact, BadPrompt
 from lashley.core.fact import Fact, Relation, Template
 from lashley.core.readout import LogitDifference
-from lashley.core.run import EmbeddingNoise, Run
+from lashley.core.run import NOISE_SDS, EmbeddingNoise, Run
 from lashley.core.site import Kind, Site
 from lashley.core.trial import Sweep
 from lashley.embedded.corpus import is_trained
@@ -38,7 +38,6 @@ FEWEST_OTHERS = 8  # subjects; a mean over fewer would be that of a few odd ones
 AT_ONCE = 16  # facts that are asked together
 BESIDE = 8  # templates of facts that are asked about beside the others
 AMONG = 5  # noise draws a prompt of audits, of which the most central is kept
-NOISE_SDS = 3.0  # embedding noise, in standard deviations of subject embeddings (ROME)
 
 
 class Recalled(msgspec.Struct, frozen=True):

@@ -29,6 +29,8 @@ from lashley.core.case import Exclusion as LeftOut
 from lashley.core.cost import ROUTES
 from lashley.core.errors import BadCircuit, BrokenStudy, LashleyError, StudyConflict
 from lashley.core.figure import Exclusion, Finding
+from lashley.core.standing import NAME as STANDING
+from lashley.core.standing import pack
 from lashley.core.trial import Sweep
 from lashley.facts.question import Question, resolve_all
 from lashley.ledger import Ledger, Spec
@@ -296,7 +298,8 @@ def planned(experiment: str, params: Any, question: Question, bench: Bench, prog
     if hasattr(module, "asks"):
         return _claimed(module, params, bench, progress)
 
-    from lashley.recall import prepare  # a door to torch
+    from lashley.engine.answers import standing  # doors to torch
+    from lashley.recall import prepare
 
     screen = getattr(module, "screen", None)
     asked = resolve_all(question)
@@ -313,9 +316,9 @@ def planned(experiment: str, params: Any, question: Question, bench: Bench, prog
         among=getattr(module, "AMONG", 1),
         progress=lambda done, total: progress("asking what the model knows", done, total),
     )
-    kept: dict[str, dict[str, np.ndarray]] = {}
+    kept = {STANDING: pack(standing(bench, material.cases))}
     if hasattr(module, "further"):
-        kept = {MAGNITUDES: {f"{layer} {kind}": x for (layer, kind), x in material.magnitudes.items()}}
+        kept |= {MAGNITUDES: {f"{layer} {kind}": x for (layer, kind), x in material.magnitudes.items()}}
     if hasattr(module, "annotated") and module.annotated(params):
         from lashley.operations import operations
 
@@ -325,7 +328,8 @@ def planned(experiment: str, params: Any, question: Question, bench: Bench, prog
 
 def _claimed(module: ModuleType, params: Any, bench: Bench, progress: Progress) -> Planned:
     """The plan of an experiment on claims."""
-    from lashley.dossier import gather  # a door to torch
+    from lashley.dossier import gather  # doors to torch
+    from lashley.engine.answers import standing
 
     dossiers = gather(
         bench,
@@ -339,7 +343,9 @@ def _claimed(module: ModuleType, params: Any, bench: Bench, progress: Progress) 
         progress=progress,
     )
     exclusions = tuple(e for d in dossiers for e in d.exclusions)
-    return Planned(list(module.plan(params, dossiers)), exclusions, bench.checked)
+    cases = [c for d in dossiers for group in ("confirm", "paraphrase") for c in d.cases.get(group, ())]
+    kept = {STANDING: pack(standing(bench, cases))}
+    return Planned(list(module.plan(params, dossiers)), exclusions, bench.checked, kept)
 
 
 def _name(spec: Spec) -> str:

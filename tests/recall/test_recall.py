@@ -8,10 +8,11 @@ import pytest
 
 from lashley.core.errors import BadFact, BadPrompt
 from lashley.core.fact import Fact, Relation, Template
+from lashley.core.run import NOISE_SDS
 from lashley.engine import answers
 from lashley.engine.passes import embedding_noise
 from lashley.facts.question import Asked, Question, find, resolve
-from lashley.recall import NOISE_SDS, REFERENCE_RUNS, aligned, preferred, prepare, recall
+from lashley.recall import REFERENCE_RUNS, aligned, preferred, prepare, recall
 
 OWN = Question(
     prompt="The capital of {} is", subject="France", object="Paris", foil_subject="Japan", foil_object="Tokyo"

@@ -7,6 +7,8 @@ import msgspec
 from lashley.core.errors import BadSite
 from lashley.core.site import Site
 
+NOISE_SDS = 3.0  # embedding noise, in standard deviations of subject embeddings (ROME)
+
 
 class EmbeddingNoise(msgspec.Struct, frozen=True):
     """Gaussian noise on the subject's embeddings (ROME, Meng et al. 2022, section 2).

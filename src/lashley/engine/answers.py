@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 
-from lashley.core.readout import LogProbability
+from lashley.core.case import Case
+from lashley.core.readout import LogProbability, Probability, Rank
 from lashley.core.run import Run
+from lashley.core.standing import Standing, name
 from lashley.engine.bench import Bench
 from lashley.engine.readouts import slices, token_log_probability, variants
 
@@ -47,3 +49,10 @@ def top(bench: Bench, run: Run, n: int = 3) -> str:
         words = bench.tokens.words(tuple(tokens.tolist()))
         return ", ".join(f"{w!r} {100 * x:.0f}%" for w, x in zip(words, p.tolist(), strict=True))
     return ""
+
+
+def standing(bench: Bench, cases: Iterable[Case]) -> dict[bytes, Standing]:
+    """Probability and rank of the object after the clean and the corrupt run of every case; each run once."""
+    asked = {name(run, case.target): (run, case.target) for case in cases for run in (case.clean, case.corrupt)}
+    each = [bench.values([(run, how(own)) for run, own in asked.values()]) for how in (Probability, Rank)]
+    return dict(zip(asked, map(Standing, *each), strict=True))

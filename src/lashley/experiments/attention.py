@@ -22,7 +22,8 @@ from lashley.core.outcome import Drawing, Outcome
 from lashley.core.site import KINDS, ROLES, Kind, Site, Sites
 from lashley.core.trial import Sweep
 from lashley.experiments import at_least
-from lashley.summary import cells, centred, estimate, facts, floor, measured, percent, prompts
+from lashley.summary import cells, estimate, facts, floor, measured, percent, prompts
+from lashley.summary import windows as centred
 
 if TYPE_CHECKING:
     import pandas as pd

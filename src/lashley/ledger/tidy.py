@@ -6,7 +6,7 @@ Everything here is a column operation: a million trials are a few seconds, and n
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from lashley.core import edit, readout
+from lashley.core import edit, readout, standing
 from lashley.core.errors import BrokenStudy, LashleyError
 from lashley.core.graph import Edges
 from lashley.core.run import Run
@@ -28,6 +28,8 @@ from lashley.ledger.files import replacing
 from lashley.ledger.ledger import Frame, Ledger
 from lashley.ledger.spec import Spec
 
+_STANDING = ("p_clean", "p_corrupt", "rank_clean", "rank_corrupt", "noise_sd")
+_LATER = ("asked", *_STANDING)  # exports of before lack them
 COLUMNS = (
     *("experiment", "model", "relation", "subject", "object", "foil", "template", "prompt"),
     *("site", "layer", "kind", "unit", "position", "role", "token"),
@@ -47,6 +49,7 @@ COLUMNS = (
     ),
     *("question", "group", "measure", "set", "fires", "most", "copy"),
     *("size", "least"),
+    *_LATER,
     *("sweep", "trial", "reason"),
 )
 SPEC = b"lashley"  # where a parquet file keeps the study's heading
@@ -57,7 +60,7 @@ _LABELS = (
     *("language", "register", "context", "split", "pair", "window", "keys", "control", "population"),
     *("question", "group", "measure", "set", "fires", "most", "least"),
 )
-_WORDS = ("experiment", "model", *_LABELS, "prompt", "edit", "readout", "copy", "reason", "sweep")
+_WORDS = ("experiment", "model", *_LABELS, "prompt", "asked", "edit", "readout", "copy", "reason", "sweep")
 _ROLES = ("all", *ROLES)
 _NONE = Sites.ALL  # "no such number" in a column of integers, as it is for positions
 _TEXT = pa.large_string()
@@ -72,7 +75,10 @@ def table(ledger: Ledger) -> pd.DataFrame:
     `effect` is as `Sweep.normalise` has it, and `estimate` is what a screen expected of it; words are
     categorical, integers nullable. Of a set of sites, layer, kind, unit, position, role and token are given
     where all its sites share them, and `size` counts them; a single edge is named in `site`, and of more their number
-    is. Trials without an answer have no row.
+    is. `prompt` is the text of the run that is edited, `asked` that of the clean run. `p_clean` and `p_corrupt` are the
+    probability of the whole object after the unedited runs, `rank_...` the rank of its first token in the vocabulary
+    (of studies that measured them); `noise_sd` is that of the noise on the subject's embeddings, in units of the
+    residual stream entering layer 0. Trials without an answer have no row.
     """
     tokens = _Codes()
     blocks: list[_Block] = []
@@ -80,6 +86,7 @@ def table(ledger: Ledger) -> pd.DataFrame:
         "experiment": ledger.spec.experiment,
         "model": ledger.spec.model.get("name"),
     }
+    known = _standing(ledger)
     for key in ledger.planned():
         if chunks := ledger.chunks(key):
             sweep = ledger.sweep(key)
@@ -88,7 +95,7 @@ def table(ledger: Ledger) -> pd.DataFrame:
             estimates = ledger.estimates(key)
             changes = np.full(len(trials), np.nan) if estimates is None else estimates[trials]
             words = {**fixed, "sweep": key}
-            blocks.append(_measured(sweep, trials, values, changes, Frame.of(chunks), tokens, words))
+            blocks.append(_measured(sweep, trials, values, changes, Frame.of(chunks), tokens, words, known))
     for excluded in ledger.exclusions():
         words = {name: word or None for name, word in msgspec.structs.asdict(excluded).items()}
         blocks.append(_Block({**words, **fixed}, **_NOTHING))
@@ -106,12 +113,10 @@ class _Codes(dict[str, int]):
 
 
 class _Block(NamedTuple):
-    """Rows that share their words: `words`, three numbers, and columns [rows] of the rest."""
+    """Rows that share their words: `words`, some numbers, and columns [rows] of the rest."""
 
     words: dict[str, str | None]
-    clean: float
-    corrupt: float
-    noise_floor: float
+    numbers: dict[str, float]
     value: np.ndarray  # float64
     effect: np.ndarray  # float64
     estimate: np.ndarray  # float64
@@ -128,7 +133,7 @@ class _Block(NamedTuple):
 
 _NAN, _MISSING = np.array([np.nan]), np.array([_NONE])
 _NOTHING: dict[str, Any] = {
-    **dict.fromkeys(("clean", "corrupt", "noise_floor"), np.nan),
+    "numbers": {},
     **dict.fromkeys(("value", "effect", "estimate"), _NAN),
     **dict.fromkeys(("layer", "unit", "position", "kind", "role", "token", "trial", "size"), _MISSING),
     "site": pa.nulls(1, _TEXT),
@@ -143,25 +148,52 @@ def _measured(
     frame: Frame,
     tokens: _Codes,
     words: dict[str, str | None],
+    known: Mapping[bytes, standing.Standing],
 ) -> _Block:
     """The answered `trials` (int64 [rows], with their values and the estimated changes) of a sweep."""
     run = sweep.run
     unedited = frame.corrupt if run is sweep.corrupt and frame.corrupt is not None else frame.clean
     words |= {name: sweep.labels.get(name) for name in _LABELS}
     words |= {"copy": str(sweep.copy) if sweep.copy else None}
-    words |= {"prompt": run.text, "readout": readout.name(sweep.readout)}
+    words |= {"prompt": run.text, "asked": sweep.clean.text, "readout": readout.name(sweep.readout)}
     words |= {"edit": edit.name(sweep.edits[0]) if sweep.edits else None}
+    numbers = {"clean": frame.clean, "noise_floor": frame.noise_floor, **_stands(sweep, known)}
+    if frame.corrupt is not None:
+        numbers["corrupt"] = frame.corrupt
     return _Block(
         words,
-        frame.clean,
-        math.nan if frame.corrupt is None else frame.corrupt,
-        frame.noise_floor,
+        numbers,
         values,
         np.asarray(sweep.normalise(values, frame.clean, frame.corrupt), np.float64),
         np.asarray(sweep.normalise(unedited + changes, frame.clean, frame.corrupt), np.float64),
         **(_along(sweep.edges, trials) if sweep.edges else _at(sweep, trials, tokens)),
         trial=trials,
     )
+
+
+def _standing(ledger: Ledger) -> dict[bytes, standing.Standing]:
+    """What is kept beside the plan of how objects stand; {} in studies of before."""
+    if standing.NAME not in ledger.array_names():
+        return {}
+    try:
+        return standing.unpack(ledger.arrays(standing.NAME))
+    except (KeyError, ValueError) as e:
+        raise BrokenStudy(
+            f"{ledger.folder}: arrays/{standing.NAME}.safetensors is damaged ({e}); put back a copy of it"
+        ) from e
+
+
+def _stands(sweep: Sweep, known: Mapping[bytes, standing.Standing]) -> dict[str, float]:
+    """The numbers of `_STANDING` that are known of a sweep of the model itself."""
+    found: dict[str, float] = {}
+    if sweep.corrupt and sweep.corrupt.noise:
+        found["noise_sd"] = sweep.corrupt.noise.sd
+    if sweep.copy or not isinstance(sweep.readout, readout.LogitDifference):
+        return found
+    for end, run in (("clean", sweep.clean), ("corrupt", sweep.corrupt)):
+        if run and (own := known.get(standing.name(run, sweep.readout.target))):
+            found |= {f"p_{end}": own.probability, f"rank_{end}": own.rank}
+    return found
 
 
 def _at(sweep: Sweep, trials: np.ndarray, tokens: _Codes) -> dict[str, Any]:
@@ -263,7 +295,7 @@ def _frame(blocks: list[_Block], tokens: _Codes) -> pd.DataFrame:
         return np.concatenate([getattr(b, name) for b in blocks])
 
     def repeated(name: str) -> np.ndarray:
-        return np.repeat(np.array([getattr(b, name) for b in blocks], np.float64), rows)
+        return np.repeat(np.array([b.numbers.get(name, np.nan) for b in blocks], np.float64), rows)
 
     data: dict[str, Any] = {"excluded": np.repeat([not b.words.get("sweep") for b in blocks], rows)}
     for name in _WORDS:
@@ -283,7 +315,7 @@ def _frame(blocks: list[_Block], tokens: _Codes) -> pd.DataFrame:
         none = column == _NONE
         data[name] = pd.arrays.IntegerArray(np.where(none, 0, column).astype(width), none)
     data |= {name: joined(name) for name in ("value", "effect", "estimate")}
-    data |= {name: repeated(name) for name in ("clean", "corrupt", "noise_floor")}
+    data |= {name: repeated(name) for name in ("clean", "corrupt", "noise_floor", *_STANDING)}
     data["site"] = pd.arrays.ArrowStringArray(pa.chunked_array([b.site for b in blocks]).combine_chunks())
     return pd.DataFrame({name: data[name] for name in COLUMNS})
 
@@ -321,11 +353,11 @@ def exported(path: str | Path) -> tuple[Spec, pd.DataFrame]:
         head = msgspec.json.decode((whole.schema.metadata or {})[SPEC], type=Spec)
     except (OSError, KeyError, pa.ArrowException, msgspec.MsgspecError) as e:
         raise BrokenStudy(f"{path} is no exported study; write one with `lashley export STUDY --format parquet`") from e
-    if lacking := [c for c in COLUMNS if c not in whole.column_names]:
+    if lacking := [c for c in COLUMNS if c not in (*whole.column_names, *_LATER)]:
         raise BrokenStudy(
             f"{path} has no column {', '.join(lacking)}: an older lashley wrote it; export the study again"
         )
-    return head, whole.to_pandas()
+    return head, whole.to_pandas().reindex(columns=list(COLUMNS))
 
 
 def _parquet(frame: pd.DataFrame, path: Path) -> None:
