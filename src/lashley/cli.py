@@ -192,7 +192,7 @@ def audit(
     Parameters
     ----------
     claims
-        Sentences: "L4.mlp.n173 stores capital(France)".
+        Sentences: "L4.mlp.n173 stores capital(France)" (see: lashley claims).
     file
         A file of claims: TOML, JSON lines, CSV, or one a line.
     strongest
@@ -216,6 +216,18 @@ def audit(
             progress=progress, command=_command(), **words,
         )  # fmt: skip
     _print(study, running.json)
+
+
+claims_app = App(name="claims", help="What a claim may say: its language, options and files.", help_flags=())
+app.command(claims_app)
+
+
+@claims_app.default
+def claims_page(*, help: Annotated[bool, Parameter(negative=(), alias="-h")] = False) -> None:
+    """What a claim may say: its language, options and files."""
+    from lashley.claims import manual
+
+    print(manual.page())
 
 
 @app.command
@@ -582,7 +594,8 @@ def main() -> None:
         print(f"lashley: {_line(e).rstrip('.')}; see lashley --help", file=sys.stderr)
         sys.exit(2)
     except BadClaim as e:
-        print(e.pointed() if sys.stderr.isatty() else f"lashley: {_line(e)}", file=sys.stderr)
+        told = e.pointed() if sys.stderr.isatty() else f"lashley: {_line(e)}"
+        print(f"{told}; see lashley claims", file=sys.stderr)
         sys.exit(2)
     except LashleyError as e:
         print(f"lashley: {_line(e)}", file=sys.stderr)

@@ -109,6 +109,13 @@ def test_sites_are_listed_as_people_write_lists_and_a_star_is_settled_by_the_mod
     assert "*" not in one.params.units
 
 
+@pytest.mark.parametrize("words", [(), ("--help",), ("-h",)])
+def test_the_language_of_claims_is_explained_and_slips_point_there(lashley, words):
+    said = lashley("claims", *words)
+    assert said.code == 0 and "is necessary for" in said.out and "alpha = 0.01" in said.out
+    assert lashley("audit", "L4 foo").err.endswith("; see lashley claims\n")
+
+
 def test_without_a_folder_a_study_gets_a_readable_name(lashley, here):
     assert lashley(*QUICK).code == lashley(*QUICK).code == 0
     (folder,) = (here / "studies").iterdir()

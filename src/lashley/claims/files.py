@@ -1,10 +1,4 @@
-"""Claims from files: plain text, JSON lines, CSV and TOML, told apart by their suffix.
-
-.txt     one claim a line; blank lines and lines that begin with # are skipped
-.jsonl   a string, or {"claim": "...", "necessary": 0.4}, a line
-.csv     a header with `claim` and, perhaps, options; an empty cell says nothing
-.toml    claims = ["...", ...]; [[claim]] with text = "..." and options; [thresholds]: options of all claims
-"""
+"""Claims from files: plain text, JSON lines, CSV and TOML, told apart by their suffix (see `FORMATS`)."""
 
 from __future__ import annotations
 
@@ -16,6 +10,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -55,8 +50,9 @@ def read(path: str | Path) -> ClaimFile:
     cannot be read, or holds no claim.
     """
     path = Path(path)
-    if not (rows := _FORMATS.get(path.suffix.lower())):
-        raise LashleyError(f"{path}: a file of claims ends in {', '.join(_FORMATS)}; save it as one of them")
+    if not (format := FORMATS.get(path.suffix.lower())):
+        raise LashleyError(f"{path}: a file of claims ends in {', '.join(FORMATS)}; save it as one of them")
+    rows = format.rows
     text = _text(path)
     claims: list[Claim] = []
     first, bad = None, 0
@@ -216,10 +212,28 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return held
 
 
-_FORMATS: dict[str, Callable[[Path, str], _Rows]] = {
-    ".txt": _txt,
-    ".jsonl": _jsonl,
-    ".ndjson": _jsonl,
-    ".csv": _csv,
-    ".toml": _toml,
+class Format(NamedTuple):
+    """How files of one suffix are read, what they look like, and one of them."""
+
+    rows: Callable[[Path, str], _Rows]
+    what: str
+    example: str
+
+
+_LINES = Format(
+    _jsonl, "a line each: a claim in quotes, or an object", '{"claim": "L4.mlp stores capital", "alpha": 0.01}'
+)
+FORMATS: dict[str, Format] = {
+    ".txt": Format(_txt, "a claim a line; blank lines, and lines that begin with #, are skipped", _EXAMPLE),
+    ".jsonl": _LINES,
+    ".ndjson": _LINES,
+    ".csv": Format(
+        _csv, "a header with claim and, perhaps, options; an empty cell says nothing", f"claim,alpha\n{_EXAMPLE},0.01"
+    ),
+    ".toml": Format(
+        _toml,
+        "claims, [[claim]] with text and options, and [thresholds]: the options of all",
+        f'claims = ["{_EXAMPLE}"]\n\n[[claim]]\ntext = "L4.mlp stores capital"\nalpha = 0.01\n\n'
+        "[thresholds]\nnecessary = 0.4",
+    ),
 }

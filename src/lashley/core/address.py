@@ -36,7 +36,7 @@ FORMS: dict[Kind, Form] = {
     "neuron": Form("mlp.n", "L7.mlp.n173", "number 173 of the input of the MLP's output projection"),
 }
 ROLES = {
-    "begin": "the beginning-of-text token",
+    "begin": "the beginning-of-text token, or the first position where there is none",
     "subject_first": "the first token of the subject",
     "subject_middle": "the tokens between its first and its last",
     "subject_last": "the last token of the subject",
@@ -199,10 +199,11 @@ def _hook(m: re.Match[str], text: str) -> Address:
 
 
 def _known() -> str:
-    return f"hook_embed, and blocks.7.{', '.join(map(_example, HOOKS))}"
+    return f"hook_embed, and blocks.7.{', '.join(map(example, HOOKS))}"
 
 
-def _example(name: str) -> str:
+def example(name: str) -> str:
+    """A name of `HOOKS`, with a unit where it has units."""
     return f"{name}[3]" if HOOKS[name][0] in ("head", "neuron") else name
 
 
@@ -212,7 +213,7 @@ def _not_known(name: str) -> str:
     if full in NO_SITES:
         return NO_SITES[full]
     meant = full or next(iter(difflib.get_close_matches(name[:60], HOOKS, n=1)), "")
-    return f"no hook {shown(name)}; write {f'blocks.7.{_example(meant)}' if meant else 'a known one'}"
+    return f"no hook {shown(name)}; write {f'blocks.7.{example(meant)}' if meant else 'a known one'}"
 
 
 def _module(m: re.Match[str]) -> str:
