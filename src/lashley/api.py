@@ -77,6 +77,7 @@ def resume(
     """Do what is missing in a study, with the model it names. Raises `StudyConflict` where that model changed."""
     found = Study.open(study)
     if found.complete:
+        found.ledger.recount()
         return found
     model = found.ledger.spec.model
     bench = open_model(model["name"], device=device, dtype=model["dtype"], memory=memory)

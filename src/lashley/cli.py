@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from lashley import experiments
 from lashley.core.address import KINDS
-from lashley.core.errors import BadClaim, LashleyError
+from lashley.core.errors import BadClaim, BrokenStudy, LashleyError
 
 _LISTS = ("--kinds=", "--units=", "--sites=")
 
@@ -405,11 +405,30 @@ def resume(study: Path, /, *, json: bool = False, device: str = "cpu", memory: s
 
 
 @app.command
-def report(study: Path, /, *, json: bool = False) -> None:
-    """Write and show the report of STUDY. Needs no model."""
+def report(study: Path, /, *, json: bool = False, out: Path | None = None) -> None:
+    """Write and show the report of STUDY. Needs no model.
+
+    Parameters
+    ----------
+    out
+        The folder that it is written to; by default the study itself.
+    """
     from lashley.study import Study
 
-    _print(Study.open(study), json)
+    _print(Study.open(study), json, out)
+
+
+@app.command
+def check(study: Path, /, *, json: bool = False) -> None:
+    """Whether STUDY is as it was written: its checksums, and whether anything was lost. Every command that opens a
+    study looks for the same."""
+    from lashley.ledger import Ledger
+    from lashley.report import listings
+
+    with Ledger.open(study) as ledger:
+        listings.standing(Console(), study, ledger.standing, json)
+    if ledger.standing.notice:
+        raise BrokenStudy(f"{study}: {ledger.standing.notice}")
 
 
 @app.command
@@ -432,7 +451,8 @@ def export(
     name = {"circuit": "circuit.json", "graphml": "circuit.graphml"}.get(format, f"measurements.{format}")
     path = out or study / name
     Study.open(study).export(path, format)
-    print(path)
+    if path.is_file():  # what went to a pipe is not a place to look
+        print(path)
 
 
 @app.command
@@ -549,11 +569,19 @@ def _command() -> str:
     return shlex.join(["lashley", *sys.argv[1:]])
 
 
-def _print(study, json: bool) -> None:
+def _print(study, json: bool, out: Path | None = None) -> None:
+    """Write the report and show it; where it cannot be written beside its study, it is shown all the same."""
     from lashley.report import terminal, to_json, write
 
-    page = study.page()
-    path = write(page, study.folder).html
+    page, path = study.page(), None
+    try:
+        path = write(page, out or study.folder).html
+    except BrokenStudy as e:
+        if out:
+            raise
+        warnings.warn(
+            f"{e}; `lashley report {shlex.quote(str(study.folder))} --out FOLDER` writes it elsewhere", stacklevel=1
+        )
     if json:
         sys.stdout.buffer.write(to_json(page))
     else:

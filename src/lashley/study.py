@@ -9,8 +9,10 @@ import platform
 import re
 import shlex
 import time
+import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
@@ -53,6 +55,28 @@ def silent(what: str, done: int, total: int) -> None:
     pass
 
 
+class Made(Anatomy, frozen=True, kw_only=True):
+    """The model that a study was made with, as `spec.json` has it."""
+
+    name: str
+    weights: str
+    tokenizer: str
+    dtype: str
+    device: str
+
+
+class Kept(dict[str, dict[str, np.ndarray]]):
+    """Arrays of a study by name. Raises `BrokenStudy` where the one asked for is not there."""
+
+    def __init__(self, folder: Path, found: Mapping[str, dict[str, np.ndarray]]):
+        super().__init__(found)
+        self.folder = folder
+
+    def __missing__(self, name: str) -> dict[str, np.ndarray]:
+        file = self.folder / "arrays" / f"{name}.safetensors"
+        raise BrokenStudy(f"{file} is missing; put back a copy of it, or start in another --study folder")
+
+
 class Study:
     """One question, its measurements, and what follows from them. Opening it needs no model and no torch."""
 
@@ -62,6 +86,9 @@ class Study:
         self.experiment = experiments.find(ledger.spec.experiment)
         self.params = msgspec.convert(ledger.spec.params, self.experiment.Params)
         self.question = msgspec.convert(ledger.spec.question, Question)
+        self.model = msgspec.convert(ledger.spec.model, Made)
+        if ledger.standing.notice:
+            warnings.warn(f"{self.folder}: {ledger.standing.notice}", stacklevel=3)
 
     @classmethod
     def open(cls, folder: str | Path) -> Self:
@@ -83,7 +110,23 @@ class Study:
     @property
     def table(self) -> pd.DataFrame:
         """One tidy row per measurement; excluded facts have `excluded` true and no numbers."""
-        return table(self.ledger)
+        with self._understood():
+            return table(self.ledger)
+
+    @contextmanager
+    def _understood(self) -> Iterator[None]:
+        """Of what no checksum vouches for, whatever cannot be made sense of is a `BrokenStudy`, and no fault of ours."""
+        try:
+            yield
+        except LashleyError:
+            raise
+        except Exception as e:
+            if not self.ledger.standing.unsealed:
+                raise
+            raise BrokenStudy(
+                f"{self.folder} cannot be made sense of ({type(e).__name__}: {e}); an older lashley made it, without "
+                "checksums: if it was altered, put back a copy of it"
+            ) from e
 
     @property
     def planned(self) -> bool:
@@ -126,6 +169,9 @@ class Study:
 
     def run(self, bench: Bench, progress: Progress = silent) -> Self:
         """Do what is missing, committing pack by pack; an interruption loses at most the pack in flight."""
+        if self.complete:
+            self.ledger.recount()
+            return self
         try:
             if not self.planned:
                 self.plan(planned(self.ledger.spec.experiment, self.params, self.question, bench, progress))
@@ -179,12 +225,16 @@ class Study:
             found.append((sweep, sweep.normalise(values, frame.clean, frame.corrupt) if frame else values * math.nan))
         return found
 
-    def arrays(self) -> dict[str, dict[str, np.ndarray]]:
+    def arrays(self) -> Kept:
         """What was kept beside the plan, by name."""
-        return {name: self.ledger.arrays(name) for name in self.ledger.array_names()}
+        return Kept(self.folder, {name: self.ledger.arrays(name) for name in self.ledger.array_names()})
 
     def page(self) -> Page:
         """Judge and draw what is measured so far; a pure function of the ledger."""
+        with self._understood():
+            return self._page()
+
+    def _page(self) -> Page:
         spec, rows = self.ledger.spec, self.table
         name = Path(str(spec.model["name"])).name
         model = f"the {name} model" if name == "embedded" else name
@@ -209,6 +259,8 @@ class Study:
             f"{answered:,} of {planned:,} trials are measured" if answered < planned else "a further round is to come"
         )
         partial = () if self.complete else (f"Incomplete: {left}; `lashley resume {self.folder}` does the rest.",)
+        if notice := self.ledger.standing.notice:
+            partial += (f"{notice[0].upper()}{notice[1:]}.",)
         return Page(
             title=f"{spec.experiment}: {what} in {model}",
             question=self.experiment.QUESTION.format(facts=what, model=model),
@@ -223,9 +275,9 @@ class Study:
             **common,
         )
 
-    def write(self) -> Path:
-        """Write page, pictures and JSON beside the ledger; the path of the page."""
-        return report.write(self.page(), self.folder).html
+    def write(self, folder: str | Path | None = None) -> Path:
+        """Write page, pictures and JSON beside the ledger, or into another folder; the path of the page."""
+        return report.write(self.page(), folder or self.folder).html
 
     def _repr_html_(self) -> str:
         return html.render(self.page())

@@ -6,6 +6,7 @@ fail (`os.fsync`, `Path.open`), or by SQLite's own limits (`query_only`, `max_pa
 
 import errno
 import os
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -140,17 +141,21 @@ def test_a_torn_sweep_is_noticed(folder):
     raw = sqlite3.connect(folder / "ledger.sqlite")
     raw.executescript("DROP TRIGGER sweeps_no_update; UPDATE sweeps SET spec = substr(spec, 1, length(spec) - 9)")
     raw.close()
-    with Ledger.open(folder) as ledger:
-        refused(lambda: ledger.sweep(KEY), "ledger.sqlite", "damaged")
+    refused(lambda: Ledger.open(folder), "ledger.sqlite", "damaged", "row 1 of sweeps")
 
 
 @pytest.mark.parametrize("damage", [lambda d: d[:-5], lambda d: d[:4], lambda d: b"", lambda d: b"\xff" + d[1:]])
 def test_damaged_arrays(folder, damage):
     path = folder / "arrays" / "means.safetensors"
     path.write_bytes(damage(path.read_bytes()))
+    refused(lambda: Ledger.open(folder), "means.safetensors", "damaged")
+
+
+def test_arrays_that_are_missing(folder):
     with Ledger.open(folder) as ledger:
-        refused(lambda: ledger.arrays("means"), "means.safetensors", "damaged")
         refused(lambda: ledger.arrays("other"), "other.safetensors", "missing")
+    shutil.rmtree(folder / "arrays")
+    refused(lambda: Ledger.open(folder), "means.safetensors", "missing")
 
 
 def test_a_full_disk_in_the_ledger(folder):

@@ -53,7 +53,7 @@ for start in range(first, 60, every):
 
 def start(script: str, *arguments: object) -> subprocess.Popen[str]:
     code = BEGIN.replace("{trials}", str(TRIALS)) + script.replace("{step}", str(STEP))
-    env = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])}
     command = [sys.executable, "-W", "error", "-c", code, *map(str, arguments)]
     return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lashley.core.errors import BrokenStudy, StudyConflict
 from lashley.ledger import database, spec
+from lashley.ledger.seal import COUNT
 from lashley.ledger.spec import Spec
 from lashley.ledger.trouble import explained
 
@@ -23,7 +24,7 @@ def begin(folder: Path, heading: Spec) -> bool:
         if (folder / SPEC).exists():
             return False
         folder.mkdir(parents=True, exist_ok=True)
-        if strangers := sorted(p.name for p in folder.iterdir() if not p.name.startswith((".", LEDGER))):
+        if strangers := sorted(p.name for p in folder.iterdir() if not p.name.startswith((".", LEDGER, COUNT))):
             if SPEC in strangers:
                 return False
             raise StudyConflict(

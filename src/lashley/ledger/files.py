@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from lashley.core.errors import BrokenStudy
 from lashley.ledger.trouble import explained
 
 
@@ -14,10 +17,21 @@ from lashley.ledger.trouble import explained
 def replacing(path: Path) -> Iterator[Path]:
     """Write to the temporary path this yields; on leaving, it is on the disk under its own name, or not.
 
-    The file is fsynced, renamed, and its directory fsynced. Raises `BrokenStudy`.
+    The file is fsynced, renamed, and its directory fsynced. A link stays, and what it points to is replaced; what is
+    no regular file (a device, a pipe) stays too, and is written to at the end. Raises `BrokenStudy`, also for a folder.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with explained(path):
+        if path.is_dir():
+            raise BrokenStudy(f"{path} is a folder; name a file in it")
+        if _open_ended(path):
+            with tempfile.TemporaryDirectory() as folder:
+                draft = Path(folder) / "draft"
+                yield draft
+                with draft.open("rb") as made, path.open("wb") as to:
+                    shutil.copyfileobj(made, to)
+            return
+        path = path.resolve() if path.is_symlink() else path
+        draft = path.with_name(f".{path.name[:40]}.{os.getpid()}.tmp")
         try:
             yield draft
             sync(draft)
@@ -27,6 +41,11 @@ def replacing(path: Path) -> Iterator[Path]:
         finally:
             with suppress(OSError):
                 draft.unlink(missing_ok=True)
+
+
+def _open_ended(path: Path) -> bool:
+    """Whether bytes go somewhere else than into a file of this name: a device, a pipe, a file descriptor."""
+    return (path.exists() and not path.is_file()) or path.absolute().parts[1:2] in (("dev",), ("proc",))
 
 
 def sync(path: Path) -> None:

@@ -22,6 +22,19 @@ from lashley.core.trial import Chunk, Sweep
 from lashley.ledger import database, spec
 from lashley.ledger.begin import LEDGER, SPEC, begin
 from lashley.ledger.files import replacing
+from lashley.ledger.seal import (
+    ARRAYS_NOTE,
+    FILES,
+    SPEC_NOTE,
+    Count,
+    Standing,
+    digest,
+    examine,
+    of_file,
+    of_json,
+    read_count,
+    write_count,
+)
 from lashley.ledger.spec import Spec, difference
 from lashley.ledger.trouble import explained
 
@@ -56,10 +69,12 @@ class Ledger:
     Every method raises `BrokenStudy` where the disk or the folder fails, and what was committed stays.
     """
 
-    def __init__(self, folder: Path, spec: Spec, db: sqlite3.Connection) -> None:
+    def __init__(self, folder: Path, spec: Spec, db: sqlite3.Connection, standing: Standing) -> None:
         self.folder = folder
         self.spec = spec
+        self.standing = standing  # what was found when it was opened
         self._db = db
+        self._count = standing.found
 
     @classmethod
     def create(cls, folder: str | Path, spec: Spec) -> Self:
@@ -74,7 +89,8 @@ class Ledger:
 
     @classmethod
     def open(cls, folder: str | Path) -> Self:
-        """Open a study. Raises `BrokenStudy`, or `StudyConflict` where a newer lashley made it."""
+        """Open a study, and look through all of it. Raises `BrokenStudy` where anything is not as it was written,
+        or `StudyConflict` where a newer lashley made it."""
         folder = Path(folder)
         with explained(folder):
             if not folder.is_dir():
@@ -84,7 +100,16 @@ class Ledger:
                     f"{folder} is not a study: it has no {SPEC}; check the path, or, "
                     "if the study was never begun, run its command again"
                 )
-        return cls(folder, spec.read(folder / SPEC), database.connect(folder / LEDGER))
+        heading, data = spec.read(folder / SPEC)
+        db = database.connect(folder / LEDGER)
+        try:
+            ledger = cls(folder, heading, db, examine(db, folder, data))
+            if not any(ledger.standing.found) and not any(ledger.standing.lost) and ledger.writable:
+                ledger.note(SPEC_NOTE, of_json(data))  # of what was begun before, nobody knows that it is unchanged
+            return ledger
+        except BaseException:
+            db.close()
+            raise
 
     @classmethod
     def open_or_create(cls, folder: str | Path, spec: Spec) -> Self:
@@ -100,6 +125,11 @@ class Ledger:
     def close(self) -> None:
         self._db.close()
 
+    @property
+    def writable(self) -> bool:
+        """Whether more can be written: not so of a study on a disk that is read-only, or full."""
+        return not self._rows("PRAGMA query_only")[0][0]
+
     def __enter__(self) -> Self:
         return self
 
@@ -111,18 +141,21 @@ class Ledger:
     def plan(self, sweeps: Iterable[Sweep | Estimated]) -> None:
         """Record sweeps in order, in one transaction; those that are planned already are passed over."""
         known = set(self.planned())
-        new: dict[str, tuple[str, int, bytes]] = {}
-        estimates: list[tuple[str, bytes]] = []
+        new: dict[str, tuple[str, int, bytes, bytes]] = {}
+        estimates: list[tuple[str, bytes, bytes]] = []
         for each in sweeps:
             sweep = each.sweep if isinstance(each, Estimated) else each
             if (key := sweep.key) not in known and key not in new:
-                new[key] = (key, len(sweep), zlib.compress(msgspec.msgpack.encode(sweep), 1))
+                row = (key, len(sweep), zlib.compress(msgspec.msgpack.encode(sweep), 1))
+                new[key] = (*row, digest("sweeps", *row))
                 if isinstance(each, Estimated):
-                    estimates.append((key, np.asarray(each.estimates, "<f8").tobytes()))
+                    guessed = (key, np.asarray(each.estimates, "<f8").tobytes())
+                    estimates.append((*guessed, digest("estimates", *guessed)))
         with self._writing():
-            self._db.executemany("INSERT INTO sweeps (key, trials, spec) VALUES (?, ?, ?)", new.values())
+            self._db.executemany("INSERT INTO sweeps (key, trials, spec, digest) VALUES (?, ?, ?, ?)", new.values())
             self._db.executemany(
-                'INSERT INTO estimates (sweep, "values") VALUES ((SELECT id FROM sweeps WHERE key = ?), ?)', estimates
+                'INSERT INTO estimates (sweep, "values", digest) VALUES ((SELECT id FROM sweeps WHERE key = ?), ?, ?)',
+                estimates,
             )
 
     def planned(self) -> list[str]:
@@ -185,10 +218,10 @@ class Ledger:
                     "the model's unedited run gives NaN, so no edit of it can be judged; use --dtype float32"
                 )
         rows = [_row(chunk) for chunk in chunks if len(chunk.values)]
-        with self._writing():
+        with self._writing(sum(len(chunk.values) for chunk in chunks)):
             self._db.executemany(
-                'INSERT INTO chunks (sweep, start, stop, "values", clean, corrupt, noise_floor, path) '
-                "VALUES ((SELECT id FROM sweeps WHERE key = ?), ?, ?, ?, ?, ?, ?, ?)",
+                'INSERT INTO chunks (sweep, start, stop, "values", clean, corrupt, noise_floor, path, digest) '
+                "VALUES ((SELECT id FROM sweeps WHERE key = ?), ?, ?, ?, ?, ?, ?, ?, ?)",
                 rows,
             )
 
@@ -221,12 +254,10 @@ class Ledger:
 
     def exclude(self, exclusions: Iterable[Exclusion]) -> None:
         """Record what is not measured; of several reasons for one thing the first counts."""
-        rows = [msgspec.structs.astuple(e) for e in exclusions]
+        rows = [(*row, digest("exclusions", *row)) for row in map(msgspec.structs.astuple, exclusions)]
+        columns = "relation, subject, object, template, reason, digest"
         with self._writing():
-            self._db.executemany(
-                "INSERT INTO exclusions (relation, subject, object, template, reason) VALUES (?, ?, ?, ?, ?)",
-                rows,
-            )
+            self._db.executemany(f"INSERT INTO exclusions ({columns}) VALUES (?, ?, ?, ?, ?, ?)", rows)
 
     def exclusions(self) -> list[Exclusion]:
         """What is not measured, in the order it was recorded."""
@@ -237,12 +268,12 @@ class Ledger:
         """Keep a value (anything JSON can say) beside the measurements; the last under a key counts."""
         row = (key, msgspec.json.encode(value).decode())
         with self._writing():
-            self._db.execute("INSERT INTO notes (key, value) VALUES (?, ?)", row)
+            self._db.execute("INSERT INTO notes (key, value, digest) VALUES (?, ?, ?)", (*row, digest("notes", *row)))
 
     def notes(self) -> dict[str, Any]:
         """The last value under each key."""
         with explained(self.folder / LEDGER):
-            rows = self._rows("SELECT key, value FROM notes ORDER BY id")
+            rows = self._rows("SELECT key, value FROM notes WHERE key <> ? AND key NOT GLOB ? ORDER BY id", *FILES)
             return {key: msgspec.json.decode(value) for key, value in rows}
 
     def put_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
@@ -253,6 +284,7 @@ class Ledger:
             path.parent.mkdir(exist_ok=True)
         with replacing(path) as draft:
             draft.write_bytes(data)
+        self.note(ARRAYS_NOTE + name, of_file(data))
 
     def arrays(self, name: str) -> dict[str, np.ndarray]:
         """Read `arrays/NAME.safetensors`. Raises `BrokenStudy` where it is missing or damaged."""
@@ -274,13 +306,24 @@ class Ledger:
             return self._db.execute(query, values).fetchall()
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def _writing(self, measurements: int = 0) -> Iterator[None]:
+        before = self._db.total_changes
         with explained(self.folder / LEDGER), database.writing(self._db):
             yield
+        rows, were = self._count
+        self._count = Count(rows + self._db.total_changes - before, were + measurements)
+        write_count(self.folder, self._count)
+
+    def recount(self) -> None:
+        """Take what is here for all there is: what was lost is not missed any longer."""
+        if self.writable and read_count(self.folder) != self._count:
+            write_count(self.folder, self._count)
 
 
 def _row(chunk: Chunk) -> tuple[Any, ...]:
     values = np.asarray(chunk.values, "<f8")
     corrupt = None if chunk.corrupt is None else float(chunk.corrupt)
     frame = (float(chunk.clean), corrupt, float(chunk.noise_floor))
-    return (chunk.sweep, chunk.start, chunk.start + len(values), values.tobytes(), *frame, chunk.path)
+    frame = [x if x is None else x + 0.0 for x in frame]  # SQLite has no -0.0
+    row = (chunk.sweep, chunk.start, chunk.start + len(values), values.tobytes(), *frame, chunk.path)
+    return (*row, digest("chunks", *row))

@@ -75,8 +75,9 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:45]}…{text[-14:]}"
 
 
-def read(path: Path) -> Spec:
-    """The spec in a `spec.json`. Raises `BrokenStudy`, or `StudyConflict` where it is of a newer lashley."""
+def read(path: Path) -> tuple[Spec, bytes]:
+    """The spec in a `spec.json`, and its bytes. Raises `BrokenStudy`, or `StudyConflict` where it is of a newer
+    lashley."""
     with explained(path):
         data = path.read_bytes()
         schema = msgspec.json.decode(data, type=_Schema).schema
@@ -84,7 +85,7 @@ def read(path: Path) -> Spec:
             raise StudyConflict(
                 f"{path} has schema {schema}, and this lashley knows {SCHEMA}; update lashley to open it"
             )
-        return msgspec.json.decode(data, type=Spec)
+        return msgspec.json.decode(data, type=Spec), data
 
 
 def write(path: Path, spec: Spec) -> None:

@@ -16,7 +16,7 @@ from lashley.core.errors import BrokenStudy, LashleyError, StudyConflict
 
 _FULL = "{}: the disk is full ({}); make room and start again: what was committed is safe"
 _READ_ONLY = "{} cannot be written ({}); make it writable, or use a copy of the folder elsewhere"
-_DAMAGED = "{} is damaged ({}); put back a copy of it, or start in another --study folder"
+DAMAGED = "{} is damaged ({}); put back a copy of it, or start in another --study folder"
 _BUSY = "{} is in use by another process ({}); wait for it or stop it, then start again"
 
 _SQLITE = {
@@ -35,6 +35,7 @@ _SYSTEM = {
     errno.EACCES: _READ_ONLY,
     errno.EPERM: _READ_ONLY,
     errno.ENOENT: "{} is missing ({}); put back a copy of it, or start in another --study folder",
+    errno.ENAMETOOLONG: "{} is too long a name ({}); use a shorter one",
     errno.EEXIST: "{} is not a folder ({}); use another --study folder",
     errno.ENOTDIR: "{} is not a folder ({}); use another --study folder",
 }
@@ -55,9 +56,9 @@ def explained(path: Path) -> Iterator[None]:
         raise StudyConflict(f"{path}: {error}") from error
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-        raise BrokenStudy(_SQLITE.get(code & 0xFF, _DAMAGED).format(path, error)) from error
+        raise BrokenStudy(_SQLITE.get(code & 0xFF, DAMAGED).format(path, error)) from error
     except OSError as error:
         line = _SYSTEM.get(error.errno or 0, _OTHER)
         raise BrokenStudy(line.format(path, error.strerror or error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, zlib.error, SafetensorError) as error:
-        raise BrokenStudy(_DAMAGED.format(path, error)) from error
+        raise BrokenStudy(DAMAGED.format(path, error)) from error

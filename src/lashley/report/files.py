@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 import msgspec
 
 from lashley.core.errors import BrokenStudy
+from lashley.ledger.files import replacing
 from lashley.report import html, vega
 from lashley.report.page import Page, to_json
 
@@ -45,14 +45,6 @@ def write(page: Page, folder: str | os.PathLike[str]) -> Paths:
 
 
 def _put(path: Path, data: bytes) -> Path:
-    """Write beside, then move into place."""
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(beside, 0o644)  # noqa: PTH101
-        os.replace(beside, path)  # noqa: PTH105
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
+    with replacing(path) as draft:
+        draft.write_bytes(data)
     return path

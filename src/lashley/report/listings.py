@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 from rich.console import Console
@@ -15,6 +16,7 @@ from lashley.core.cost import ROUTES, Cost
 from lashley.core.fact import SLOT
 from lashley.facts.question import find, relations
 from lashley.facts.tasks import TASKS, items
+from lashley.ledger.seal import COUNT, Standing
 
 MOST = 6  # claims that are named of each step
 TARGETS = {
@@ -142,6 +144,23 @@ def verdicts(console: Console, found: Sequence[Verdict], json: bool) -> None:
         console.print(f"  {verdict.why}", highlight=False, markup=False)
         if verdict.weaker:
             console.print(f"  What the evidence supports: {verdict.weaker}", highlight=False, markup=False)
+
+
+def standing(console: Console, study: Path, found: Standing, json: bool) -> None:
+    """What looking through a study found."""
+    if json:
+        whole = found._asdict() | {"found": found.found._asdict(), "lost": found.lost._asdict()}
+        print(msgspec.json.encode(whole).decode())
+        return
+    rows, measurements = found.found
+    sure = f"{rows - found.unsealed:,} of {rows:,} rows have their checksums"
+    console.print(f"{study}: {measurements:,} measurements; {sure}", highlight=False, markup=False, soft_wrap=True)
+    if found.unsealed:
+        said = f"{found.unsealed:,} rows are of an older lashley and have none: what became of them cannot be told"
+        console.print(said, highlight=False, markup=False, soft_wrap=True)
+    if not found.counted:
+        said = f"{COUNT} is missing or damaged: whether anything was lost cannot be told; `lashley resume` mends it"
+        console.print(said, highlight=False, markup=False, soft_wrap=True)
 
 
 def steps(console: Console, found: Sequence[Step], json: bool) -> None:
