@@ -422,13 +422,13 @@ def report(study: Path, /, *, json: bool = False, out: Path | None = None) -> No
 def check(study: Path, /, *, json: bool = False) -> None:
     """Whether STUDY is as it was written: its checksums, and whether anything was lost. Every command that opens a
     study looks for the same."""
-    from lashley.ledger import Ledger
     from lashley.report import listings
+    from lashley.study import Study
 
-    with Ledger.open(study) as ledger:
-        listings.standing(Console(), study, ledger.standing, json)
-    if ledger.standing.notice:
-        raise BrokenStudy(f"{study}: {ledger.standing.notice}")
+    found = Study.open(study).ledger.standing  # which warns of what is lost
+    listings.standing(Console(), study, found, json)
+    if found.notice:
+        sys.exit(2)
 
 
 @app.command

@@ -115,7 +115,7 @@ class Study:
 
     @contextmanager
     def _understood(self) -> Iterator[None]:
-        """Of what no checksum vouches for, whatever cannot be made sense of is a `BrokenStudy`, and no fault of ours."""
+        """What no checksum vouches for, and cannot be made sense of, is a `BrokenStudy`, and no fault of ours."""
         try:
             yield
         except LashleyError:
@@ -249,7 +249,9 @@ class Study:
         kept = measured(rows)
         if not len(kept) and not (hasattr(self.experiment, "asks") and self.planned):
             nothing = Finding("Nothing is measured yet: run `lashley resume` on this study.")
-            return Page(title=f"{spec.experiment}, not yet run", question="", finding=nothing, **common)
+            return Page(
+                title=f"{spec.experiment}, not yet run", question="", finding=nothing, caveats=self._lost(), **common
+            )
         claimed = hasattr(self.experiment, "asks")
         what = self.experiment.title(self.params) if claimed else getattr(self.experiment, "topic", facts)(kept)
         beside = (self.arrays(),) if hasattr(self.experiment, "annotated") else ()
@@ -259,8 +261,6 @@ class Study:
             f"{answered:,} of {planned:,} trials are measured" if answered < planned else "a further round is to come"
         )
         partial = () if self.complete else (f"Incomplete: {left}; `lashley resume {self.folder}` does the rest.",)
-        if notice := self.ledger.standing.notice:
-            partial += (f"{notice[0].upper()}{notice[1:]}.",)
         return Page(
             title=f"{spec.experiment}: {what} in {model}",
             question=self.experiment.QUESTION.format(facts=what, model=model),
@@ -269,11 +269,15 @@ class Study:
             also=outcome.findings[1:],
             figures=drawing.figures,
             tables=drawing.tables,
-            caveats=partial + outcome.caveats,
+            caveats=self._lost() + partial + outcome.caveats,
             not_tested=outcome.not_tested,
             controls=outcome.controls,
             **common,
         )
+
+    def _lost(self) -> tuple[str, ...]:
+        notice = self.ledger.standing.notice
+        return (f"{notice[0].upper()}{notice[1:]}.",) if notice else ()
 
     def write(self, folder: str | Path | None = None) -> Path:
         """Write page, pictures and JSON beside the ledger, or into another folder; the path of the page."""

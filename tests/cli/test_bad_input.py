@@ -14,6 +14,7 @@ from lashley.core.errors import BadPrompt
 from lashley.core.fact import Template
 from lashley.embedded import WEIGHTS
 from lashley.facts.base import shipped
+from lashley.ledger import Ledger, Spec
 
 from .conftest import COMMAND, FRANCE, JAPAN, KNOCKOUT, LOCATE, Said
 
@@ -314,13 +315,17 @@ STUDIES = {
     "another thing": (lambda f: [shutil.rmtree(f), f.mkdir(), (f / "thesis.tex").write_text("x")], ["not a study"]),
     "a file": (lambda f: [shutil.rmtree(f), f.write_text("x")], ["not a study"]),
     "of a later version": (
-        lambda f: (f / "spec.json").write_text((f / "spec.json").read_text().replace('"locate"', '"divine"')),
+        lambda f: [shutil.rmtree(f), Ledger.create(f, Spec("divine", {}, {}, {}, {}, "")).close()],
         ["'divine'", "update lashley"],
+    ),
+    "altered": (
+        lambda f: (f / "spec.json").write_text((f / "spec.json").read_text().replace('"France"', '"Spain"')),
+        ["spec.json is damaged", "checksum"],
     ),
 }
 
 
-@pytest.mark.parametrize("command", ["report", "resume", "export"])
+@pytest.mark.parametrize("command", ["report", "resume", "export", "check"])
 @pytest.mark.parametrize(("spoil", "words"), STUDIES.values(), ids=STUDIES.keys())
 def test_studies(lashley, here, made, spoil, words, command):
     shutil.copytree(made, here / "study")

@@ -94,7 +94,8 @@ def examine(db: sqlite3.Connection, folder: Path, spec: bytes) -> Standing:
     if SPEC_NOTE in notes:
         if unsealed:
             raise BrokenStudy(DAMAGED.format(path, f"{unsealed} rows have no checksum"))
-        _same(folder / SPEC_NOTE, of_json(spec), notes.pop(SPEC_NOTE))
+        with explained(folder / SPEC_NOTE):
+            _same(folder / SPEC_NOTE, of_json(spec), notes.pop(SPEC_NOTE))
     for name, noted in notes.items():
         file = folder / f"{name}.safetensors"
         with explained(file):

@@ -60,5 +60,5 @@ def explained(path: Path) -> Iterator[None]:
     except OSError as error:
         line = _SYSTEM.get(error.errno or 0, _OTHER)
         raise BrokenStudy(line.format(path, error.strerror or error)) from error
-    except (msgspec.DecodeError, UnicodeDecodeError, zlib.error, SafetensorError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, zlib.error, SafetensorError, RecursionError) as error:
         raise BrokenStudy(DAMAGED.format(path, error)) from error
