@@ -1,6 +1,8 @@
-"""The tests themselves: none may depend on how fast the machine is."""
+"""The tests themselves: none may depend on how fast the machine is, nor on torch where the room does not."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,3 +44,21 @@ def test_no_test_reads_a_clock(file):
 )
 def test_a_clock_is_seen(source):
     assert list(clocks(source)) and not list(clocks("import time\ntime.sleep(1)"))
+
+
+TORCHLESS = ("core", "facts", "ledger", "stats", "claims", "report", "circuits", "test_peers.py", "test_sets.py")
+WITHOUT = """
+import sys, pytest
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "transformers"):
+            raise ModuleNotFoundError(f"no {name} here")
+sys.meta_path.insert(0, Absent())
+sys.exit(pytest.main(["--collect-only", "-qq", "-p", "no:cacheprovider", *sys.argv[1:]]))
+"""
+
+
+def test_what_needs_no_torch_is_tested_without_it():
+    rooms = [str(TESTS / room) for room in TORCHLESS]
+    made = subprocess.run([sys.executable, "-c", WITHOUT, *rooms], capture_output=True, text=True)
+    assert made.returncode == 0, made.stdout[-2000:]
