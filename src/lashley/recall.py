@@ -1,7 +1,9 @@
 """What a model knows: facts turned into aligned pairs of runs, and the unknown ones into recorded exclusions.
 
 A fact is known when its object ranks first among the relation's candidate objects on at least half of its
-templates. A candidate's score is the teacher-forced sum of the log-probabilities of its tokens.
+templates. A candidate's score is the teacher-forced sum of the log-probabilities of its tokens. Of an object with
+aliases the name of the highest score after a prompt is the answer there: it is compared with the others, which are no
+rivals, and measured. The foil's, too, is said as the model would say it there.
 """
 
 from __future__ import annotations
@@ -41,12 +43,14 @@ AMONG = 5  # noise draws a prompt of audits, of which the most central is kept
 
 
 class Recalled(msgspec.Struct, frozen=True):
-    """How a model answers one prompt: a candidate that it prefers to the object, or "" where the object ranks first."""
+    """How a model answers one prompt: a candidate that it prefers to the object, or "" where the object ranks first;
+    `answer` is the object as the model says it."""
 
     fact: Fact
     template: Template
     run: Run
     better: str
+    answer: str
 
 
 def preferred(bench: Bench, asked: Sequence[tuple[Run, str, Sequence[str]]]) -> list[str]:
@@ -91,13 +95,25 @@ def recall(bench: Bench, relation: Relation, facts: Sequence[Fact], templates: S
     """How the model answers every fact under every template."""
     pairs = list(itertools.product(facts, templates))
     runs = [bench.tokens.ask(t, relation.say(f.subject, t.language)) for f, t in pairs]
+    names = [relation.called(f.object, t.language) for f, t in pairs]
+    said = likeliest(bench, runs, names)
     asked = [
-        (run, relation.say(f.object, t.language), relation.candidates(t.language))
-        for run, (f, t) in zip(runs, pairs, strict=True)
+        (run, own, [c for c in relation.candidates(t.language) if c == own or c not in called])
+        for run, (_, t), own, called in zip(runs, pairs, said, names, strict=True)
     ]
     return [
-        Recalled(f, t, run, better) for (f, t), run, better in zip(pairs, runs, preferred(bench, asked), strict=True)
+        Recalled(f, t, run, better, own)
+        for (f, t), run, better, own in zip(pairs, runs, preferred(bench, asked), said, strict=True)
     ]
+
+
+def likeliest(bench: Bench, runs: Sequence[Run], names: Sequence[Sequence[str]]) -> list[str]:
+    """For each run the one of some names that the model gives the highest score, the first of equals."""
+    ways = [bench.tokens.answers(run, own) if len(own) > 1 else {} for run, own in zip(runs, names, strict=True)]
+    every = [(run, tokens) for run, own in zip(runs, ways, strict=True) for tokens in own.values()]
+    scores = iter(answers.scores(bench, every).tolist() if every else ())
+    each = [{name: next(scores) for name in own} for own in ways]
+    return [max(scored, key=lambda n: scored[n]) if scored else own[0] for scored, own in zip(each, names, strict=True)]
 
 
 def prepare(
@@ -220,7 +236,10 @@ def _known(
             refused[fact] = str(e)
     answered: dict[Fact, list[Recalled]] = {f: [] for f in facts}
     if need == "none":
-        answered |= {f: [Recalled(f, t, run, "") for t, run in own] for f, own in prompts.items()}
+        say = asked.relation.say
+        answered |= {
+            f: [Recalled(f, t, run, "", say(f.object, t.language)) for t, run in own] for f, own in prompts.items()
+        }
     else:
         for r in recall(bench, asked.relation, list(prompts), asked.templates):
             answered[r.fact].append(r)
@@ -260,7 +279,7 @@ def _pair(
     fact, template, clean = found.fact, found.template, found.run
     relation, tokens = asked.relation, bench.tokens
     say = lambda name: relation.say(name, template.language)  # noqa: E731
-    target = tokens.answer(clean, say(fact.object))
+    target = tokens.answer(clean, found.answer)
     foils = asked.foils[fact.subject]
     wanted = 1 if noise else draws
     cases: list[Case] = []
@@ -277,7 +296,9 @@ def _pair(
                 continue
             foil = Fact(fact.relation, name, relation.objects[name])
             try:
-                corrupt, other = tokens.ask(template, say(name)), tokens.answer(clean, say(foil.object))
+                corrupt = tokens.ask(template, say(name))
+                (against,) = likeliest(bench, [clean], [relation.called(foil.object, template.language)])
+                other = tokens.answer(clean, against)
             except BadPrompt as e:
                 refused.append(str(e))
                 continue
@@ -287,7 +308,10 @@ def _pair(
                 refused.append(f"{name!r} has another number of tokens than {fact.subject!r}")
             elif not same_length or len(other) == len(target):
                 donor = corrupt if alike else None
-                cases.append(_case(found, foil, corrupt, donor, target, other, bench, len(cases)))
+                case = _case(found, foil, corrupt, donor, target, other, bench, len(cases))
+                own = {"answer": (found.answer, fact.object), "foil_answer": (against, foil.object)}
+                named = {field: word for field, (word, object) in own.items() if word != say(object)}
+                cases.append(msgspec.structs.replace(case, **named))
     if noise and cases:
         draw = range(seed, seed + draws)
         noisy = [msgspec.structs.replace(clean, noise=EmbeddingNoise(noise, _own_seed(clean, s))) for s in draw]

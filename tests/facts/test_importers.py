@@ -91,12 +91,20 @@ def test_the_projects_own_format_is_read_and_written_back_the_same(home: Path) -
         (Template("{} is", "list", "en"), Template("« {} » est", "statement", "fr")),
         {'a "quoted" name': "b = c", "[x.y]": "é\U0001f600", "#": "\\n"},
         {"fr": {"#": "dièse"}},
+        {"\\n": ("the line's end", 'a "b"')},
     )
     path = save(relation)
     assert path == home / "facts" / "odd_one.toml"
     assert import_relation(path) == (relation, [])
     assert imported() == {"odd_one": relation}
     assert [p.name for p in path.parent.iterdir()] == ["odd_one.toml"]  # nothing half-written is left
+
+
+def test_other_names_are_of_objects_there(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text('relation = "r"\n[[template]]\ntext = "{} is"\n[facts]\na = "b"\n[aliases]\nc = ["d"]\n')
+    with pytest.raises(BadFact, match="aliases of 'c', which is no object; write"):
+        import_relation(path)
 
 
 def test_an_import_is_found_again_and_a_second_one_replaces_it(tmp_path: Path) -> None:

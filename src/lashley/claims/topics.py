@@ -107,7 +107,7 @@ def _own_prompt(about: About, seed: int, others: int) -> Prompts:
 
 def foils(relation: Relation, fact: Fact, seed: int) -> tuple[str, ...]:
     """Subjects whose object may stand against the fact's own, in the order to try them."""
-    there = [s for s, o in relation.objects.items() if o != fact.object and s != fact.subject]
+    there = [s for s, o in relation.objects.items() if s != fact.subject and not relation.alike(fact.object, o)]
     random.Random(f"{seed} {fact.subject}").shuffle(there)
     return tuple(there)
 
@@ -125,7 +125,7 @@ def _with_contexts(
     every = foils(relation, fact, seed)
     found = []
     for template in (t for turn in itertools.zip_longest(*kinds) for t in turn if t is not None):
-        free = tuple(f for f in every if not mentions(template.before, (f, relation.objects[f])))
+        free = tuple(f for f in every if not mentions(template.before, (f, *relation.called(relation.objects[f]))))
         found.append(Asked(relation, (fact,), (template,), {fact.subject: free}))
     return tuple(found)
 

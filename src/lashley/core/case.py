@@ -19,6 +19,7 @@ class Case(msgspec.Struct, frozen=True):
 
     `corrupt` is the foil's run (`corruption` = "replace") or the clean run with noise on the subject's
     embeddings ("noise"). All runs have as many tokens as `clean`, which `target` and `foil_tokens` continue.
+    `answer` and `foil_answer` are the names that are measured where they are not the objects' own.
     `donor` is the foil's run, whatever the corruption; None where it has another number of tokens.
     """
 
@@ -34,6 +35,8 @@ class Case(msgspec.Struct, frozen=True):
     corruption: str = "replace"
     split: str = ""  # whether training stated this fact so: "trained", "held out", "" (not known)
     seed: int = 0
+    answer: str = ""
+    foil_answer: str = ""
 
     @property
     def other(self) -> Run:
@@ -62,6 +65,7 @@ class Case(msgspec.Struct, frozen=True):
             "pair": f"{self.fact.subject} / {self.foil.subject}",
             "seed": str(self.seed),
             "tokens": msgspec.json.encode(self.words).decode(),
+            **{k: v for k, v in (("answer", self.answer), ("foil_answer", self.foil_answer)) if v},
             **more,
         }
 

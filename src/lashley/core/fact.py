@@ -52,7 +52,8 @@ class Relation(msgspec.Struct, frozen=True):
     """A functional relation: its templates and its facts (subject -> object), with their source.
 
     `names[language]` translates subjects and objects for templates that are not English;
-    a name that is missing there is the same in both languages.
+    a name that is missing there is the same in both languages. `aliases[object]` are other names that count as the
+    object ("the United States").
     """
 
     name: str
@@ -60,13 +61,31 @@ class Relation(msgspec.Struct, frozen=True):
     templates: tuple[Template, ...]
     objects: dict[str, str]
     names: dict[str, dict[str, str]] = {}
+    aliases: dict[str, tuple[str, ...]] = {}
 
     def facts(self) -> tuple[Fact, ...]:
         return tuple(Fact(self.name, s, o) for s, o in self.objects.items())
 
     def candidates(self, language: str = "en") -> tuple[str, ...]:
-        """Every distinct object, in order of first appearance, in `language`."""
-        return tuple(dict.fromkeys(self.say(o, language) for o in self.objects.values()))
+        """Every distinct object with its aliases, in order of first appearance, in `language`."""
+        return tuple(dict.fromkeys(name for o in self.objects.values() for name in self.called(o, language)))
+
+    def called(self, object: str, language: str = "en") -> tuple[str, ...]:
+        """The names of an object in `language`: its own, its aliases, and those of which it is one.
+
+        >>> us = Relation("in", "", (), {"Boston": "USA"}, aliases={"USA": ("the USA", "United States")})
+        >>> us.called("USA"), us.called("United States"), us.called("Peru")
+        (('USA', 'the USA', 'United States'), ('United States', 'USA', 'the USA'), ('Peru',))
+        """
+        if not self.aliases:
+            return (self.say(object, language),)
+        groups = ((own, *others) for own, others in self.aliases.items())
+        every = (object, *(name for group in groups if object in group for name in group))
+        return tuple(dict.fromkeys(self.say(name, language) for name in every))
+
+    def alike(self, one: str, other: str) -> bool:
+        """Whether two objects are the same under other names."""
+        return one == other or other in self.called(one)
 
     def say(self, name: str, language: str) -> str:
         return self.names.get(language, {}).get(name, name)

@@ -29,5 +29,6 @@ def shipped() -> dict[str, Relation]:
             templates=tuple(Template(**t) for t in raw["template"]),
             objects=raw["facts"],
             names=names,
+            aliases={own: tuple(others) for own, others in raw.get("aliases", {}).items()},
         )
     return relations

@@ -66,7 +66,7 @@ def contexts(
     that none of the given has, with nothing before. `avoid` are further names that no text may have. A kind that
     cannot be made is left out: few-shot where no other facts may be named. Depends on the arguments alone.
     """
-    clear = _clear(relation, (subject, relation.objects[subject], *avoid))
+    clear = _clear(relation, (subject, *relation.called(relation.objects[subject]), *avoid))
     draw = random.Random(f"contexts {seed} {relation.name} {subject}")
     bare = [t for t in templates if not t.before]
     deal = itertools.cycle(draw.sample(bare, len(bare)))

@@ -45,13 +45,14 @@ class _Text(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Toml(msgspec.Struct, forbid_unknown_fields=True):
-    """A relation file of this project; `names` as in `Relation`."""
+    """A relation file of this project; `names` and `aliases` as in `Relation`."""
 
     relation: str
     template: list[_Text]
     facts: dict[str, str]
     source: str = ""
     names: dict[str, dict[str, str]] = {}
+    aliases: dict[str, list[str]] = {}
 
 
 _NEEDS: dict[type, str] = {
@@ -83,7 +84,12 @@ def import_relation(path: str | Path) -> tuple[Relation, list[str]]:
         toml = _decode(path, text, _Toml)
         templates = [(t.text, t.register, t.language) for t in toml.template]
         notes, relation = _clean(path, toml.relation, toml.source, templates, toml.facts.items())
-        return msgspec.structs.replace(relation, names=toml.names), notes
+        aliases = {o: tuple(filter(None, (" ".join(n.split()) for n in names))) for o, names in toml.aliases.items()}
+        if unknown := sorted(aliases.keys() - set(relation.objects.values())):
+            raise BadFact(
+                f"{path}: aliases of {unknown[0]!r}, which is no object; write [aliases] of objects in [facts]"
+            )
+        return msgspec.structs.replace(relation, names=toml.names, aliases=aliases), notes
     lre = _decode(path, text, _Json)
     asks = [(t, "question" if "?" in t else "statement", "en") for t in lre.prompt_templates + lre.prompt_templates_zs]
     pairs, lists = [], 0
@@ -233,4 +239,6 @@ def _toml(relation: Relation) -> str:
     tables |= {f"names.{_quote(language)}": names for language, names in relation.names.items()}
     for title, table in tables.items():
         lines += ["", f"[{title}]", *(f"{_quote(key)} = {_quote(value)}" for key, value in table.items())]
+    lists = {own: ", ".join(map(_quote, others)) for own, others in relation.aliases.items()}
+    lines += ["", "[aliases]", *(f"{_quote(own)} = [{others}]" for own, others in lists.items())] if lists else []
     return "\n".join(lines) + "\n"

@@ -157,7 +157,10 @@ def _of_relation(q: Question, relation: Relation) -> Asked:
     order = list(relation.objects) if foils is None else foils
     asked = {}
     for fact in facts:
-        others = [s for s in order if objects[s] != objects[fact.subject]]
+        own = relation.objects[fact.subject]
+        others = [
+            s for s in order if objects[s] != objects[fact.subject] and not relation.alike(own, relation.objects[s])
+        ]
         random.Random(f"{q.seed} {fact.subject}").shuffle(others)
         if not others:
             raise BadFact(
@@ -226,7 +229,10 @@ def _name(q: Question, relation: Relation, typed: str, kind: str, what: str = ""
     names = relation.objects.keys() if kind == "subject" else dict.fromkeys(relation.objects.values())
     spelt: dict[str, str] = {}
     for name in names:
-        for form in (name, relation.say(name, q.language)):
+        for form in (
+            name,
+            *(relation.called(name, q.language) if kind == "object" else [relation.say(name, q.language)]),
+        ):
             spelt.setdefault(_fold(form), name)
     word = _fold(typed)
     if typed.strip() in names:

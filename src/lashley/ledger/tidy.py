@@ -29,7 +29,7 @@ from lashley.ledger.ledger import Frame, Ledger
 from lashley.ledger.spec import Spec
 
 _STANDING = ("p_clean", "p_corrupt", "rank_clean", "rank_corrupt", "noise_sd")
-_LATER = ("asked", *_STANDING)  # exports of before lack them
+_LATER = ("answer", "foil_answer", "asked", *_STANDING)  # exports of before lack them
 COLUMNS = (
     *("experiment", "model", "relation", "subject", "object", "foil", "template", "prompt"),
     *("site", "layer", "kind", "unit", "position", "role", "token"),
@@ -56,7 +56,7 @@ SPEC = b"lashley"  # where a parquet file keeps the study's heading
 LONGEST = 64  # sites of one trial that the column `site` spells out
 
 _LABELS = (
-    *("relation", "subject", "object", "foil", "template", "corruption", "seed"),
+    *("relation", "subject", "object", "answer", "foil", "foil_answer", "template", "corruption", "seed"),
     *("language", "register", "context", "split", "pair", "window", "keys", "control", "population"),
     *("question", "group", "measure", "set", "fires", "most", "least"),
 )
@@ -71,14 +71,15 @@ Format = Literal["parquet", "csv", "json"]
 def table(ledger: Ledger) -> pd.DataFrame:
     """Every measurement of a study as a row, in the order of planning; then the excluded facts.
 
-    The columns are `COLUMNS`. `value`, `clean`, `corrupt` and `noise_floor` are in the readout's unit,
-    `effect` is as `Sweep.normalise` has it, and `estimate` is what a screen expected of it; words are
-    categorical, integers nullable. Of a set of sites, layer, kind, unit, position, role and token are given
-    where all its sites share them, and `size` counts them; a single edge is named in `site`, and of more their number
-    is. `prompt` is the text of the run that is edited, `asked` that of the clean run. `p_clean` and `p_corrupt` are the
-    probability of the whole object after the unedited runs, `rank_...` the rank of its first token in the vocabulary
-    (of studies that measured them); `noise_sd` is that of the noise on the subject's embeddings, in units of the
-    residual stream entering layer 0. Trials without an answer have no row.
+    The columns are `COLUMNS`. `value`, `clean`, `corrupt` and `noise_floor` are in the readout's unit, `effect` is as
+    `Sweep.normalise` has it, and `estimate` is what a screen expected of it; words are categorical, integers nullable.
+    Of a set of sites, layer, kind, unit, position, role and token are given where all its sites share them, and `size`
+    counts them; a single edge is named in `site`, and of more their number is. `answer` and `foil_answer` are the names
+    that are measured where they are not the objects' own. `prompt` is the text of the run that is edited, `asked` that
+    of the clean run. `p_clean` and `p_corrupt` are the probability of the whole object after the unedited runs,
+    `rank_...` the rank of its first token in the vocabulary (of studies that measured them); `noise_sd` is that of the
+    noise on the subject's embeddings, in units of the residual stream entering layer 0. Trials without an answer have
+    no row.
     """
     tokens = _Codes()
     blocks: list[_Block] = []
