@@ -6,12 +6,12 @@ Only safetensors and GGUF are read: a pickle can run any code on loading. Remote
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib.util
 import json
 import os
-import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -20,10 +20,10 @@ from typing import Any
 import torch
 import transformers
 from platformdirs import user_cache_path
-from safetensors.torch import save_file
 
 from lashley.core.errors import BadModel
 from lashley.engine.families import family
+from lashley.engine.gguf.convert import READER, convert
 from lashley.engine.model import Model
 
 EMBEDDED, EMBEDDED_GPT2, GEMMA = "embedded", "embedded-gpt2", "gemma3-270m"
@@ -52,11 +52,13 @@ def load(name: str = EMBEDDED, device: str = "cpu", dtype: str = "float32", memo
     with _quiet():
         try:
             module, tokenizer = _read(name, kind, {"device_map": AUTO} if spread else {})
+            if any(p.is_meta for p in module.parameters()):
+                raise BadModel("it does not fit the devices at hand; choose a smaller dtype or model")
+            return Model(module if spread else module.to(where), tokenizer, name, memory)
+        except BadModel as e:
+            raise e if str(e).startswith(name) or repr(name) in str(e) else type(e)(f"{name[:200]}: {e}") from e
         except (OSError, RuntimeError) as e:  # a file that may not be read, a name that no file can have
             raise BadModel(f"{name[:80]} cannot be read ({_first_line(e)}); check the name and who may read it") from e
-        if any(p.is_meta for p in module.parameters()):
-            raise BadModel(f"{name} does not fit the devices at hand; choose a smaller dtype or model")
-        return Model(module if spread else module.to(where), tokenizer, name, memory)
 
 
 def _read(name: str, dtype: torch.dtype, placed: dict[str, Any]):
@@ -72,12 +74,8 @@ def _read(name: str, dtype: torch.dtype, placed: dict[str, Any]):
             raise BadModel(f"{name} is a pickle, which can run any code on loading; convert it to safetensors")
         if path.suffix != ".gguf":
             raise BadModel(f"{name} is a file, but not a .gguf; give a model folder or a GGUF file")
-        return _folder(
-            _convert(path.resolve(), f"{path.stem}-{path.stat().st_size}-{path.stat().st_mtime_ns}"),
-            name,
-            dtype,
-            placed,
-        )
+        whole = path.resolve()
+        return _folder(_converted(whole, _key(whole)), name, dtype, placed)
     if path.is_dir():
         return _folder(path, name, dtype, placed)
     if name.count("/") == 1 and not name.startswith((".", "/", "~")):
@@ -144,7 +142,7 @@ def _gemma() -> Path:
     def fetch(folder: Path) -> Path:
         return package.assemble(folder / "model.gguf")
 
-    return _convert(fetch, f"{GEMMA}-{package.EXPECTED_SHA256[:12]}")
+    return _converted(fetch, f"{GEMMA}-{package.EXPECTED_SHA256[:12]}")
 
 
 def _need(package: str, what: str) -> None:
@@ -152,9 +150,9 @@ def _need(package: str, what: str) -> None:
         raise BadModel(f"{what} needs the package {package}; run: pip install 'lashley[gguf]'")
 
 
-def _convert(source, key: str) -> Path:
+def _converted(source: Path | Callable[[Path], Path], key: str) -> Path:
     """A GGUF file (or a function that writes one into a folder) as safetensors in the user cache, made once."""
-    target = cache() / "models" / key
+    target = cache() / "models" / f"{key}-r{READER}"
     if (target / "config.json").is_file():
         return target
     for package in ("gguf", "accelerate"):
@@ -162,28 +160,21 @@ def _convert(source, key: str) -> Path:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-            file = source if isinstance(source, Path) else source(Path(scratch))
-            folder, options = str(file.parent), {"gguf_file": file.name, "trust_remote_code": False}
-            config = transformers.AutoConfig.from_pretrained(folder, **options)
-            family(config.model_type)
-            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
-            module = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **options)
             made = Path(scratch) / "made"
             made.mkdir()
-            tied = set(module.all_tied_weights_keys)
-            state = {k: v.contiguous() for k, v in module.state_dict().items() if k not in tied}
-            save_file(state, made / "model.safetensors", metadata={"format": "pt"})
-            tokenizer.save_pretrained(made)
-            plain = module.config.to_dict() | {"dtype": "float32"}
-            plain.pop("quantization_config", None)
-            (made / "config.json").write_text(json.dumps(plain, indent=1, sort_keys=True))
+            convert(source if isinstance(source, Path) else source(Path(scratch)), made)
             made.replace(target)
-    except (OSError, ValueError, KeyError, RuntimeError) as e:
-        if (target / "config.json").is_file():  # another process was faster
-            return target
-        shutil.rmtree(target, ignore_errors=True)
-        raise BadModel(f"{key}: the GGUF file could not be converted ({_first_line(e)})") from e
+    except OSError:
+        if not (target / "config.json").is_file():  # unless another process was faster
+            raise
     return target
+
+
+def _key(path: Path) -> str:
+    """Names a file as it is now: another at its place, or the same one changed, has another key."""
+    now = path.stat()
+    identity = f"{path} {now.st_size} {now.st_mtime_ns} {now.st_ctime_ns}"
+    return f"{path.stem[:80]}-{hashlib.blake2b(os.fsencode(identity), digest_size=8).hexdigest()}"
 
 
 def cache() -> Path:

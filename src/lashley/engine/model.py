@@ -91,9 +91,12 @@ class Model:
     @property
     def rotary_by_length(self) -> bool:
         """Whether the length of a run decides its rotary tables, so that a longer run's beginning is another."""
-        config = self.module.config
-        rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None)
-        return any(kind in str(rope) for kind in ("longrope", "dynamic"))
+        rope = getattr(self.module.config, "rope_parameters", None) or {}
+        tables = [t for t in (rope, *rope.values()) if isinstance(t, dict)]
+        return any(
+            t.get("rope_type") == "dynamic" or t.get("short_factor") != t.get("long_factor")  # of LongRoPE
+            for t in tables
+        )
 
     @property
     def attention_flops(self) -> int:

@@ -1,0 +1,1 @@
+"""A GGUF file as a model that transformers runs: every tensor, every parameter and every key is accounted for."""
