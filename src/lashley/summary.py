@@ -201,7 +201,7 @@ def readings(rows: pd.DataFrame, edited: pd.DataFrame | None = None, what: str =
         note += f" Edited: {what}."
     title = (
         f"Corruption takes the logit difference from {number(clean.value)} to {number(corrupt.value)} logits; "
-        "effects are shares of that way"
+        "effects are shares of that difference"
     )
     return (Table(title, tuple(heads), tuple(map(tuple, lines)), note),)
 

@@ -3,8 +3,8 @@
 The frames are those of `rows`. Each builder takes the figure's name, its title (a sentence), `measure` (what
 the effect is, with its unit), `floor` (the noise floor, in that unit), `about` (words put before the caption:
 what was measured, on what, which interval) and, at will, its own `alt` text. An effect that is not told apart
-from 0 (its interval includes 0, or it lies below the floor) is drawn weaker: a small square in a heat map, a
-pale bar or point; a curve shows it by its band.
+from 0 (its interval includes 0, or it lies below the floor, which alone counts where nothing has an interval) is drawn
+weaker: a small square in a heat map, a pale bar or point; a curve shows it by its band.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from lashley.charts import theme
-from lashley.charts.rows import Row, alt_text, basis, caption, records, span
+from lashley.charts.rows import Row, alt_text, apart, basis, caption, records, span
 from lashley.core.figure import Estimate, Figure
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ WORDS = "replace(datum.label, '_', ' ')"
 
 def heat(
     frame: DataFrame, *, name: str, title: str, measure: str, x: str = "layer", y: str = "role",
-    panel: str | None = "kind", floor: float = 0.0, about: str = "", alt: str = "",
+    panel: str | None = "kind", x_title: str = "", floor: float = 0.0, about: str = "", alt: str = "",
 ) -> Figure:  # fmt: skip
     """Effect over `x` (columns) and `y` (rows), one panel for each value of `panel`."""
     rows = records(frame, floor, x=x, y=y, panel=panel)
@@ -54,7 +54,7 @@ def heat(
         below = {} if side or at == len(panels) - 1 else {"title": None, "labels": False}
         left = {"labelExpr": WORDS} if y == "role" else {}
         left |= {"title": None, "labels": False} if side and at else {}
-        axis_x = {"title": x} | slant | bare | below
+        axis_x = {"title": x_title or x} | slant | bare | below
         axis_y = {"title": None if y == "role" else y, "maxExtent": 300} | bare | left
         return {
             "title": theme.PANELS.get(str(each), str(each)),
@@ -71,7 +71,7 @@ def heat(
         }
 
     body = {"hconcat" if side else "vconcat": [view(*each) for each in enumerate(panels)], "spacing": 18}
-    how = "full cells are told apart from 0, small squares are not"
+    how = f"full cells are {apart(rows)}, small squares are not"
     how += "; blank: nothing to measure there" * (len(rows) < len(panels) * len(lines) * len(columns))
     return _figure("heat", rows, body, name, title, measure, floor, about, how, alt, x=x, y=y)
 
@@ -112,7 +112,7 @@ def bars(
     place = {"field": "y", "type": "nominal", "sort": None, "axis": axis}
     body = {"width": 520, "height": {"step": 21}, "encoding": {"y": place}, "layer": layers}
     how = f"the {len(rows)} largest of {total:,} effects by size" if len(rows) < total else "all effects"
-    how += "; blue positive, orange negative, pale not told apart from 0"
+    how += f"; blue positive, orange negative, pale not {apart(rows)}"
     how += "; grey band: 95% range of matched random controls, its line their mean" * banded
     return _figure("bars", rows, body, name, title, measure, floor, about, how, alt, y=label)
 
@@ -220,7 +220,7 @@ def ranks(
             "encoding": points | {"text": {"field": "name"}, "angle": tilt},
         },
     ]
-    how = "blue positive, orange negative, pale not told apart from 0"
+    how = f"blue positive, orange negative, pale not {apart(rows)}"
     how += "; grey band: 95% range of matched random controls" * (len(layers) > 3)
     some = f". {len(rows):,} of {total:,} units drawn: the {head:,} largest, then ranks evenly spaced"
     how += some if len(rows) < total else f". All {total:,} units drawn"
@@ -303,6 +303,6 @@ def _figure(
 ) -> Figure:  # fmt: skip
     """`usermeta` tells renderers that draw with characters what the rows are."""
     note = basis(rows, floor)
-    meta = {"chart": chart, "measure": measure, "note": caption(about, "", note), **axes}
+    meta = {"chart": chart, "measure": measure, "note": caption(about, "", note), "apart": apart(rows), **axes}
     spec = {"data": {"values": rows}, "config": theme.CONFIG, "usermeta": meta, **body}
     return Figure(name, title, caption(about, how, note), spec, alt or alt_text(title, rows, measure))

@@ -62,6 +62,12 @@ def records(frame: DataFrame, floor: float, **fields: str | None) -> list[Row]:
     return rows
 
 
+def apart(rows: list[Row]) -> str:
+    """What "clear" effects are, in words."""
+    known = any(r.get("low") is not None for r in rows)
+    return "told apart from 0" if known else "beyond the numerical noise (there is no interval)"
+
+
 def span(rows: list[Row]) -> tuple[float, float]:
     """The smallest and the largest effect."""
     effects = [r["effect"] for r in rows] or [0.0]

@@ -156,6 +156,17 @@ class Exclusion(msgspec.Struct, frozen=True):
     why: str
 
 
+def plain(token: str) -> str:
+    """A token as a label of one line: what is not to be seen is written out, and outer blanks are left out.
+
+    >>> plain(" France"), plain("a\\n\\n"), plain("   "), plain("<|im_start|>"), plain("\\u200b\\t")
+    ('France', 'a⏎⏎', '␣␣␣', '<|im_start|>', '\\\\u200b⇥')
+    """
+    text = token.strip(" ") or "␣" * len(token)
+    known = {"\n": "⏎", "\r": "␍", "\t": "⇥"}
+    return "".join(known.get(c) or (c if c.isprintable() else ascii(c)[1:-1]) for c in text)
+
+
 def cell(value: Cell) -> str:
     """A table cell as text.
 

@@ -22,8 +22,19 @@ from lashley.core.outcome import Drawing, Outcome
 from lashley.core.site import KINDS, ROLES, Kind, Site, Sites
 from lashley.core.trial import Sweep
 from lashley.experiments import at_least
-from lashley.summary import cells, estimate, facts, floor, measured, percent, prompts
-from lashley.summary import windows as centred
+from lashley.summary import (
+    against,
+    cells,
+    estimate,
+    facts,
+    floor,
+    measured,
+    percent,
+    readings,
+    resting,
+    share,
+    windows,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,17 +114,23 @@ def _sites(params: Params, anatomy: Anatomy, queries: list[int]) -> Sites:
 
 def judge(params: Params, table: pd.DataFrame) -> Outcome:
     """The attention whose loss costs most, and what the attention to each role costs at its worst."""
-    rows = centred(measured(table))
+    rows = measured(table)
     cell = _cells(params, rows)
     what, least = facts(rows), floor(rows)
-    few = "" if cell["low"].notna().any() else " No interval: six prompts or more are needed for one."
-    basis = f"Attention logits set to -inf, over {prompts(rows)}; 95% t interval on cluster means.{few}"
+    basis = f"Attention logits set to -inf, over {resting(rows)}"
     strongest = cell.sort_values("effect").iloc[-1]
     found = estimate(strongest)
     sentence = (
         f"The recall of {what} loses most, {percent(found)}, when the {_words(params.at)} may not attend to the "
-        f"{_words(strongest['keys'])} in {_where(params, strongest)}."
+        f"{_words(strongest['keys'])} in {_where(params, strongest)}"
     )
+    if found.value is not None and found.value <= 0:
+        sentence = f"No attention of the {_words(params.at)} that was knocked out costs the recall of {what} anything"
+    if (other := against(cell, strongest)) is not None:
+        sentence += (
+            f"; not to attend to the {_words(other['keys'])} in {_where(params, other)} does more, the other way: a "
+            f"damage of {share(estimate(other))}, so recall gains"
+        )
     chosen = f"{basis} It is the largest of {len(cell)} cells, chosen on the same prompts."
     controls = (Control("identity edit", Estimate(least), "the numerical noise floor; no smaller effect is reported"),)
     caveats = [
@@ -121,18 +138,22 @@ def judge(params: Params, table: pd.DataFrame) -> Outcome:
         "The weights that remain are renormalised, so the position also attends more to everything else.",
     ]
     if params.window > 1:
-        caveats.append(f"Windows of {params.window} layers were cut together; windows alone can make a peak.")
+        caveats.append(
+            f"Windows of {params.window} layers were cut together; windows alone can make a peak. Those that the first "
+            "or the last layer cuts off have fewer layers, and are cells of their own."
+        )
     not_tested = ("What the attended values carry (see locate), and damage to other facts and to unrelated text.",)
-    return Outcome((Finding(sentence, found, chosen),), controls, tuple(caveats), not_tested)
+    return Outcome((Finding(f"{sentence}.", found, chosen),), controls, tuple(caveats), not_tested)
 
 
 def draw(params: Params, table: pd.DataFrame) -> Drawing:
     """The map of roles by layers, or of heads by layers for each role, and the strongest."""
-    rows = centred(measured(table))
+    rows = measured(table)
     cell = _cells(params, rows)
     what = facts(rows)
-    window = f", windows of {params.window} layers" if params.window > 1 else ""
-    about = f"attention from {_words(params.at)} knocked out{window}; {what}, {prompts(rows)}"
+    window = f" in windows of {params.window} layers, fewer at the ends" if params.window > 1 else ""
+    about = f"attention from {_words(params.at)} knocked out{window}; {what}; over {resting(rows)}"
+    layer = "layer in the middle of the window" if window else "layer"
     common = {"measure": DAMAGE, "floor": floor(rows), "about": about}
     cell["role"] = cell["keys"]
     if params.units == "heads":
@@ -141,31 +162,41 @@ def draw(params: Params, table: pd.DataFrame) -> Drawing:
         figures.append(bars(cell, name="bars", title=f"What each head's attention is worth to {what}", **common))
     else:
         title = f"What {what} loses without the attention to each role"
-        figures = [heat(cell, name="map", title=title, panel=None, **common)]
+        figures = [heat(cell, name="map", title=title, panel=None, x_title=layer, **common)]
         lines = f"In which layers {what} needs the attention to each role"
-        figures.append(curves(cell, name="curves", title=lines, **common))
+        figures.append(curves(cell, name="curves", title=lines, x_title=layer, **common))
     columns = {
         "site": "attention",
         "effect": Column("damage", "share of the logit difference"),
         "n": Column("n", "prompts"),
     }
     top = cell.sort_values("effect", ascending=False, key=abs)
-    return Drawing(tuple(figures), (table_of(top, "The attention that matters most", columns, limit=12),))
+    best = cell.sort_values("effect").iloc[[-1]]
+    edited = _named(params, rows).merge(best[["site"]].rename(columns={"site": "cell"}), on="cell")
+    beside = readings(rows, edited, f"{best['site'].iloc[0]} knocked out in the clean run")
+    return Drawing(tuple(figures), (table_of(top, "The attention that matters most", columns, limit=12), *beside))
+
+
+def _named(params: Params, rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with the layer that each is about, and the address of its `cell`; windows of the same layers are one."""
+    rows = windows(rows, about=rows["trial"])
+    head = [f".h{u}" for u in rows["unit"]] if params.units == "heads" else [""] * len(rows)
+    named = zip(rows["layers"], head, rows["keys"], strict=True)
+    rows = rows.assign(cell=[f"{layers}.attn{h}@{params.at} to {keys}" for layers, h, keys in named])
+    return rows.assign(layer=rows.groupby("cell", observed=True)["layer"].transform("min"))
 
 
 def _cells(params: Params, rows: pd.DataFrame) -> pd.DataFrame:
-    """Mean damage for every role of keys and layer (or head), with its address."""
-    cell = cells(rows, ["keys", "layer", *(["unit"] if params.units == "heads" else [])])
-    head = [f".h{u}" for u in cell["unit"]] if "unit" in cell else [""] * len(cell)
-    named = zip(cell["layer"], head, cell["keys"], strict=True)
-    return cell.assign(site=[f"L{la}.attn{h}@{params.at} to {keys}" for la, h, keys in named])
+    """Mean damage for every role of keys and layer, window or head, with its address."""
+    by = ["cell", "keys", "layer", "layers", *(["unit"] if params.units == "heads" else [])]
+    return cells(_named(params, rows), by).rename(columns={"cell": "site"})
 
 
 def _where(params: Params, row: pd.Series) -> str:
     if params.units == "heads":
         return f"head {row['unit']} of layer {row['layer']}"
-    about = f" (a window of {params.window} layers about it)" if params.window > 1 else ""
-    return f"layer {row['layer']}{about}"
+    first, *last = str(row["layers"])[1:].split("-")
+    return f"layers {first} to {last[0]}" if last else f"layer {first}"
 
 
 def _words(role: str) -> str:

@@ -12,8 +12,9 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
+import msgspec
 import numpy as np
 
 from lashley.charts import DAMAGE, bars, heat, ranks, scatter, table_of
@@ -26,10 +27,21 @@ from lashley.core.outcome import Drawing, Outcome
 from lashley.core.site import ROLES, Kind, Site, Sites, parse_sites
 from lashley.core.trial import Sweep
 from lashley.experiments import at_least
-from lashley.peers import matched, placed
+from lashley.peers import different, matched, placed
 from lashley.screening import BIG, SAMPLE, Screening, screening
 from lashley.stats import permutation
-from lashley.summary import cells, estimate, facts, floor, measured, percent, prompts, share
+from lashley.summary import (
+    against,
+    cells,
+    estimate,
+    facts,
+    floor,
+    measured,
+    percent,
+    readings,
+    resting,
+    share,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +49,7 @@ if TYPE_CHECKING:
 QUESTION = "What does {model} need in order to recall {facts}?"
 KIND_OF: dict[str, tuple[Kind, ...]] = {"layers": ("attn", "mlp"), "heads": ("head",), "neurons": ("neuron",)}
 RANDOM = "matched random"
+DECIDE = 19  # random sets without which no p is 0.05 or less
 
 
 @dataclass(frozen=True)
@@ -93,8 +106,14 @@ def named(params: Params, anatomy: Anatomy) -> tuple[Site, ...]:
         return ()
     if "." not in params.units:
         raise BadSite(f"--units {params.units!r}: write {', '.join(KIND_OF)}, or sites as L4.mlp.n173+L5.mlp.n2")
-    sites = tuple(anatomy.check(site) for site in parse_sites(params.units, anatomy))
-    return tuple(_at(params, site) for site in sites)
+    for site in parse_sites(params.units, anatomy):
+        anatomy.check(site)
+    return _named(params, anatomy)
+
+
+def _named(params: Params, anatomy: Anatomy | None = None) -> tuple[Site, ...]:
+    """The sites of a named set where they are knocked out, each once."""
+    return tuple(dict.fromkeys(_at(params, site) for site in parse_sites(params.units, anatomy)))
 
 
 def settled(params: Params, anatomy: Anatomy) -> Params:
@@ -211,53 +230,33 @@ def _at(params: Params, site: Site) -> Site:
 def judge(params: Params, table: pd.DataFrame) -> Outcome:
     """How much the strongest unit, or the named set, costs, beside its controls."""
     rows = measured(table)
-    own, random_rows = rows[rows["control"] == ""], rows[rows["control"] == RANDOM]
+    own = rows[rows["control"] == ""]
     least = floor(rows)
     cell = _units(own, params)
     controls = [Control("identity edit", Estimate(least), "the numerical noise floor; no smaller effect is reported")]
-    few = "" if cell["low"].notna().any() else " No interval: six prompts or more are needed for one."
-    how = f"{params.edit.capitalize()} knockout at {_where(params)}"
-    basis = f"{how}, over {prompts(own)}; 95% t interval on cluster means.{few}"
+    basis = f"{params.edit.capitalize()} knockout at {_where(params)}, over {resting(own)}"
     what = facts(own)
     also: list[Finding] = []
+    chance = None
     if params.units in KIND_OF:
-        strongest = cell.sort_values("effect").iloc[-1]
-        best, site = estimate(strongest), strongest["site"]
-        positive = cell["effect"].clip(lower=0).to_numpy()
-        ratio = positive.sum() ** 2 / max((positive**2).sum(), 1e-12)
-        big = int((cell["effect"] >= BIG).sum())
-        unit = _word(params)
-        among = f"Of {number(len(cell))} {unit}"
+        best = _strongest(cell)
+        found = estimate(best)
+        sentence = _one_by_one(params, own, cell, best, what)
+        basis += f" It is the largest of {number(len(cell))}, chosen on the same prompts."
         if params.screen:
-            among = f"Of the {number(len(cell))} {unit} that gradients rank highest among {number(_population(own))}"
-            found = _screening(params, rows)
-            also.append(found.finding)
-            controls += found.controls
-        sentence = (
-            f"{among}, knocked out one by one, {site} costs the recall of {what} most, "
-            f"{percent(best)}; {number(big)} {'costs' if big == 1 else 'cost'} 10% or more, and the positive damage "
-            f"is spread as over {number(float(ratio))} equal {unit} (participation ratio)."
-        )
+            screened = _screening(params, rows)
+            also.append(screened.finding)
+            controls += screened.controls
     else:
-        size = len(parse_sites(params.units))
-        named_set = params.units if size <= 3 else f"the {size} named sites together"
-        together = cell[cell["trial"] == size]  # the trials before it are its sites one by one
-        if together.empty:
-            sentence = f"What knocking out {named_set} costs the recall of {what} is not measured yet."
+        joint = _joint(cell, params)
+        if joint is None:
+            sentence = f"What knocking out {_set(params)} costs the recall of {what} is not measured yet."
             return Outcome((Finding(sentence, None, basis),), tuple(controls))
-        joint = together.iloc[0]
-        best = estimate(joint)
-        sentence = f"Knocking out {named_set} costs the recall of {what} {percent(best)}"
-        if len(random_rows):
-            each = cells(random_rows, ["trial"])["effect"].to_numpy()
-            p = permutation([float(joint["effect"])], each, side="greater")
-            low, high = np.quantile(each, [0.025, 0.975])
-            reading = (
-                f"{len(each)} random sets of the same layers, kinds and mean activation; p = {p:.3f} (one-sided, +1)"
-            )
-            controls.append(Control(RANDOM, Estimate(each.mean(), low, high, len(each)), reading))
-            chance = share(Estimate(each.mean(), low, high))
-            sentence += f", and {len(each)} matched random sets {chance} (mean and 95% range)"
+        found = estimate(joint)
+        sentence = f"Knocking out {_set(params)} costs the recall of {what} {percent(found)}"
+        if (chance := _chance(params, rows, joint)) is not None:
+            controls.append(Control(RANDOM, chance.damage, chance.reading))
+            sentence += f", and {chance.words} {share(_range(chance.damage))} (mean and 95% range)"
         sentence += "."
     caveats = [
         "Damage by one kind of knockout is not yet necessity: a claim needs zero, mean, resample and noise to agree.",
@@ -272,33 +271,91 @@ def judge(params: Params, table: pd.DataFrame) -> Outcome:
         )
     if params.edit == "zero":
         caveats.insert(0, "Zero ablation takes the model off its data, and alone is never evidence.")
-    if params.units not in KIND_OF and not len(random_rows):
+    if params.units not in KIND_OF and chance is None:
         caveats.append("No matched random control: too few other units of the kind in a layer, or none were asked for.")
+    if chance is not None and chance.sets < DECIDE:
+        caveats.append(
+            f"Only {number(chance.sets)} different matched random {'set was' if chance.sets == 1 else 'sets were'} "
+            f"measured, so p cannot be below {number(1 / (chance.sets + 1))}: whether the named set costs more than "
+            "chance cannot be decided."
+        )
     not_tested = (
         "Damage to other facts and to unrelated text, joint sets beyond the named one, editing.",
         "An untrained copy of the model and label-shuffled facts: these controls come with claims.",
     )
-    return Outcome((Finding(sentence, best, basis), *also), tuple(controls), tuple(caveats), not_tested)
+    return Outcome((Finding(sentence, found, basis), *also), tuple(controls), tuple(caveats), not_tested)
+
+
+def _one_by_one(params: Params, own: pd.DataFrame, cell: pd.DataFrame, best: pd.Series, what: str) -> str:
+    """The headline of a whole kind: the unit that costs most, the one that helps more than that, and how spread out."""
+    positive = cell["effect"].clip(lower=0).to_numpy()
+    ratio = positive.sum() ** 2 / max((positive**2).sum(), 1e-12)
+    big = int((cell["effect"] >= BIG).sum())
+    many = "none costs" if not big else f"{number(big)} cost{'s' * (big == 1)}"
+    unit = _word(params)
+    among = f"Of {number(len(cell))} {unit}"
+    if params.screen:
+        among = f"Of the {number(len(cell))} {unit} that gradients rank highest among {number(_population(own))}"
+    if best["effect"] <= 0:
+        sentence = f"{among}, knocked out one by one, none costs the recall of {what} anything"
+    else:
+        sentence = (
+            f"{among}, knocked out one by one, {best['site']} costs the recall of {what} most, "
+            f"{percent(estimate(best))}; {many} 10% or more, "
+            f"and the positive damage is spread as over {number(float(ratio))} equal {unit} (participation ratio)"
+        )
+    if (other := against(cell, best)) is not None:
+        sentence += f"; {other['site']} does more, the other way: a damage of {share(estimate(other))}, so recall gains"
+    return f"{sentence}."
+
+
+class Chance(NamedTuple):
+    """Matched random sets: their damage (mean and 95% range), how many different ones, in words, and how to read it."""
+
+    damage: Estimate
+    sets: int
+    words: str
+    reading: str
+
+
+def _chance(params: Params, rows: pd.DataFrame, joint: pd.Series) -> Chance | None:
+    """What random sets cost beside the named one, each set once; None where there are none."""
+    drawn = different(rows[rows["control"] == RANDOM])
+    if not len(drawn):
+        return None
+    each = cells(drawn, ["trial"])["effect"].to_numpy()
+    low, high = np.quantile(each, [0.025, 0.975])
+    n = len(each)
+    p = permutation([float(joint["effect"])], each, side="greater")
+    words = f"{number(n)} {'different ' * (n < params.controls)}matched random set{'s' * (n != 1)}"
+    reading = f"{number(n)} random set{'s' * (n != 1)} of the same layers, kinds and mean activation"
+    reading += f" (of {number(params.controls)} asked for, no more are different)" * (n < params.controls)
+    reading += f"; p = {p:.3f} (one-sided, +1)" + "; with so few it cannot be 0.05 or less" * (n < DECIDE)
+    return Chance(Estimate(each.mean(), low, high, n), n, words, reading)
+
+
+def _range(damage: Estimate) -> Estimate:
+    return Estimate(damage.value, damage.low, damage.high)
 
 
 def draw(params: Params, table: pd.DataFrame) -> Drawing:
-    """Bars of the strongest units before their controls, and the map or the ranking of all of them."""
+    """Bars of the strongest units, the named set before its controls, and the map or the ranking of all of them."""
     rows = measured(table)
-    own, random_rows = rows[rows["control"] == ""], rows[rows["control"] == RANDOM]
+    own = rows[rows["control"] == ""]
     cell = _units(own, params)
     what = facts(own)
     common = {
         "measure": DAMAGE,
         "floor": floor(rows),
-        "about": f"{params.edit} knockout of {what}, {prompts(own)}, at {_where(params)}",
+        "about": f"{params.edit} knockout of {what}, at {_where(params)}; over {resting(own)}",
     }
-    control = None
-    if len(random_rows):
-        each = cells(random_rows, ["trial"])["effect"].to_numpy()
-        low, high = np.quantile(each, [0.025, 0.975])
-        control = Estimate(each.mean(), low, high, len(each))
+    best, edited = (_strongest(cell), "") if params.units in KIND_OF else (_joint(cell, params), _set(params))
+    shown = cell
+    if best is not None and params.units not in KIND_OF and (chance := _chance(params, rows, best)) is not None:
+        band = zip(("control", "control_low", "control_high"), msgspec.structs.astuple(chance.damage), strict=False)
+        shown = cell.assign(**{name: np.where(cell["trial"] == best["trial"], x, np.nan) for name, x in band})
     title = f"What each knockout costs the recall of {what}"
-    figures = [bars(cell, name="bars", title=title, control=control, **common)]
+    figures = [bars(shown, name="bars", title=title, **common)]
     if params.units == "heads":
         heads = f"Which heads the recall of {what} needs"
         figures.append(heat(cell.assign(head=cell["unit"]), name="heads", title=heads, y="head", panel=None, **common))
@@ -308,13 +365,13 @@ def draw(params: Params, table: pd.DataFrame) -> Drawing:
     elif len(cell) > 30:
         every = "every confirmed unit's" if params.screen else "every unit's"
         all_units = f"Few or many: {every} damage to the recall of {what}, by rank"
-        figures.append(ranks(cell, name="ranks", title=all_units, control=control, **common))
+        figures.append(ranks(cell, name="ranks", title=all_units, **common))
     tables: list[Table] = []
     if params.screen:
         found = _screening(params, rows)
         tables += [found.table] if found.table else []
         guessed = f"How well gradients ranked the {_word(params)} that the recall of {what} needs"
-        about = {**common, "about": f"{common['about']}, beside its first-order estimate"}
+        about = {**common, "about": f"{common['about']} Beside its first-order estimate"}
         estimated = f"estimated by gradients: {DAMAGE}"
         figures.append(scatter(found.units, name="screen", title=guessed, x_title=estimated, by="chosen", **about))
     columns = {
@@ -323,15 +380,43 @@ def draw(params: Params, table: pd.DataFrame) -> Drawing:
         "n": Column("n", "prompts"),
     }
     top = cell.sort_values("effect", ascending=False, key=abs)
+    if best is not None:
+        done = f"{edited or best['site']} knocked out ({params.edit}) in the clean run"
+        tables += readings(rows, own[own["trial"] == best["trial"]], done)
+    else:
+        tables += readings(rows)
     return Drawing(tuple(figures), (table_of(top, "The strongest effects", columns, limit=12), *tables))
 
 
+def _strongest(cell: pd.DataFrame) -> pd.Series:
+    return cell.sort_values("effect").iloc[-1]
+
+
+def _joint(cell: pd.DataFrame, params: Params) -> pd.Series | None:
+    """The cell of a named set together; the trials before it are its sites one by one. None where it is unmeasured."""
+    together = cell[cell["trial"] == len(_named(params))]
+    return together.iloc[0] if len(together) else None
+
+
+def _set(params: Params) -> str:
+    """A named set in words."""
+    sites = _named(params)
+    return "+".join(map(str, sites)) if len(sites) <= 3 else f"the {number(len(sites))} named sites together"
+
+
 def _units(own: pd.DataFrame, params: Params) -> pd.DataFrame:
-    """Mean damage of every trial over the prompts, with its address; positions are named by their role."""
+    """Mean damage of every trial over the prompts, with its address; a named set of one site is there once."""
     first = own.drop_duplicates("trial")[["trial", "site", "layer", "kind", "unit"]]
-    site = first["site"].astype(str).str.replace(r"@\d+", f"@{params.at}", regex=True)
-    first = first.assign(site=["+".join(dict.fromkeys(s.split("+"))) for s in site])
-    return cells(own, ["trial"]).merge(first, on="trial")
+    if params.units in KIND_OF:
+        at = "" if params.at == "all" else f"@{params.at}"
+        names = [f"{str(s).split('+')[0].split('@')[0]}{at}" for s in first["site"]]
+    else:
+        sites = _named(params)
+        every = [*map(str, sites), _set(params)]
+        names = [every[t] for t in first["trial"]]
+        first = first[(first["trial"] > 0) | (len(sites) > 1)]
+        names = names[-len(first) :] if len(first) else []
+    return cells(own, ["trial"]).merge(first.assign(site=names), on="trial")
 
 
 def _where(params: Params) -> str:

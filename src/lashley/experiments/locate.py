@@ -17,13 +17,25 @@ from lashley.core.anatomy import Anatomy
 from lashley.core.case import Case, Material
 from lashley.core.edit import Patch
 from lashley.core.errors import LashleyError
-from lashley.core.figure import Column, Control, Estimate, Finding
+from lashley.core.figure import Column, Control, Estimate, Finding, plain
 from lashley.core.outcome import Drawing, Outcome
 from lashley.core.site import KINDS, Kind, Sites
 from lashley.core.trial import Sweep
 from lashley.experiments import at_least
-from lashley.summary import cells, estimate, facts, floor, measured, percent, prompts, share
-from lashley.summary import windows as centred
+from lashley.summary import (
+    PROMPT,
+    against,
+    cells,
+    estimate,
+    facts,
+    floor,
+    measured,
+    percent,
+    readings,
+    resting,
+    share,
+    windows,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,79 +105,65 @@ def _grid(layers: int, case: Case, kind: Kind, window: int) -> Sites:
 
 def judge(params: Params, table: pd.DataFrame) -> Outcome:
     """Where the subject's position hands over to the final one, and how much the best single output restores."""
-    rows = centred(measured(table))
-    cell = cells(rows, ["kind", "layer", "role"])
-    least, what = floor(rows), facts(rows)
+    rows = windows(measured(table))
+    cell = _cells(rows)
+    least, what, basis = floor(rows), facts(rows), f"Over {resting(rows)}"
     outputs = cell[cell["kind"] != "resid"]
-    best = (outputs if len(outputs) else cell).sort_values("effect").iloc[-1]
+    outputs = outputs if len(outputs) else cell
+    best = outputs.sort_values("effect").iloc[-1]
     found = estimate(best)
-    few = "" if found.low is not None else " No interval: six prompts or more are needed for one."
-    basis = f"Over {prompts(rows)}; 95% t interval on cluster means.{few}"
-    strongest = Finding(
-        f"In recalling {what}, the strongest single {_named(params, best)} restores {percent(found)}.",
-        found,
-        f"{basis} It is the largest of {len(outputs) or len(cell)} cells, chosen on the same prompts.",
-    )
-    moves = _handover(cell[cell["kind"] == "resid"], what, basis)
+    sentence = f"In recalling {what}, {_the_strongest(rows, best)} restores {percent(found)}"
+    if (other := against(outputs, best)) is not None:
+        sentence += f"; {other['site']} does more, the other way: it restores {share(estimate(other))}"
+    chosen = f"{basis} It is the largest of {len(outputs)} cells, chosen on the same prompts."
+    resid = rows[rows["kind"] == "resid"]
+    moves = _handover(resid, what, basis) if len(resid) else ()
     begin = cell[(cell["role"] == "begin") & (cell["kind"] == "resid")]
     controls = [Control("identity edit", Estimate(least), "the numerical noise floor; no smaller effect is reported")]
     if len(begin):
         worst = float(begin["effect"].abs().max())
-        controls.append(
-            Control(
-                "beginning-of-text position",
-                Estimate(worst),
-                "it precedes the subject: any effect would be an error",
-            )
-        )
+        reading = "restored share; it precedes the subject: any effect would be an error"
+        controls.append(Control("beginning of the text", Estimate(worst), reading))
     caveats = [
         "Restoration shows that an activation suffices to carry the answer from there on, not that the fact is "
         "stored there, nor that it is needed: backups may exist.",
         "A position's role is averaged over the positions that have it, each restored alone.",
     ]
-    if params.window > 1:
-        caveats.append(f"Windows of {params.window} layers were restored together; windows alone can make a peak.")
+    if width := _width(rows):
+        caveats.append(
+            f"Windows of {width} layers were restored together; windows alone can make a peak. Those that the first or "
+            "the last layer cuts off have fewer layers, and are cells of their own."
+        )
     if rows["template"].nunique() == 1:
         caveats.append("One template only: the map may be that of the wording.")
     not_tested = (
         "Necessity (see knockout), other contexts and languages, editing, and single heads or neurons.",
         "An untrained copy of the model and label-shuffled facts: these controls come with claims.",
     )
-    return Outcome((*moves, strongest), tuple(controls), tuple(caveats), not_tested)
+    findings = (*moves, Finding(f"{sentence}.", found, chosen))
+    findings = tuple(sorted(findings, key=lambda finding: finding.estimate is None))
+    return Outcome(findings, tuple(controls), tuple(caveats), not_tested)
 
 
 def draw(params: Params, table: pd.DataFrame) -> Drawing:
     """The layer x role map, curves by layer, and, for a single prompt, the layer x token map."""
-    rows = centred(measured(table))
-    least, about = floor(rows), f"{facts(rows)}, {prompts(rows)}"
-    cell = cells(rows, ["kind", "layer", "role"])
-    cell["site"] = [f"L{la}.{k}@{r}" for la, k, r in zip(cell["layer"], cell["kind"], cell["role"], strict=True)]
-    common = {"measure": RESTORATION, "floor": least, "about": about}
-    figures = []
-    one = rows["prompt"].nunique() == 1
-    if one:
-        single = rows.assign(where=[f"{p} {t}" for p, t in zip(rows["position"], rows["token"], strict=True)])
-        figures.append(
-            heat(
-                single,
-                name="tokens",
-                title=f"What each layer and token restores of {facts(rows)}",
-                y="where",
-                **common,
-            )
-        )
+    rows = windows(measured(table))
+    cell, what = _cells(rows), facts(rows)
+    width = _width(rows)
+    about = f"{what}; over {resting(rows)}"
+    layer = "layer"
+    if width:
+        about += f" Attention and MLP outputs in windows of {width} layers, fewer at the ends"
+        layer = "layer (of windows: the one in the middle)"
+    common = {"measure": RESTORATION, "floor": floor(rows), "about": about, "x_title": layer}
+    if single(rows):
+        title = f"What each layer and token restores of {what}"
+        figures = [heat(_tokens(rows), name="tokens", title=title, y="token", **common)]
     else:
-        figures.append(heat(cell, name="map", title=f"What each layer and role restores of {facts(rows)}", **common))
+        figures = [heat(cell, name="map", title=f"What each layer and role restores of {what}", **common)]
     lines = cell[cell["role"].isin(["subject_first", "subject_last", "relation", "final"])]
-    figures.append(
-        curves(
-            lines,
-            name="curves",
-            title=f"What each layer restores of {facts(rows)}, by position",
-            panel="kind",
-            **common,
-        )
-    )
+    title = f"What each layer restores of {what}, by position"
+    figures.append(curves(lines, name="curves", title=title, panel="kind", **common))
     top = cell.sort_values("effect", ascending=False, key=abs)
     top = top[top["kind"] != "resid"] if len(params.kinds) > 1 else top
     columns = {
@@ -174,30 +172,108 @@ def draw(params: Params, table: pd.DataFrame) -> Drawing:
         "n": Column("n", "prompts"),
     }
     title = "The attention and MLP outputs that restore most" if len(params.kinds) > 1 else "What restores most"
-    return Drawing(tuple(figures), (table_of(top, title, columns, limit=12),))
+    own = [column for column in ("kind", "layers", "role") if len(top)]
+    edited = rows.merge(top.sort_values("effect").iloc[[-1]][own], on=own) if len(top) else None
+    site = top.sort_values("effect")["site"].iloc[-1] if len(top) else ""
+    beside = readings(rows, edited, f"{site} of the clean run restored into the corrupt run")
+    return Drawing(tuple(figures), (table_of(top, title, columns, limit=12), *beside))
 
 
-def _handover(resid: pd.DataFrame, what: str, basis: str) -> tuple[Finding, ...]:
-    """Between which layers the answer leaves the last subject token; nothing where that is not to be seen."""
-    cell = {(r["role"], r["layer"]): estimate(r) for _, r in resid.iterrows()}
-    last = max((layer for role, layer in cell if role == "subject_last"), default=0)
-    carried = [cell["subject_last", la].value or 0.0 for la in range(last + 1) if ("subject_last", la) in cell]
-    leaves = next((la for la, value in enumerate(carried) if value < 0.5), None)
-    if not leaves or ("final", leaves) not in cell:
-        return ()
-    before, after = cell["subject_last", leaves - 1], cell["subject_last", leaves]
+def _cells(rows: pd.DataFrame) -> pd.DataFrame:
+    """Mean restoration of every kind, layer (or window of layers) and role, with its address."""
+    cell = cells(rows, ["kind", "layer", "layers", "role"])
+    named = zip(cell["layers"], cell["kind"], cell["role"], strict=True)
+    return cell.assign(site=[f"{layers}.{kind}@{role}" for layers, kind, role in named])
+
+
+def _tokens(rows: pd.DataFrame) -> pd.DataFrame:
+    """The same of a single prompt for every position, with its token."""
+    cell = cells(rows, ["kind", "layer", "layers", "position", "token"]).sort_values("position", kind="stable")
+    named = zip(cell["layers"], cell["kind"], cell["position"], strict=True)
+    token = [f"{p} {plain(str(t))}" for p, t in zip(cell["position"], cell["token"], strict=True)]
+    return cell.assign(site=[f"{layers}.{kind}@{at}" for layers, kind, at in named], token=token)
+
+
+def _handover(rows: pd.DataFrame, what: str, basis: str) -> tuple[Finding, ...]:
+    """Between which layers the answer leaves the last subject token, or why that is not to be seen; from the rows of
+    the residual stream. () while too little is measured."""
+    cell = cells(rows, ["role", "layer"])
+    at = {(r["role"], int(r["layer"])): estimate(r) for _, r in cell.iterrows()}
+    carried = [e for _, e in sorted((la, e) for (role, la), e in at.items() if role == "subject_last")]
+    begin = f"In recalling {what}, "
+    if not carried:
+        sentence = f"{begin}the subject ends at the final token: no handover between two tokens is to be seen."
+        return (Finding(sentence),) if "final" in set(rows["role"]) else ()
+    big = [(e.value or 0.0) >= 0.5 for e in carried]
+    last = len(carried) - 1
+    if not any(big):
+        peak = max(range(last + 1), key=lambda la: carried[la].value or 0.0)
+        sentence = (
+            f"{begin}no layer's residual stream at the last subject token brings back half of the logit difference: at "
+            f"most {share(carried[peak])}, entering layer {peak}. {_carrier(rows)}"
+        )
+        return (Finding(sentence, carried[peak], basis),)
+    first = big.index(True)
+    leaves = next((la for la in range(first, last + 1) if not big[la]), None)
+    late = ""
+    if first:
+        late = (
+            f"the answer reaches the last subject token by layer {first} ({share(carried[first])}; entering layer "
+            f"{first - 1}, {share(carried[first - 1])}), and "
+        )
+    end = f" {_carrier(rows)}" if first else ""
+    if leaves is None:
+        sentence = (
+            f"{begin}{late}the residual stream restored at the last subject token still brings back "
+            f"{percent(carried[last])} entering layer {last}, the last: the answer does not leave it before.{end}"
+        )
+        return (Finding(sentence, carried[last], basis),)
+    before, after = carried[leaves - 1], carried[leaves]
     sentence = (
-        f"In recalling {what}, the answer leaves the last subject token between layers {leaves - 1} and {leaves}: "
-        f"the residual stream restored there brings back {percent(before)} entering layer {leaves - 1} and "
-        f"{share(after)} entering layer {leaves}; at the final token, {share(cell['final', leaves - 1])} and "
-        f"{share(cell['final', leaves])}."
+        f"{begin}{late or 'the answer '}leaves {'it' if first else 'the last subject token'} between layers "
+        f"{leaves - 1} and {leaves}: the residual stream restored there brings back {percent(before)} entering layer "
+        f"{leaves - 1} and {share(after)} entering layer {leaves}"
     )
-    return (Finding(sentence, before, basis),)
+    if ("final", leaves) in at:
+        sentence += f"; at the final token, {share(at['final', leaves - 1])} and {share(at['final', leaves])}"
+    return (Finding(f"{sentence}.{end}", before, basis),)
 
 
-def _named(params: Params, row: pd.Series) -> str:
-    window = f" (windows of {params.window} layers)" if params.window > 1 and row["kind"] != "resid" else ""
-    role = str(row["role"])
-    role = {"subject_last": "last subject", "subject_first": "first subject"}.get(role, role)
-    at = "positions" if role in ("relation", "subject_middle") else "token"
-    return f"{NAMES[str(row['kind'])]}{window}, that of layer {row['layer']} at the {role.replace('_', ' ')} {at},"
+def _carrier(rows: pd.DataFrame) -> str:
+    """What else of the subject brings back most entering layer 0, in words; rows of the residual stream."""
+    own = rows[(rows["layer"] == 0) & rows["role"].isin(["subject_first", "subject_middle"])]
+    if not len(own):
+        return "It is the only token of the subject."
+    by = ["position", "token"] if single(rows) else ["role"]
+    best = cells(own, by).sort_values("effect").iloc[-1]
+    name = f"token {best['position']} “{plain(str(best['token']))}”" if single(rows) else f"the {_role(best['role'])}"
+    return f"Of the subject's other tokens {name} brings back most entering layer 0, {share(estimate(best))}."
+
+
+def single(rows: pd.DataFrame) -> bool:
+    """Whether a table is of one prompt, however often it was corrupted."""
+    return len(rows[PROMPT].drop_duplicates()) == 1
+
+
+def _width(rows: pd.DataFrame) -> int:
+    """How many layers windows have, or 0 where there are none."""
+    width = int(rows["window"].astype(str).astype(int).max())
+    return width if width > 1 else 0
+
+
+def _the_strongest(rows: pd.DataFrame, row: pd.Series) -> str:
+    kind = NAMES[str(row["kind"])]
+    if _width(rows) and row["kind"] != "resid":
+        return f"the strongest window of {kind}s, {_place(row)},"
+    return f"the strongest single {kind}, that of {_place(row)},"
+
+
+def _place(row: pd.Series) -> str:
+    first, *last = str(row["layers"])[1:].split("-")
+    layers = f"layers {first} to {last[0]}" if last else f"layer {first}"
+    return f"{layers} at the {_role(row['role'])}"
+
+
+def _role(role: str) -> str:
+    role = {"subject_last": "last subject", "subject_first": "first subject", "begin": "first"}.get(role, role)
+    return f"{role.replace('_', ' ')} {'positions' if role in ('relation', 'subject_middle') else 'token'}"
