@@ -1,0 +1,108 @@
+"""Means, intervals and tests from their textbook definitions."""
+
+from __future__ import annotations
+
+import math
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+FEWEST = 6  # prompts below which no interval is given (README)
+PROMPT = ["relation", "subject", "template", "context"]  # what makes a prompt; draws of noise or foils lie within
+
+
+class Value(NamedTuple):
+    """A number with its interval (None where there is none) and what it was averaged over."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+
+
+def cluster(rows: pd.DataFrame) -> str:
+    """Prompts of one fact are clustered by template, of several by subject (README)."""
+    return "subject" if rows["subject"].nunique() > 1 else "template"
+
+
+def prompts(rows: pd.DataFrame) -> int:
+    return len(rows[PROMPT].drop_duplicates())
+
+
+def draws(rows: pd.DataFrame) -> int:
+    """Corruptions of a prompt, at most."""
+    own = rows[[*PROMPT, "pair", "seed"]].drop_duplicates()
+    return int(own.groupby(PROMPT, observed=True, dropna=False).size().max())
+
+
+def values(rows: pd.DataFrame, by: list[str], column: str = "effect", of: str = "") -> dict[tuple, Value]:
+    """For every cell of `by` the mean of the cluster means of the prompts' means, with Student's interval where there
+    are six prompts and two clusters."""
+    of = of or cluster(rows)
+    keys = list(dict.fromkeys([*by, of, *PROMPT]))
+    each = rows.groupby(keys, observed=True, dropna=False, sort=False)[column].mean().reset_index()
+    means = each.groupby([*by, of], observed=True, dropna=False, sort=False)[column].mean().reset_index()
+    cells = means.groupby(by, observed=True, dropna=False, sort=False)[column].agg(["mean", "std", "size"])
+    counted = each.groupby(by, observed=True, dropna=False, sort=False).size()
+    found = {}
+    for key, (mean, sd, k), n in zip(cells.index, cells.to_numpy(float), counted.reindex(cells.index), strict=True):
+        half = stats.t.ppf(0.975, k - 1) * sd / math.sqrt(k) if n >= FEWEST and k > 1 else math.nan
+        ends = (None, None) if math.isnan(half) else (mean - half, mean + half)
+        found[key if isinstance(key, tuple) else (key,)] = Value(mean, *ends, int(n))
+    return found
+
+
+def value(rows: pd.DataFrame, of: str = "", column: str = "effect") -> Value:
+    """`values` of all rows together."""
+    return next(iter(values(rows.assign(_all=0), ["_all"], column, of).values()))
+
+
+def floor(rows: pd.DataFrame) -> float:
+    """The largest effect of an identity edit, as a share of its sweep's gap."""
+    return float((rows["noise_floor"] / (rows["clean"] - rows["corrupt"]).abs()).max())
+
+
+def middle(each: list[float]) -> Value:
+    """Mean and 95% range of some sets' effects."""
+    low, high = np.quantile(each, [0.025, 0.975])
+    return Value(float(np.mean(each)), float(low), float(high), len(each))
+
+
+def permutation(one: float, others: list[float]) -> float:
+    """One-sided p of a value among others, with the +1."""
+    return (1 + sum(o >= one - 1e-12 for o in others)) / (1 + len(others))
+
+
+def participation(effects: list[float]) -> float:
+    positive = np.clip(effects, 0, None)
+    return float(positive.sum() ** 2 / max((positive**2).sum(), 1e-12))
+
+
+def spearman(x: pd.Series, y: pd.Series) -> Value:
+    """Spearman's correlation with the interval of Fieller, Hartley and Pearson (1957)."""
+    n = len(x)
+    rho = float(stats.spearmanr(x, y).statistic)
+    if n < FEWEST or not math.isfinite(rho):
+        return Value(rho, n=n)
+    z, half = np.arctanh(np.clip(rho, -1 + 1e-12, 1 - 1e-12)), 1.96 * math.sqrt(1.06 / (n - 3))
+    return Value(rho, float(np.tanh(z - half)), float(np.tanh(z + half)), n)
+
+
+def exact_upper(k: int, n: int, level: float = 0.95) -> float:
+    """Clopper and Pearson's one-sided upper bound."""
+    return float(stats.beta.ppf(level, k + 1, n - k)) if k < n else 1.0
+
+
+def exact(k: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Clopper and Pearson's two-sided bounds."""
+    tail = (1 - level) / 2
+    low = float(stats.beta.ppf(tail, k, n - k + 1)) if k else 0.0
+    high = float(stats.beta.ppf(1 - tail, k + 1, n - k)) if k < n else 1.0
+    return low, high
+
+
+def pairs(items: list) -> list[tuple]:
+    return list(combinations(items, 2))

@@ -1,0 +1,16 @@
+"""Which reader reads which experiment."""
+
+from __future__ import annotations
+
+from . import attention, knockout, locate
+from .known import Known
+from .page import complaints
+from .study import Shown
+
+READERS = {"locate": locate, "knockout": knockout, "attention": attention}
+
+
+def read(shown: Shown) -> tuple[Known, list[str]]:
+    """What is known of a study, and everything that its page gets wrong."""
+    known, found = READERS[shown.heading["experiment"]].read(shown)
+    return known, [*found, *complaints(shown.page, known)]

@@ -1,0 +1,133 @@
+"""A walk over a page: every number in sentences, estimates, tables, controls and figures has to be known."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from .arithmetic import Value
+from .known import Known, close, singular
+
+SIX = 6e-6  # figures hold six digits
+SHOWN = 3  # rows of a figure that are named, where many are wrong
+
+
+def complaints(page: dict[str, Any], known: Known) -> list[str]:
+    """Everything on a page (its JSON) that is not known."""
+    return list(_complaints(page, known))
+
+
+def _complaints(page: dict[str, Any], known: Known) -> Iterator[str]:
+    for finding in [page["finding"], *page["also"]]:
+        sentence = finding["sentence"]
+        yield from _text("finding", sentence, known)
+        yield from _text("basis", finding["basis"], known, sentence)
+        yield from _estimate("finding’s estimate", finding["estimate"], known, sentence)
+    for control in page["controls"]:
+        where = f"control {control['name']}"
+        yield from _text(where, control["reading"], known, control["name"])
+        yield from _text(where, control["name"], known)
+        yield from _estimate(where, control["estimate"], known, f"{control['name']} {control['reading']}")
+    for name in ("caveats", "not_tested"):
+        for line in page[name]:
+            yield from _text(name, line, known)
+    for each in page["exclusions"]:
+        yield from _text("left out", each["why"], known, each["what"])
+    for table in page["tables"]:
+        yield from _table(table, known)
+    for figure in page["figures"]:
+        yield from _figure(figure, known)
+    for verdict in page["verdicts"]:
+        yield from _verdict(verdict, known)
+
+
+def _text(where: str, text: str, known: Known, context: str = "") -> Iterator[str]:
+    yield from (f"{where}: no reader knows {each}" for each in known.unknown(text, context))
+
+
+def given(estimate: dict[str, Any]) -> Value:
+    return Value(estimate.get("value"), estimate.get("low"), estimate.get("high"), estimate.get("n"))
+
+
+def _estimate(where: str, estimate: dict[str, Any] | None, known: Known, context: str) -> Iterator[str]:
+    if estimate is not None and estimate["value"] is not None and not known.holds(given(estimate), context):
+        yield f"{where}: no reader knows {_shown(given(estimate))} of “{context[:90]}”"
+
+
+def _table(table: dict[str, Any], known: Known) -> Iterator[str]:
+    title = table["title"]
+    yield from _text("table", title, known)
+    yield from _text(f"table “{title}”, note", table["note"], known, title)
+    for row in table["rows"]:
+        words = " ".join(str(c) for c in row if isinstance(c, str))
+        sizes = [c.get("n") for c in row if isinstance(c, dict)]
+        for column, cell in zip(table["columns"], row, strict=True):
+            head = f"{column['label']} {column['unit']}".strip()
+            where, context = f"table “{title}”, {head} of {words}", f"{words} {head} {title}"
+            noun = next((n for n in map(singular, [column["unit"], *column["label"].split()]) if n in known.counts), "")
+            if isinstance(cell, dict):
+                yield from _estimate(where, cell, known, context)
+            elif isinstance(cell, str):
+                yield from _text(where, cell, known, context)
+            elif isinstance(cell, bool) or cell is None:
+                continue
+            elif column["label"] == "n" and [n for n in sizes if n is not None]:
+                if cell not in sizes:
+                    yield f"{where}: n is {cell}, the estimate beside it has {sizes}"
+                elif column["unit"] and not known.counts.get(singular(column["unit"])):
+                    yield f"{where}: counts {column['unit']!r}, which nobody counted"
+            elif not (isinstance(cell, int) and cell in known.counts.get(noun, ())) and not known.holds(
+                Value(float(cell)), context
+            ):
+                yield f"{where}: no reader knows {cell}"
+
+
+def _figure(figure: dict[str, Any], known: Known) -> Iterator[str]:
+    name, spec = figure["name"], figure["spec"]
+    for what in ("title", "caption", "alt"):
+        context = "" if what == "title" else figure["title"]
+        yield from _text(f"figure {name}, {what}", figure[what], known, context)
+    rows = spec.get("data", {}).get("values", [])
+    if spec.get("usermeta", {}).get("chart") in ("heat", "curves"):
+        places = Counter((r["panel"], str(r.get("x")), str(r["y"])) for r in rows)
+        if len(places) < len(rows):
+            yield f"figure {name}: {len(rows):,} rows lie in {len(places):,} cells, as {places.most_common(1)[0]}"
+    wrong = [words for row in rows for words in _row(row, known)]
+    yield from (f"figure {name}: {words}" for words in wrong[:SHOWN])
+    if len(wrong) > SHOWN:
+        yield f"figure {name}: and {len(wrong) - SHOWN} more of {len(rows)} rows"
+
+
+def _row(row: dict[str, Any], known: Known) -> Iterator[str]:
+    """A row of a figure is the cell that it names, to six digits, and so are its words."""
+    site = row.get("site") or row.get("name")
+    if site is None or "effect" not in row:
+        return
+    if site not in known.cells:
+        yield f"nobody measured {site!r}"
+        return
+    own, drawn = known.cells[site], Value(row["effect"], row.get("low"), row.get("high"), row.get("n"))
+    off = not all(close(x, y, SIX) for x, y in zip(own[:3], drawn[:3], strict=True))
+    if off or (drawn.n is not None and own.n is not None and drawn.n != own.n):
+        yield f"{site} is drawn as {_shown(drawn)}, it is {_shown(own)}"
+    if "text" in row:
+        words = Known()
+        words.add(drawn, site)
+        yield from (f"{site} is drawn as {_shown(drawn)} and written as {each}" for each in words.unknown(row["text"]))
+
+
+def _shown(v: Value) -> str:
+    ends = "" if v.low is None else f" [{v.low:.5g}, {v.high:.5g}]"
+    return f"{v.value:.5g}{ends}" + ("" if v.n is None else f" (n = {v.n})")
+
+
+def _verdict(verdict: dict[str, Any], known: Known) -> Iterator[str]:
+    claim = verdict["claim"]
+    for what in ("why", "weaker"):
+        if verdict.get(what):
+            yield from _text(f"verdict on {claim}, {what}", verdict[what], known, claim)
+    for criterion in verdict.get("criteria", ()):
+        name = f"{claim} {criterion['criterion']}"
+        yield from _text(f"verdict on {claim}, {criterion['criterion']}", criterion.get("note", ""), known, name)
+        yield from _estimate(f"verdict on {claim}, {criterion['criterion']}", criterion.get("effect"), known, name)
