@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +10,8 @@ import pandas as pd
 from scipy import stats
 
 FEWEST = 6  # prompts below which no interval is given (README)
-PROMPT = ["relation", "subject", "template", "context"]  # what makes a prompt; draws of noise or foils lie within
+# What makes a prompt: `asked` is the text of its clean run. Draws of noise or foils lie within.
+PROMPT = ["relation", "subject", "template", "context", "asked"]
 
 
 class Value(NamedTuple):
@@ -38,26 +38,31 @@ def draws(rows: pd.DataFrame) -> int:
     return int(own.groupby(PROMPT, observed=True, dropna=False).size().max())
 
 
-def values(rows: pd.DataFrame, by: list[str], column: str = "effect", of: str = "") -> dict[tuple, Value]:
+def values(rows: pd.DataFrame, by: list[str], column: str = "effect", of: str = "", level: float = 0.95) -> dict[tuple, Value]:
     """For every cell of `by` the mean of the cluster means of the prompts' means, with Student's interval where there
     are six prompts and two clusters."""
     of = of or cluster(rows)
     keys = list(dict.fromkeys([*by, of, *PROMPT]))
     each = rows.groupby(keys, observed=True, dropna=False, sort=False)[column].mean().reset_index()
-    means = each.groupby([*by, of], observed=True, dropna=False, sort=False)[column].mean().reset_index()
+    means = each.groupby(list(dict.fromkeys([*by, of])), observed=True, dropna=False, sort=False)[column].mean().reset_index()
     cells = means.groupby(by, observed=True, dropna=False, sort=False)[column].agg(["mean", "std", "size"])
     counted = each.groupby(by, observed=True, dropna=False, sort=False).size()
     found = {}
     for key, (mean, sd, k), n in zip(cells.index, cells.to_numpy(float), counted.reindex(cells.index), strict=True):
-        half = stats.t.ppf(0.975, k - 1) * sd / math.sqrt(k) if n >= FEWEST and k > 1 else math.nan
+        half = stats.t.ppf(0.5 + level / 2, k - 1) * sd / math.sqrt(k) if n >= FEWEST and k > 1 else math.nan
         ends = (None, None) if math.isnan(half) else (mean - half, mean + half)
         found[key if isinstance(key, tuple) else (key,)] = Value(mean, *ends, int(n))
     return found
 
 
-def value(rows: pd.DataFrame, of: str = "", column: str = "effect") -> Value:
+def value(rows: pd.DataFrame, of: str = "", column: str = "effect", level: float = 0.95) -> Value:
     """`values` of all rows together."""
-    return next(iter(values(rows.assign(_all=0), ["_all"], column, of).values()))
+    return next(iter(values(rows.assign(_all=0), ["_all"], column, of, level).values()))
+
+
+def by_prompt(rows: pd.DataFrame, column: str = "effect") -> list[float]:
+    """The mean of every prompt."""
+    return rows.groupby(PROMPT, observed=True, dropna=False, sort=False)[column].mean().tolist()
 
 
 def floor(rows: pd.DataFrame) -> float:
@@ -104,5 +109,53 @@ def exact(k: int, n: int, level: float = 0.95) -> tuple[float, float]:
     return low, high
 
 
-def pairs(items: list) -> list[tuple]:
-    return list(combinations(items, 2))
+class Test(NamedTuple):
+    """One-sided p values of a mean's being at most a threshold (`above`), and at least (`below`); `needed` is how many
+    more prompts, as these are spread, would tell it from the threshold. None on too few prompts."""
+
+    above: float | None
+    below: float | None
+    needed: int = 0
+
+
+MANY = 2_000  # clusters: as good as never
+
+
+def t_test(rows: pd.DataFrame, threshold: float, of: str, column: str = "effect", level: float = 0.95) -> Test:
+    """Student's t test of the cluster means against a threshold."""
+    v = value(rows, of, column, level)
+    keys = list(dict.fromkeys([of, *PROMPT]))
+    each = rows.groupby(keys, observed=True, dropna=False)[column].mean().reset_index()
+    means = each.groupby(of, observed=True, dropna=False)[column].mean().to_numpy(float)
+    k = len(means)
+    if v.low is None:
+        return Test(None, None, max(FEWEST - len(each), 2 - k, 0))
+    room, error = means.mean() - threshold, means.std(ddof=1) / math.sqrt(k)
+    if error <= 1e-12 * max(abs(means.mean()), abs(threshold)):
+        return Test(*((0.0, 1.0) if room > 0 else (1.0, 0.0) if room < 0 else (1.0, 1.0)))
+    above, below = float(stats.t.sf(room / error, k - 1)), float(stats.t.cdf(room / error, k - 1))
+    if 2 * min(above, below) <= 1 - level:
+        return Test(above, below)
+    sizes = np.arange(k + 1, MANY + 1)
+    enough = stats.t.ppf(0.5 + level / 2, sizes - 1) * means.std(ddof=1) / np.sqrt(sizes) < abs(room)
+    size = int(sizes[np.argmax(enough)]) if enough[-1] else MANY
+    return Test(above, below, math.ceil((size - k) * len(each) / k))
+
+
+def holm(p: dict[str, float]) -> dict[str, float]:
+    """Holm's adjusted p values (1979)."""
+    out, worst = {}, 0.0
+    for rank, name in enumerate(sorted(p, key=p.__getitem__)):
+        worst = max(worst, min(1.0, p[name] * (len(p) - rank)))
+        out[name] = worst
+    return out
+
+
+def benjamini_hochberg(p: list[float]) -> list[float]:
+    """Benjamini and Hochberg's adjusted p values (1995)."""
+    order = sorted(range(len(p)), key=lambda i: -p[i])
+    out, least = [0.0] * len(p), 1.0
+    for place, i in enumerate(order):
+        least = min(least, p[i] * len(p) / (len(p) - place))
+        out[i] = least
+    return out

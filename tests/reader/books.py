@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from . import attention, knockout, locate
+from . import attention, knockout, locate, stability, verdicts
 from .known import Known
 from .page import complaints
 from .study import Shown
 
-READERS = {"locate": locate, "knockout": knockout, "attention": attention}
+READERS = {"locate": locate, "knockout": knockout, "attention": attention, "stability": stability, "audit": verdicts}
 
 
 def read(shown: Shown) -> tuple[Known, list[str]]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from .arithmetic import Value
 from .printed import Printed, numbers
@@ -50,7 +52,16 @@ class Known:
     facts: list[Fact] = field(default_factory=list)
     counts: dict[str, set[int]] = field(default_factory=dict)  # what is counted, in the singular
     cells: dict[str, Value] = field(default_factory=dict)  # by the name of the site or set
+    # of figures whose rows are not told by a site alone: the value of a row, by the figure's name
+    of_row: dict[str, Callable[[dict[str, Any]], Value | None]] = field(default_factory=dict)
     identifiers: dict[str, int] = field(default_factory=dict)  # "layer" -> how many there are: 0 .. n - 1 are names
+
+    def row(self, figure: str, row: dict[str, Any]) -> tuple[str, Value | None]:
+        """What a row of a figure is called, and its value; None where nobody measured it."""
+        name = str(row.get("site") or row.get("name") or row.get("y"))
+        if figure in self.of_row:
+            return f"{name} {row.get('y', '')}", self.of_row[figure](row)
+        return name, self.cells.get(name)
 
     def add(self, value: Value | float | None, name: str, *about: Tag) -> None:
         if value is not None:

@@ -93,21 +93,21 @@ def _figure(figure: dict[str, Any], known: Known) -> Iterator[str]:
         places = Counter((r["panel"], str(r.get("x")), str(r["y"])) for r in rows)
         if len(places) < len(rows):
             yield f"figure {name}: {len(rows):,} rows lie in {len(places):,} cells, as {places.most_common(1)[0]}"
-    wrong = [words for row in rows for words in _row(row, known)]
+    wrong = [words for row in rows for words in _row(name, row, known)]
     yield from (f"figure {name}: {words}" for words in wrong[:SHOWN])
     if len(wrong) > SHOWN:
         yield f"figure {name}: and {len(wrong) - SHOWN} more of {len(rows)} rows"
 
 
-def _row(row: dict[str, Any], known: Known) -> Iterator[str]:
+def _row(figure: str, row: dict[str, Any], known: Known) -> Iterator[str]:
     """A row of a figure is the cell that it names, to six digits, and so are its words."""
-    site = row.get("site") or row.get("name")
-    if site is None or "effect" not in row:
+    if "effect" not in row:
         return
-    if site not in known.cells:
+    site, own = known.row(figure, row)
+    if own is None:
         yield f"nobody measured {site!r}"
         return
-    own, drawn = known.cells[site], Value(row["effect"], row.get("low"), row.get("high"), row.get("n"))
+    drawn = Value(row["effect"], row.get("low"), row.get("high"), row.get("n"))
     off = not all(close(x, y, SIX) for x, y in zip(own[:3], drawn[:3], strict=True))
     if off or (drawn.n is not None and own.n is not None and drawn.n != own.n):
         yield f"{site} is drawn as {_shown(drawn)}, it is {_shown(own)}"

@@ -33,5 +33,7 @@ def load(table: str | Path, page: str | Path) -> Shown:
     rows = whole.to_pandas()
     for name in rows.columns[rows.dtypes == "category"]:
         rows[name] = rows[name].astype(object)
+    if "asked" not in rows:  # exports of before: the text of the edited run, which is the clean one but for patches
+        rows["asked"] = rows["prompt"].where(rows["edit"] != "patch", "")
     out = rows["excluded"].astype(bool)
     return Shown(rows[~out].reset_index(drop=True), rows[out], heading, json.loads(Path(page).read_text()))
