@@ -32,32 +32,69 @@ def prompts(rows: pd.DataFrame) -> int:
     return len(rows[PROMPT].drop_duplicates())
 
 
-def draws(rows: pd.DataFrame) -> int:
-    """Corruptions of a prompt, at most."""
-    own = rows[[*PROMPT, "pair", "seed"]].drop_duplicates()
-    return int(own.groupby(PROMPT, observed=True, dropna=False).size().max())
+def draws(rows: pd.DataFrame) -> tuple[int, int]:
+    """Corruptions of a prompt: the fewest and the most."""
+    each = rows[RUN].drop_duplicates().groupby(PROMPT, observed=True, dropna=False).size()
+    return int(each.min()), int(each.max())
 
 
-def values(rows: pd.DataFrame, by: list[str], column: str = "effect", of: str = "", level: float = 0.95) -> dict[tuple, Value]:
-    """For every cell of `by` the mean of the cluster means of the prompts' means, with Student's interval where there
-    are six prompts and two clusters."""
+RUN = [*PROMPT, "prompt", "pair", "seed"]  # a draw of a prompt
+
+
+def interval_over(rows: pd.DataFrame) -> str:
+    """What intervals are over: "clusters" of six prompts or more, or the "draws" of each prompt where these are six or
+    more; "" where there is none (ARCHITECTURE, README)."""
+    each = rows[RUN].drop_duplicates().groupby(PROMPT, observed=True, dropna=False).size()
+    if len(each) >= FEWEST and rows[cluster(rows)].nunique() > 1:
+        return "clusters"
+    return "draws" if len(each) and each.min() >= FEWEST else ""
+
+
+def values(
+    rows: pd.DataFrame, by: list[str], column: str = "effect", of: str = "", level: float = 0.95, over: str = "clusters"
+) -> dict[tuple, Value]:
+    """For every cell of `by` the mean of the cluster means of the prompts' means, with Student's interval: over
+    clusters, where a cell has six prompts and two clusters; or over the draws of its prompts (Satterthwaite 1946)."""
     of = of or cluster(rows)
+    runs = rows.groupby(list(dict.fromkeys([*by, of, *RUN])), observed=True, dropna=False, sort=False)[column].mean()
     keys = list(dict.fromkeys([*by, of, *PROMPT]))
-    each = rows.groupby(keys, observed=True, dropna=False, sort=False)[column].mean().reset_index()
-    means = each.groupby(list(dict.fromkeys([*by, of])), observed=True, dropna=False, sort=False)[column].mean().reset_index()
-    cells = means.groupby(by, observed=True, dropna=False, sort=False)[column].agg(["mean", "std", "size"])
-    counted = each.groupby(by, observed=True, dropna=False, sort=False).size()
+    each = (
+        runs.reset_index().groupby(keys, observed=True, dropna=False, sort=False)[column].agg(["mean", "var", "size"])
+    )
+    each = each.reset_index()
+    group = list(dict.fromkeys([*by, of]))
+    means = each.groupby(group, observed=True, dropna=False, sort=False)["mean"].agg(["mean", "size"]).reset_index()
+    cells = means.groupby(by, observed=True, dropna=False, sort=False)["mean"].agg(["mean", "std", "size"])
+    grouped = each.groupby(by, observed=True, dropna=False, sort=False)
+    counted = grouped.size()
+    inside = _inside(each, means, by, group, level) if over == "draws" else {}
     found = {}
     for key, (mean, sd, k), n in zip(cells.index, cells.to_numpy(float), counted.reindex(cells.index), strict=True):
         half = stats.t.ppf(0.5 + level / 2, k - 1) * sd / math.sqrt(k) if n >= FEWEST and k > 1 else math.nan
+        half = inside.get(key, half)
         ends = (None, None) if math.isnan(half) else (mean - half, mean + half)
         found[key if isinstance(key, tuple) else (key,)] = Value(mean, *ends, int(n))
     return found
 
 
-def value(rows: pd.DataFrame, of: str = "", column: str = "effect", level: float = 0.95) -> Value:
+def _inside(each: pd.DataFrame, means: pd.DataFrame, by: list[str], group: list[str], level: float) -> dict:
+    """Half the interval of each cell over the draws of its prompts."""
+    each = each.merge(means[[*group, "size"]].rename(columns={"size": "prompts"}), on=group, how="left")
+    out = {}
+    for key, cell in each.groupby(by if len(by) > 1 else by[0], observed=True, dropna=False, sort=False):
+        clusters = len(cell[group].drop_duplicates())
+        part = (cell["var"] / cell["size"]).to_numpy() / (clusters * cell["prompts"].to_numpy()) ** 2
+        total = part.sum()
+        free = total**2 / (part**2 / (cell["size"].to_numpy() - 1)).sum() if total else 1.0
+        out[key] = float(stats.t.ppf(0.5 + level / 2, max(free, 1.0)) * math.sqrt(total))
+    return out
+
+
+def value(
+    rows: pd.DataFrame, of: str = "", column: str = "effect", level: float = 0.95, over: str = "clusters"
+) -> Value:
     """`values` of all rows together."""
-    return next(iter(values(rows.assign(_all=0), ["_all"], column, of, level).values()))
+    return next(iter(values(rows.assign(_all=0), ["_all"], column, of, level, over).values()))
 
 
 def by_prompt(rows: pd.DataFrame, column: str = "effect") -> list[float]:

@@ -13,10 +13,10 @@ from .study import Shown
 def read(shown: Shown) -> tuple[Known, list[str]]:
     rows, params = shown.table, shown.params
     rows = rows.assign(span=spans(rows["site"]))
-    k = common.known(shown, rows)
+    k, over = common.known(shown, rows), a.interval_over(rows)
     heads = params["units"] == "heads"
     cells: dict[str, Value] = {}
-    for (keys, span, *unit), v in a.values(rows, ["keys", "span", *(["unit"] if heads else [])]).items():
+    for (keys, span, *unit), v in a.values(rows, ["keys", "span", *(["unit"] if heads else [])], over=over).items():
         name = f"{span}.attn{f'.h{unit[0]}' if heads else ''}@{params['at']} to {keys}"
         cells[name] = v
         head = [(name, f"head {unit[0]}")] if heads else []
@@ -29,7 +29,9 @@ def read(shown: Shown) -> tuple[Known, list[str]]:
     k.count("layer", max(common.widths(rows["span"])))
     names = set(cells)
     page = shown.page
-    out = common.figures(page, {"map": names, "heads": names, "curves": names, "bars": names if len(names) <= 20 else _bars(page)})
+    out = common.figures(
+        page, {"map": names, "heads": names, "curves": names, "bars": names if len(names) <= 20 else _bars(page)}
+    )
     out += common.clear(page, a.floor(rows)) + common.ordered(page, "The attention that matters most", cells)
     best = max(cells, key=lambda n: cells[n].value)
     worst = max(cells, key=lambda n: abs(cells[n].value))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 from scipy import stats
 
@@ -29,7 +30,7 @@ class Criterion(NamedTuple):
     unlike: float | None = None  # p of "it does not hold"
     like: float | None = None
     needed: int = 0
-    parts: dict[str, Value] = {}
+    parts: Mapping[str, Value] = MappingProxyType({})
     sides: int = 2
 
     @property
@@ -57,7 +58,9 @@ class Evidence:
         chosen = (r["measure"] == measure) & r["group"].isin(group.split())
         return r[chosen & (r["edit"] == edit)] if edit else r[chosen]
 
-    def against(self, rows: pd.DataFrame, limit: float, most: bool = False, column: str = "effect", of: str = "") -> Criterion:
+    def against(
+        self, rows: pd.DataFrame, limit: float, most: bool = False, column: str = "effect", of: str = ""
+    ) -> Criterion:
         if not len(rows):
             return Criterion(None, limit, most)
         of = of or self.claim.cluster
@@ -108,14 +111,16 @@ class Evidence:
         return self.all_of(parts)
 
     def beside(self) -> tuple[float, list[float], int] | None:
-        """The site's mean effect, those of different matched random sites, and on how many prompts, the same for all."""
+        """The site's mean effect and those of different matched random sites, on the same prompts, and on how many."""
         measure, edit = ("restore", "patch") if self.claim.predicate == "is sufficient for" else ("damage", "mean")
         peers, own = self.of("confirm", f"random {measure}", edit), self.of("confirm", measure, edit)
         runs = [*a.PROMPT, "pair", "seed"]
         own = own.merge(peers[runs].drop_duplicates(), on=runs)
         if not len(peers) or not len(own):
             return None
-        names = {t: "+".join(sorted(s.split("+"))) for t, s in peers.drop_duplicates("trial")[["trial", "site"]].to_numpy()}
+        names = {
+            t: "+".join(sorted(s.split("+"))) for t, s in peers.drop_duplicates("trial")[["trial", "site"]].to_numpy()
+        }
         each = peers.assign(which=peers["trial"].map(names)).groupby("which")["effect"].mean()
         return float(own["effect"].mean()), each.tolist(), a.prompts(own)
 
@@ -221,5 +226,6 @@ def outcomes(claims: list[Claim], every: list[dict[str, tuple[str, float | None]
         worst.append(max((p for p in gates if p is not None), default=1.0) if alone[-1] == "supported" else 1.0)
     q = a.benjamini_hochberg(worst)
     return [
-        "undecided" if o == "supported" and x > c.limits["alpha"] else o for c, o, x in zip(claims, alone, q, strict=True)
+        "undecided" if o == "supported" and x > c.limits["alpha"] else o
+        for c, o, x in zip(claims, alone, q, strict=True)
     ]

@@ -13,4 +13,5 @@ READERS = {"locate": locate, "knockout": knockout, "attention": attention, "stab
 def read(shown: Shown) -> tuple[Known, list[str]]:
     """What is known of a study, and everything that its page gets wrong."""
     known, found = READERS[shown.heading["experiment"]].read(shown)
+    known.reasons = set(shown.left_out["reason"].dropna())
     return known, [*found, *complaints(shown.page, known)]

@@ -20,7 +20,7 @@ def known(shown: Shown, rows: pd.DataFrame) -> Known:
     k.count("template", rows["template"].nunique())
     k.count("subject fact", len(rows[["relation", "subject"]].drop_duplicates()))
     k.count("item", len(rows[["subject", "template"]].drop_duplicates()))
-    k.count("draw corruption", a.draws(rows))
+    k.count("draw corruption foil", *a.draws(rows))
     k.count("layer", shown.layers)
     k.add(a.floor(rows), "noise floor", ("noise floor", "identity edit"))
     for share in (0.95,):
@@ -37,12 +37,28 @@ def widths(spans: pd.Series) -> set[int]:
 
 
 def basics(k: Known, rows: pd.DataFrame) -> None:
-    """Clean and corrupted logit difference, each prompt counting once."""
+    """What effects are shares of: logit differences of the clean and the corrupted run, the object's probability and
+    rank after both, and the noise."""
+    once = rows[rows["copy"].isna() & rows["corrupt"].notna()].drop_duplicates(a.RUN)
+    if not len(once):
+        return
+    over = a.interval_over(once)
     for column, words in (("clean", ("clean", "unedited")), ("corrupt", ("corrupted", "corrupt"))):
-        once = rows.drop_duplicates([*a.PROMPT, "pair", "seed"])
-        v = a.value(once, column=column)
-        k.add(v, f"{column} logit difference", words, "logit difference")
+        v = a.value(once, column=column, over=over)
+        bare = Value(v.value, None, None, v.n)
+        k.add(bare if v.low == v.high else v, f"{column} logit difference", words, "logit difference")
         k.add(v.value, f"{column} logit difference", words, "logit difference")
+        if once.get(f"p_{column}") is None or once[f"p_{column}"].isna().all():
+            continue
+        likely = a.value(once, column=f"p_{column}")
+        k.add(Value(likely.value, None, None, likely.n), f"{column} probability", words, "probability")
+        ranks = once[f"rank_{column}"]
+        for x in (ranks.median(), ranks.min(), ranks.max()):
+            k.add(float(x), f"rank, {column}", words, "rank")
+    if once.get("noise_sd") is not None and once["noise_sd"].notna().any():
+        for x in (once["noise_sd"].min(), once["noise_sd"].max()):
+            k.add(float(x), "noise", "standard deviation")
+        k.add(3, "noise, in standard deviations of embeddings (ROME)", "times")
 
 
 def said(page: dict) -> str:
@@ -66,7 +82,12 @@ def figures(page: dict, expected: dict[str, set[str]]) -> list[str]:
             out.append(f"figure {name}: {len(lacking)} of {len(expected[name])} cells are not drawn, as {lacking[:3]}")
         if more := sorted(drawn - expected[name]):
             out.append(f"figure {name}: draws {len(more)} cells that were not measured so, as {more[:3]}")
-        if "apart from 0" in figure["caption"] and rows and all(r.get("low") is None for r in rows) and any(r.get("clear") for r in rows):
+        if (
+            "apart from 0" in figure["caption"]
+            and rows
+            and all(r.get("low") is None for r in rows)
+            and any(r.get("clear") for r in rows)
+        ):
             out.append(f"figure {name}: cells “told apart from 0” though no cell has an interval")
         counted = [r["n"] for r in rows if r.get("n") is not None]
         if m := re.search(r"n = ([\d,]+)(?:–([\d,]+))?", figure["caption"]):

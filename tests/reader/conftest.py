@@ -6,8 +6,8 @@ import lashley
 from lashley import api
 from lashley.report import to_json
 
-from .study import Shown, load
 from .studies import STUDIES
+from .study import Shown, load
 
 
 @pytest.fixture(scope="session")

@@ -51,7 +51,7 @@ def _drawn(shown: Shown, name: str) -> set[str]:
 
 def _named(own: pd.DataFrame, params: dict) -> dict[str, Value]:
     """The mean damage of every unit, or of each named site and of all together, under its name."""
-    found = a.values(own, ["trial"])
+    found = a.values(own, ["trial"], over=a.interval_over(own))
     if params["units"] in KIND:
         names = own.drop_duplicates("trial").set_index("trial")["site"].map(lambda s: placed(s, params["at"]))
         return {names[trial]: v for (trial,), v in found.items()}
@@ -116,7 +116,7 @@ def _screen(k: Known, shown: Shown, own: pd.DataFrame, each: dict[str, Value]) -
     left = population - len(each)
     guess = {n: v.value for n, v in _named(own.assign(effect=own["estimate"]), shown.params).items()}
     k.count(noun, population, left)
-    k.count("other", left)
+    k.count("others", left)
     k.add(population, "units screened", "among")
     k.count("strongest", min(10, len(each)))
     rho = a.spearman(pd.Series(guess), pd.Series({n: v.value for n, v in each.items()}))
@@ -128,7 +128,7 @@ def _screen(k: Known, shown: Shown, own: pd.DataFrame, each: dict[str, Value]) -
     k.cells |= drawn
     for name, v in drawn.items():
         k.add(v, name, name)
-    k.count(f"{noun} unit other", len(drawn))
+    k.count(f"{noun} unit others", len(drawn))
     k.count("", len(drawn))
     k.count("point", len(drawn) + len(each))
     k.add(a.spearman(pd.Series(estimates), pd.Series({n: v.value for n, v in drawn.items()})), "Spearman of the sample",

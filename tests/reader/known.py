@@ -13,11 +13,13 @@ from .printed import Printed, numbers
 
 # What numbers count, in the singular. A count before one of these has to be one that is known of it.
 NOUNS = (
-    "prompt template subject fact draw set peer unit neuron head layer sub-layer cell row edge round item site sublayer "
-    "other effect point sample foil corruption paraphrase pair context language group claim criterion copy weight token "
-    "node question level repeat window position permutation shuffle domain spread size relation plant control trial "
-    "subset circuit operation text largest strongest"
-).split()
+    "prompt", "template", "subject", "fact", "draw", "set", "peer", "unit", "neuron", "head", "layer",
+    "sub-layer", "cell", "row", "edge", "round", "item", "site", "sublayer", "effect", "point", "sample",
+    "foil", "corruption", "paraphrase", "pair", "context", "language", "group", "claim", "criterion", "copy",
+    "weight", "token", "node", "question", "level", "repeat", "window", "position", "permutation", "shuffle",
+    "domain", "spread", "size", "relation", "plant", "control", "trial", "subset", "circuit", "operation",
+    "text", "largest", "strongest", "others", "knockout",
+)  # fmt: skip
 PLURAL = {"criteria": "criterion", "copies": "copy", "sub-layers": "sub-layer"}
 Tag = str | tuple[str, ...]
 
@@ -40,9 +42,7 @@ class Fact:
 
 
 def _mentions(text: str, name: str) -> bool:
-    return (
-        re.search(rf"(?<![\w.+]){re.escape(name)}(?![\w@]|\.\w|\+)", text, re.IGNORECASE) is not None
-    )
+    return re.search(rf"(?<![\w.+]){re.escape(name)}(?![\w@]|\.\w|\+)", text, re.IGNORECASE) is not None
 
 
 @dataclass
@@ -54,6 +54,7 @@ class Known:
     cells: dict[str, Value] = field(default_factory=dict)  # by the name of the site or set
     # of figures whose rows are not told by a site alone: the value of a row, by the figure's name
     of_row: dict[str, Callable[[dict[str, Any]], Value | None]] = field(default_factory=dict)
+    reasons: set[str] = field(default_factory=set)  # why facts were left out
     identifiers: dict[str, int] = field(default_factory=dict)  # "layer" -> how many there are: 0 .. n - 1 are names
 
     def row(self, figure: str, row: dict[str, Any]) -> tuple[str, Value | None]:
@@ -92,10 +93,11 @@ class Known:
             if noun := next((w for w in map(singular, words) if w in NOUNS), None):
                 if int(p.value) in self.counts.get(noun, ()):
                     return True
-                return any(f.about and p.is_(f.value.value) and f.in_(text) for f in self.facts)
+                return any(f.about and p.counts(f.value.value) and f.in_(text) for f in self.facts)
             if int(p.value) in self.counts.get("", ()):
                 return True
-        return any(f.value.low is None and p.is_(f.value.value) and f.in_(text) for f in self.facts)
+        is_ = p.counts if p.whole else p.is_
+        return any(f.value.low is None and is_(f.value.value) and f.in_(text) for f in self.facts)
 
 
 def _same(known: Value, given: Value) -> bool:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-import pandas as pd
-
 from . import arithmetic as a
 from . import common
 from .arithmetic import Value
@@ -19,15 +17,15 @@ CURVES = ("subject_first", "subject_last", "relation", "final")
 
 def read(shown: Shown) -> tuple[Known, list[str]]:
     rows = shown.table.assign(span=spans(shown.table["site"]))
-    k = common.known(shown, rows)
+    k, over = common.known(shown, rows), a.interval_over(rows)
     cells: dict[str, Value] = {}
-    for (kind, span, role), v in a.values(rows, ["kind", "span", "role"]).items():
+    for (kind, span, role), v in a.values(rows, ["kind", "span", "role"], over=over).items():
         name = f"{span}.{kind}@{role}"
         cells[name] = v
         k.add(v, name, (name, *layer_words(span)), (name, KINDS[kind]), (name, *role_words(role)))
     tokens: dict[str, Value] = {}
     if len(rows[["relation", "subject", "template"]].drop_duplicates()) == 1:
-        by = a.values(rows, ["kind", "span", "position"])
+        by = a.values(rows, ["kind", "span", "position"], over=over)
         tokens = {f"{span}.{kind}@{position}": v for (kind, span, position), v in by.items()}
         for name, v in tokens.items():
             k.add(v, name, name)
@@ -67,8 +65,13 @@ def _headline(page: dict, cells: dict[str, Value], outputs: dict[str, Value]) ->
             named = all(any(w in s for w in (best, *words)) for words in (layer_words(span), role_words(role)))
             if not named or (best not in s and KINDS[kind] not in s):
                 out.append(f"finding: the strongest is {best} ({outputs[best].value:.3f}); it says “{s[-120:]}”")
-            if f["estimate"]["value"] != outputs[best].value and abs(f["estimate"]["value"] - outputs[best].value) > 1e-9:
-                out.append(f"finding: the strongest restores {outputs[best].value:.4f}, not {f['estimate']['value']:.4f}")
+            if (
+                f["estimate"]["value"] != outputs[best].value
+                and abs(f["estimate"]["value"] - outputs[best].value) > 1e-9
+            ):
+                out.append(
+                    f"finding: the strongest restores {outputs[best].value:.4f}, not {f['estimate']['value']:.4f}"
+                )
         if "leaves the last subject token" in s:
             out += _handover(s, given(f["estimate"]), cells)
     if not any("strongest" in f["sentence"] for f in findings):

@@ -9,7 +9,7 @@ from typing import Any
 from .arithmetic import Value
 from .known import Known, close, singular
 
-SIX = 6e-6  # figures hold six digits
+DIGITS = 6e-5  # figures hold five digits
 SHOWN = 3  # rows of a figure that are named, where many are wrong
 
 
@@ -33,7 +33,8 @@ def _complaints(page: dict[str, Any], known: Known) -> Iterator[str]:
         for line in page[name]:
             yield from _text(name, line, known)
     for each in page["exclusions"]:
-        yield from _text("left out", each["why"], known, each["what"])
+        if each["why"] not in known.reasons:
+            yield f"left out: {each['what']} for a reason that is not in the table: {each['why']}"
     for table in page["tables"]:
         yield from _table(table, known)
     for figure in page["figures"]:
@@ -108,7 +109,7 @@ def _row(figure: str, row: dict[str, Any], known: Known) -> Iterator[str]:
         yield f"nobody measured {site!r}"
         return
     drawn = Value(row["effect"], row.get("low"), row.get("high"), row.get("n"))
-    off = not all(close(x, y, SIX) for x, y in zip(own[:3], drawn[:3], strict=True))
+    off = not all(close(x, y, DIGITS) for x, y in zip(own[:3], drawn[:3], strict=True))
     if off or (drawn.n is not None and own.n is not None and drawn.n != own.n):
         yield f"{site} is drawn as {_shown(drawn)}, it is {_shown(own)}"
     if "text" in row:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 SUPERSCRIPT = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
 NUMBER = r"[−+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?: × 10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)?|[−+-]?∞"
-PATTERN = re.compile(rf"(?<![\w.@−-])(?P<number>{NUMBER})(?P<percent>\s?%)?(?: \[(?P<low>{NUMBER}), (?P<high>{NUMBER})\])?")
+PATTERN = re.compile(
+    rf"(?<![\w.@−-])(?P<number>{NUMBER})(?P<percent>\s?%)?(?: \[(?P<low>{NUMBER}), (?P<high>{NUMBER})\])?"
+)
 # Names that hold digits: they are looked up as names, never read as numbers.
 NAMES = re.compile(
     r"“[^”]*”"
@@ -46,6 +48,10 @@ class Printed:
 
     def is_(self, value: float | None, slack: float = 1e-9) -> bool:
         return value is not None and _near(value, self.value, self.half + slack)
+
+    def counts(self, value: float) -> bool:
+        """Whether it is that number where it is printed as a count is: nothing below 10 is rounded so."""
+        return self.is_(value) and (value == round(value) or abs(value) >= 9.5)
 
     def within(self, low: float | None, high: float | None) -> bool:
         """Whether it has just this interval; none where it has none."""
@@ -100,10 +106,15 @@ def numbers(text: str) -> list[Printed]:
         interval = ((rest[0], rest[1]), (rest[2], rest[3])) if rest else None
         out.append(
             Printed(
-                float(f"{value:.12g}"), half, m["number"], interval, bool(m["percent"]),
+                float(f"{value:.12g}"),
+                half,
+                m["number"],
+                interval,
+                bool(m["percent"]),
                 re.split(r"[.;:\x00(),]", after)[0].strip(),
-                re.split(r"[.;:\x00(]", plain[max(0, m.start() - 60) : m.start()])[-1].strip(), m.span(),
-            )  # fmt: skip
+                re.split(r"[.;:\x00(]", plain[max(0, m.start() - 60) : m.start()])[-1].strip(),
+                m.span(),
+            )
         )
     return out
 

@@ -8,7 +8,13 @@ import pandas as pd
 
 from .known import Tag
 
-KINDS = {"resid": "residual stream", "attn": "attention output", "mlp": "MLP output", "head": "head", "neuron": "neuron"}
+KINDS = {
+    "resid": "residual stream",
+    "attn": "attention output",
+    "mlp": "MLP output",
+    "head": "head",
+    "neuron": "neuron",
+}
 ROLES = {
     "subject_first": ("first subject token", "subject first"),
     "subject_last": ("last subject token", "last subject token’s", "subject last"),

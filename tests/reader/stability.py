@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +16,12 @@ from .known import Known
 from .study import Shown
 
 ONE = {"layers": "sub-layer", "heads": "head", "neurons": "neuron"}
-DRAW, PARAPHRASE, CONTEXT, FOREIGN = "another corruption draw", "another paraphrase", "another context", "another language"
+DRAW, PARAPHRASE, CONTEXT, FOREIGN = (
+    "another corruption draw",
+    "another paraphrase",
+    "another context",
+    "another language",
+)
 PARTS = ("itself", "template", "context", "draw", "rest")
 RUN = [*a.PROMPT, "pair", "seed"]
 
@@ -185,7 +189,7 @@ def read(shown: Shown) -> tuple[Known, list[str]]:
             k.add(v, f"{words[0]} under {change}", change, words)
             k.add(v.value, f"{words[0]} under {change}", change, words) if v.low is None else None
             if words[0] == "Spearman":
-                k.cells |= {name: v for name in (change, f"{change} before it")}
+                k.cells |= dict.fromkeys((change, f"{change} before it"), v)
         k.count("prompt", changed)
         out += _counted(shown.page, change, changed, sum(change in pairs(m) for m in found), len(found) > 1)
     noise = params["corruption"] == "noise"
@@ -198,7 +202,7 @@ def read(shown: Shown) -> tuple[Known, list[str]]:
 
 
 def _strongest(k: Known, rows: pd.DataFrame, found: list[Map], top: int, one: str) -> None:
-    cells = a.values(rows, ["site"])
+    cells = a.values(rows, ["site"], over=a.interval_over(rows))
     often = {}
     for m in found:
         sets = top_sets(m, top)
@@ -233,7 +237,7 @@ def _counted(page: dict, change: str, prompts: int, facts: int, several: bool) -
 def _pictures(shown: Shown, rows: pd.DataFrame, k: Known, top: int) -> list[str]:
     """The map: the strongest units on every prompt."""
     out = []
-    cells = a.values(rows, ["site"])
+    cells = a.values(rows, ["site"], over=a.interval_over(rows))
     best = sorted((s for (s,) in cells), key=lambda s: -cells[s,].value)[:top]
     for figure in shown.page["figures"]:
         if figure["name"] not in ("map", "correlation", "variance"):
@@ -243,10 +247,13 @@ def _pictures(shown: Shown, rows: pd.DataFrame, k: Known, top: int) -> list[str]
         drawn = figure["spec"]["data"]["values"]
         if {r["site"] for r in drawn} != set(best):
             out.append(f"figure map: draws {sorted({r['site'] for r in drawn})}, the strongest are {best}")
-        grid = a.values(rows[rows["site"].isin(best)], ["context", "template", "site"])
+        strong = rows[rows["site"].isin(best)]
+        grid = a.values(strong, ["context", "template", "site"], over=a.interval_over(strong))
         if len(drawn) != len(grid):
             out.append(f"figure map: {len(drawn)} cells of {len(grid)}")
-        named = [(site, " · ".join(filter(None, (context, template))), v) for (context, template, site), v in grid.items()]
+        named = [
+            (site, " · ".join(filter(None, (context, template))), v) for (context, template, site), v in grid.items()
+        ]
         k.of_row["map"] = lambda row, named=named: _placed(row, named)
         ends = [max(grid.values()), min(grid.values())]
         for v in ends:

@@ -24,7 +24,9 @@ STUDIES: dict[str, tuple[str, Words]] = {
     "knockout heads, noise draws": (
         "knockout", FRANCE | LIST | {"units": "heads", "edit": "noise", "corruption": "noise", "draws": 3},
     ),
-    "knockout layers of facts, resample": ("knockout", {"relation": "capital", "max_facts": 7, "edit": "resample"} | LIST),
+    "knockout layers of facts, resample": (
+        "knockout", {"relation": "capital", "max_facts": 7, "edit": "resample"} | LIST,
+    ),
     "knockout a set short of peers": ("knockout", FRANCE | {"units": SHORT}),
     "knockout sites with places": (
         "knockout", FRANCE | LIST | {"units": "L0.mlp@subject_last+L1.mlp", "at": "final", "edit": "zero"},

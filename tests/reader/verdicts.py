@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 
 from . import arithmetic as a
-from . import common
 from .arithmetic import Value
-from .audit import METHODS, ORDER, Criterion, Evidence, judged, outcomes
+from .audit import METHODS, Criterion, Evidence, judged, outcomes
 from .claims import Claim, own, parse
 from .known import Known, close
 from .page import given
@@ -93,7 +92,7 @@ def _facts(k: Known, claim: Claim, e: Evidence, found: dict[str, Criterion], sta
         some = e.of(group, "restore", "patch") if group == "confirm paraphrase" else e.of(group)
         if len(some):
             k.count("prompt", a.prompts(some))
-            k.count("draw", a.draws(some))
+            k.count("draw", *a.draws(some))
             k.count("template", some["template"].nunique())
             k.count("fact subject", some["who"].nunique(), some["subject"].nunique())
     texts = e.of("text")
@@ -155,7 +154,12 @@ def _verdict(verdict: dict[str, Any], claim: Claim, found, status, outcome: str)
 def _interval(where: str, c: dict[str, Any], mine: Criterion) -> list[str]:
     """The interval beside a test is that test's: it leaves the threshold out just when the test decides."""
     effect = given(c["effect"]) if c.get("effect") else None
-    if effect is None or effect.low is None or mine.limit is None or c["criterion"] in ("robust to method", "not redundant"):
+    if (
+        effect is None
+        or effect.low is None
+        or mine.limit is None
+        or c["criterion"] in ("robust to method", "not redundant")
+    ):
         return []
     above, below = effect.low > mine.limit, effect.high < mine.limit
     past = below if mine.most else above
@@ -244,7 +248,9 @@ def _pictures(k: Known, page: dict, claims: list[Claim], every, first) -> list[s
         name, rows = figure["name"], figure["spec"]["data"]["values"]
         kind, _, number = name.partition("-")
         if name == "claims":
-            k.of_row[name] = lambda row: next((v for t, v in necessary.items() if t.startswith(row["y"].rstrip("…"))), None)
+            k.of_row[name] = lambda row: next(
+                (v for t, v in necessary.items() if t.startswith(row["y"].rstrip("…"))), None
+            )
             for t, v in necessary.items():
                 k.add(v and v.value, f"damage of {t}", t[:67])
         elif kind == "criteria":
