@@ -501,17 +501,21 @@ def facts_list(relation: str | None = None, /) -> None:
 
 @facts_app.command(name="import")
 def facts_import(file: Path, /) -> None:
-    """Take in a relation file: LRE (JSON, as it is) or lashley's own TOML."""
-    from lashley.facts.importers import import_relation, save
+    """Take in relations: a FILE as it is, or a folder of them.
 
-    relation, notes = import_relation(file)
-    path = save(relation)
-    for note in notes:
+    LRE, ParaRel, CounterFact, lists of known facts (known_1000) and RAVEL are read as they are, and lashley's own TOML:
+    relation = "capital", [[template]] with text = "The capital of {} is", [facts] with France = "Paris", and, perhaps,
+    [aliases] with "Paris" = ["the city of Paris"].
+    """
+    from lashley.facts.importers import folder, import_all, said, save
+
+    taken = import_all(file)
+    for relation in taken.relations:
+        save(relation)
+    for note in said(taken.notes):
         print(f"note: {note}")
-    print(
-        f"relation {relation.name}: {len(relation.objects)} facts, {len(relation.templates)} templates, kept in {path}"
-    )
-    print(f"ask about it with: lashley locate --relation {relation.name}")
+    print(f"{taken}; kept in {folder()}")
+    print(f"ask about one with: lashley locate --relation {taken.relations[0].name}")
 
 
 @facts_app.command(name="check")

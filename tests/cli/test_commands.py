@@ -215,7 +215,7 @@ def test_an_imported_relation_can_be_asked_about(lashley, here):
     (here / "lre.json").write_text(json.dumps(LRE))
     said = lashley("facts", "import", "lre.json")
     assert said.code == 0 and said.err == ""
-    assert "relation country_capital_city: 10 facts, 1 templates" in said.out
+    assert "relation country_capital_city: 10 facts, 1 template;" in said.out
     assert "lashley locate --relation country_capital_city" in said.out
     assert "country_capital_city" in lashley("facts", "list").out
     asked = lashley("locate", "--relation", "country_capital_city", "--kinds", "resid", "--study", "study", "--json")

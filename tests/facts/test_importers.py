@@ -58,12 +58,12 @@ def test_a_relation_of_the_lre_data_set_is_cleaned_and_every_change_is_noted(tmp
     ]
     assert "relation.json" in relation.source and "2308.09124" in relation.source
     assert notes == [
+        "objects given as a list, the first kept: 1 (São Tomé)",
         "names with literal \\u escapes, decoded: 1 (Brasília)",
         "names with stray blanks, trimmed: 1 (Tokyo)",
         "samples without a subject or an object, dropped: 1 (Nowhere)",
         "samples that repeat one before, dropped: 1 (France)",
         "samples that give a subject a second object, dropped (the first is kept): 1 (Japan)",
-        "objects given as a list, the first kept: 1",
     ]
 
 
@@ -81,7 +81,7 @@ def test_escapes_of_two_halves_make_one_character_and_of_one_half_stay(tmp_path:
 
 def test_a_relation_without_any_foil_is_said_to_be_one(tmp_path: Path) -> None:
     _, notes = import_relation(lre(tmp_path, samples=[{"subject": "a", "object": "b"}]))
-    assert notes == ["every object is 'b': no fact here has a foil"]
+    assert notes == ["relations of one object, so that no fact has a foil: 1 (country_capital_city)"]
 
 
 def test_the_projects_own_format_is_read_and_written_back_the_same(home: Path) -> None:

@@ -1,41 +1,32 @@
 """Relations from files: read, cleaned, kept in the user's own folder, found again by name.
 
-Two formats are read: JSON as in the LRE data set (Hernandez et al. 2308.09124), and the project's own TOML,
-as in `facts/base/`. What had to be changed on the way in is said in notes, never done in silence.
+The project's own TOML, as in `facts/base/`, and the formats of public data sets (`lashley.facts.formats`). What had to
+be changed on the way in is said in notes, never done in silence.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
-from collections.abc import Iterable
+import tomllib
+from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple
 
 import msgspec
 import platformdirs
 
 from lashley.core.errors import BadFact
-from lashley.core.fact import SLOT, Relation, Template
+from lashley.core.fact import Relation
+from lashley.facts import formats
 from lashley.facts.base import shipped
+from lashley.facts.cleaning import clean, merged, said, slug, sound
+from lashley.facts.formats import Notes, Raw
 
-_ESCAPES = re.compile(r"(?:\\u[0-9a-fA-F]{4})+")
-
-
-class _Sample(msgspec.Struct):
-    subject: str
-    object: str | list[str]
-
-
-class _Json(msgspec.Struct):
-    """A relation file of the LRE data set; other keys (`properties`, ...) are not read."""
-
-    name: str
-    prompt_templates: list[str]
-    samples: list[_Sample]
-    prompt_templates_zs: list[str] = []
+_ENDS = (".json", ".jsonl", ".ndjson", ".toml")  # of what is taken from a folder
 
 
 class _Text(msgspec.Struct, forbid_unknown_fields=True):
@@ -55,53 +46,119 @@ class _Toml(msgspec.Struct, forbid_unknown_fields=True):
     aliases: dict[str, list[str]] = {}
 
 
-_NEEDS: dict[type, str] = {
-    _Json: 'name, prompt_templates and samples: [{"subject": ..., "object": ...}]',
-    _Toml: "relation, [[template]] with text, and [facts] with subject = object",
-}
-_File = TypeVar("_File", _Json, _Toml)
+class Taken(NamedTuple):
+    """What was taken from a file or folder, what was changed in it, and what was left out."""
+
+    relations: tuple[Relation, ...]
+    notes: Notes
+    left: Notes
+
+    def __str__(self) -> str:
+        facts, templates = sum(len(r.objects) for r in self.relations), sum(len(r.templates) for r in self.relations)
+        one = len(self.relations) == 1
+        what = f"relation {', '.join(r.name for r in self.relations)}" if one else f"{len(self.relations)} relations"
+        left = f"; left out: {'; '.join(said(self.left))}" if self.left else ""
+        return f"{what}: {facts:,} fact{'s' * (facts != 1)}, {templates:,} template{'s' * (templates != 1)}{left}"
 
 
-def slug(name: str) -> str:
-    """A relation's name as it is stored and looked up.
+def import_all(path: str | Path) -> Taken:
+    """Read a file of relations in any format, or every one of a folder; see `Taken`.
 
-    >>> slug("Country capital-city ")
-    'country_capital_city'
+    Relations are named by the slug of the name or id inside the file, with the data set before an id. Raises `BadFact`
+    for a file that cannot be read, has another shape, or leaves no relation with a fact and a template.
     """
-    return re.sub(r"[\W_]+", "_", name.lower()).strip("_")
+    path = Path(path)
+    if not path.is_dir():
+        return _file(path)
+    taken, left = [], []
+    for part in sorted(p for p in path.iterdir() if p.suffix.lower() in _ENDS):
+        try:
+            if not part.name.endswith((formats.PROMPTS, *formats.BESIDE)):  # RAVEL's: read with another, or no facts
+                taken.append(_file(part))
+        except BadFact as e:
+            left.append(str(e).removeprefix(f"{path}/"))
+    if not taken:
+        why = f": {left[0]}" if left else f"; name one with files that end in {', '.join(_ENDS)}"
+        raise BadFact(f"{path} is a folder without relations{why}")
+    relations = tuple(r for one in taken for r in one.relations)
+    unread = {"files": left} if left else {}
+    return Taken(relations, merged(one.notes for one in taken), merged([*(one.left for one in taken), unread]))
 
 
 def import_relation(path: str | Path) -> tuple[Relation, list[str]]:
-    """Read a relation file (`.toml`: the project's own format, anything else: JSON of the LRE data set).
+    """Read a file of one relation: the relation, and one note for each kind of thing that was changed or left out.
+    Raises `BadFact` as `import_all` does, and for a folder or a file of several."""
+    taken = _file(Path(path))
+    relation, *others = taken.relations
+    if others:
+        raise BadFact(f"{path} holds {len(taken.relations)} relations; import them with `lashley facts import {path}`")
+    return relation, said(merged([taken.notes, taken.left]))
 
-    Returns the relation, named by the slug of the name inside the file, and one note for each kind of thing
-    that was changed: escapes decoded, blanks trimmed, repeated subjects dropped (the first is kept), ...
-    Raises `BadFact` for a file that cannot be read, has another shape, or leaves no fact or no template.
-    """
-    path = Path(path)
+
+def _file(path: Path) -> Taken:
     text = _text(path)
     if path.suffix.lower() == ".toml":
-        toml = _decode(path, text, _Toml)
-        templates = [(t.text, t.register, t.language) for t in toml.template]
-        notes, relation = _clean(path, toml.relation, toml.source, templates, toml.facts.items())
-        aliases = {o: tuple(filter(None, (" ".join(n.split()) for n in names))) for o, names in toml.aliases.items()}
-        if unknown := sorted(aliases.keys() - set(relation.objects.values())):
-            raise BadFact(
-                f"{path}: aliases of {unknown[0]!r}, which is no object; write [aliases] of objects in [facts]"
-            )
-        return msgspec.structs.replace(relation, names=toml.names, aliases=aliases), notes
-    lre = _decode(path, text, _Json)
-    asks = [(t, "question" if "?" in t else "statement", "en") for t in lre.prompt_templates + lre.prompt_templates_zs]
-    pairs, lists = [], 0
-    for sample in lre.samples:
-        several = isinstance(sample.object, list)
-        lists += several
-        pairs.append((sample.subject, "".join(sample.object[:1]) if several else sample.object))
-    source = f"{path.name}, a relation in the format of the LRE data set (Hernandez et al. 2308.09124)"
-    notes, relation = _clean(path, lre.name, source, asks, pairs)
-    if lists:
-        notes.append(f"objects given as a list, the first kept: {lists}")
-    return relation, notes
+        return _own(path, text)
+    raws = formats.read(path, text, _text, lambda name: _patterns(path, name))
+    relations, notes, left = [], [], []
+    for raw in raws:
+        try:
+            relation, changed = clean(path, raw)
+        except BadFact as e:
+            if len(raws) == 1:
+                raise
+            why = str(e).removeprefix(f"{path}").strip(" ,:").partition(";")[0]
+            left.append({"relations": [f"{slug(raw.name)}: {why}"]})
+            continue
+        aliases = {own: _called()[own] for own in dict.fromkeys(relation.objects.values()) if own in _called()}
+        relations.append(msgspec.structs.replace(relation, aliases=aliases))
+        notes += [changed, {"objects with other names, which count as them": list(aliases)}]
+        left.append(raw.left)
+    if not relations:
+        why = "; ".join(said(merged(left)))[:300] or "it is empty"
+        raise BadFact(f"{path} holds no relation that can be asked about: {why}")
+    return Taken(tuple(relations), merged(notes), merged(left))
+
+
+def _own(path: Path, text: str) -> Taken:
+    """A file in the project's own format."""
+    try:
+        toml = msgspec.toml.decode(text, type=_Toml)
+    except msgspec.ValidationError as e:
+        needs = "relation, [[template]] with text, and [facts] with subject = object"
+        raise BadFact(f"{path} is not a relation ({e}); it needs {needs}") from e
+    except (ValueError, RecursionError) as e:  # msgspec.DecodeError is a ValueError
+        raise BadFact(f"{path} is not TOML ({e}); name a .json, .jsonl or .toml relation file") from e
+    asks = [(t.text, t.register, t.language) for t in toml.template]
+    relation, notes = clean(path, Raw(toml.relation, toml.source, asks, list(toml.facts.items())))
+    aliases = {o: tuple(filter(None, (" ".join(n.split()) for n in names))) for o, names in toml.aliases.items()}
+    if unknown := sorted(aliases.keys() - set(relation.objects.values())):
+        raise BadFact(f"{path}: aliases of {unknown[0]!r}, which is no object; write [aliases] of objects in [facts]")
+    for word in (
+        *(n for held in toml.names.values() for n in held.values()),
+        *(n for x in aliases.values() for n in x),
+    ):
+        sound(word, path, f"name {word!r}")
+    relation = msgspec.structs.replace(relation, names=toml.names, aliases=aliases)
+    return Taken((relation,), notes, {})
+
+
+def _patterns(path: Path, name: str) -> list[str]:
+    """ParaRel's templates of a relation's id, from a file beside, or as they were imported; [] where there are none."""
+    if not name.isalnum():  # else no name of a file
+        return []
+    for file in (path.with_name(f"{name}.json"), path.parent.parent / "pararel" / f"{name}.json"):
+        if file.is_file():
+            return [text for raw in formats.read(file, _text(file), _text, lambda _: []) for text, *_ in raw.asks]
+    own = folder() / f"{slug(f'pararel {name}')}.toml"
+    return [t.text for t in import_relation(own)[0].templates] if own.is_file() else []
+
+
+@cache
+def _called() -> Mapping[str, tuple[str, ...]]:
+    """Other names of things, by each name; one table for all imports."""
+    held = tomllib.loads((files("lashley.facts") / "aliases.toml").read_text(encoding="utf-8"))
+    return {name: tuple(n for n in names if n != name) for names in held["names"] for name in names}
 
 
 def folder() -> Path:
@@ -151,77 +208,6 @@ def _text(path: Path) -> str:
         raise BadFact(f"{path} is not UTF-8 text; save it as UTF-8, or name a .json or .toml relation file") from e
     except (OSError, ValueError) as e:  # ValueError: a NUL in the path
         raise BadFact(f"{str(path)!r} cannot be read ({e}); check the path and its permissions") from e
-
-
-def _decode(path: Path, text: str, kind: type[_File]) -> _File:
-    """The file's content; its shape is checked, its words are not."""
-    try:
-        return (msgspec.toml if kind is _Toml else msgspec.json).decode(text, type=kind)
-    except msgspec.ValidationError as e:
-        raise BadFact(f"{path} is not a relation ({e}); it needs {_NEEDS[kind]}") from e
-    except (ValueError, RecursionError) as e:  # msgspec.DecodeError is a ValueError
-        raise BadFact(f"{path} is not {kind.__name__[1:].upper()} ({e}); name a .json or .toml relation file") from e
-
-
-def _clean(
-    path: Path,
-    name: str,
-    source: str,
-    asks: Iterable[tuple[str, str, str]],
-    pairs: Iterable[tuple[str, str]],
-) -> tuple[list[str], Relation]:
-    """A relation of templates (text, register, language) and facts (subject, object); what was changed."""
-    objects: dict[str, str] = {}
-    decoded, trimmed, empty, repeated, contrary = [], [], [], [], []
-    for raw in pairs:
-        words = [_unescape(word) for word in raw]
-        decoded += [new for old, new in zip(raw, words, strict=True) if old != new]
-        subject, answer = (" ".join(word.split()) for word in words)
-        trimmed += [new for old, new in zip(words, (subject, answer), strict=True) if old != new]
-        if not subject or not answer:
-            empty.append(subject or answer or "both missing")
-        elif subject in objects:
-            (repeated if objects[subject] == answer else contrary).append(subject)
-        else:
-            objects[subject] = answer
-    try:
-        templates = {t.text: t for t in (Template(_unescape(x).strip(), r, la) for x, r, la in asks)}
-    except BadFact as e:
-        raise BadFact(f"{path}: {e}") from e
-    if bare := next((t for t in templates if t == SLOT), None):
-        raise BadFact(f"{path}: template {bare!r} asks nothing; write a sentence around the {{}}")
-    for what, there in (("name", slug(name)), ("template", templates), ("fact", objects)):
-        if not there:
-            raise BadFact(f"{path} holds no {what}; a relation needs a name, a template with a {{}}, and facts")
-    notes = [
-        f"{what}: {len(names)} ({_some(names)})"
-        for what, names in (
-            ("names with literal \\u escapes, decoded", decoded),
-            ("names with stray blanks, trimmed", trimmed),
-            ("samples without a subject or an object, dropped", empty),
-            ("samples that repeat one before, dropped", repeated),
-            ("samples that give a subject a second object, dropped (the first is kept)", contrary),
-        )
-        if names
-    ]
-    if len(set(objects.values())) == 1:
-        notes.append(f"every object is {next(iter(objects.values()))!r}: no fact here has a foil")
-    return notes, Relation(slug(name), source, tuple(templates.values()), objects)
-
-
-def _unescape(text: str) -> str:
-    r"""Decode literal `\u00ed` as some data sets hold; an escape of half a character stays as it is."""
-
-    def decode(found: re.Match[str]) -> str:
-        new = json.loads(f'"{found[0]}"')
-        return found[0] if any("\ud800" <= c <= "\udfff" for c in new) else new
-
-    return _ESCAPES.sub(decode, text)
-
-
-def _some(names: list[str], most: int = 5) -> str:
-    first = list(dict.fromkeys(names))
-    return ", ".join(first[:most]) + (", ..." if len(first) > most else "")
 
 
 def _quote(text: str) -> str:
