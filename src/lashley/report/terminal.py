@@ -1,164 +1,111 @@
-"""The same page in a terminal: 80 columns are enough, and a pipe gets plain text."""
+"""The same page in a terminal of any width: 40 columns will do, and a pipe gets plain text."""
 
 from __future__ import annotations
 
 import io
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from rich import box
-from rich.console import Console, Group, RenderableType
-from rich.padding import Padding
+from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from lashley.charts import theme
 from lashley.core.claim import Verdict
-from lashley.core.figure import Control, Figure, Table, cell
+from lashley.core.figure import Control, Figure
+from lashley.report import lines
 from lashley.report.page import Page
 
-BLOCKS = " ▏▎▍▌▋▊▉█"
+LEAST = 24  # columns; narrower terminals get lines of that length
+BESIDE = 34  # columns that a verdict needs beside another
 
 
 def show(page: Page, path: str | os.PathLike[str] | None = None, console: Console | None = None) -> None:
     """Print the page; `path` is where its html lies. Colours only where the console has them."""
     console = console or Console(highlight=False)
-    for part in _parts(page, console.width, path):
-        console.print(part, highlight=False)
+    for part in _parts(page, max(console.width, LEAST), path):
+        console.print(part, highlight=False, soft_wrap=True)
 
 
 def beside(console: Console, verdicts: Sequence[Verdict]) -> None:
-    """Verdicts in columns beside each other, a line a criterion."""
-    grid = Grid(box=box.SIMPLE_HEAVY, expand=True, padding=(0, 1))
-    for verdict in verdicts:
-        grid.add_column(Text(f"{verdict.claim}\n{verdict.outcome.upper()}"), ratio=1)
-    grid.add_row(*(_lines(v) for v in verdicts))
-    grid.add_row(*(Text(v.weaker or v.why) for v in verdicts))
-    console.print(grid)
+    """Verdicts in columns beside each other, a line a criterion; below each other in a narrow terminal."""
+    across = max(console.width // BESIDE, 1)
+    for start in range(0, len(verdicts), across):
+        some = verdicts[start : start + across]
+        width = console.width // len(some) - 3
+        grid = Grid(box=box.SIMPLE_HEAVY, expand=True, padding=(0, 1))
+        for verdict in some:
+            grid.add_column(lines.text(verdict.claim, width).append(f"\n{verdict.outcome.upper()}"), ratio=1)
+        grid.add_row(*(_criteria(v, width) for v in some))
+        grid.add_row(*(lines.text(v.weaker or v.why, width) for v in some))
+        console.print(grid)
 
 
 MARKS = {"holds": "✓", "fails": "✗", "undecided": "?", "not tested": "–"}
 
 
-def _lines(verdict: Verdict) -> Text:
+def _criteria(verdict: Verdict, width: int) -> Text:
     rows = [c for c in verdict.criteria if c.status != "not tested"]
-    return Text("\n".join(f"{MARKS[c.status]} {c.criterion}: {'–' if c.effect is None else c.effect}" for c in rows))
+    each = [f"{c.criterion}: {'–' if c.effect is None else c.effect}" for c in rows]
+    marked = [
+        lines.text(words, width, indent="  ", first=f"{MARKS[c.status]} ") for c, words in zip(rows, each, strict=True)
+    ]
+    return Text("\n").join(marked)
 
 
 def text(page: Page, path: str | os.PathLike[str] | None = None, width: int = 80) -> str:
     """The page as plain text, no line longer than `width`."""
     console = Console(file=io.StringIO(), width=width, color_system=None, force_terminal=False)
     show(page, path, console)
-    lines = console.file.getvalue().splitlines()  # pyright: ignore[reportAttributeAccessIssue]
-    return "\n".join(line.rstrip() for line in lines) + "\n"
+    printed = console.file.getvalue().splitlines()  # pyright: ignore[reportAttributeAccessIssue]
+    return "\n".join(line.rstrip() for line in printed) + "\n"
 
 
-def _parts(page: Page, width: int, path: str | os.PathLike[str] | None) -> Iterator[RenderableType]:
+def _parts(page: Page, width: int, path: str | os.PathLike[str] | None) -> Iterator[Text]:
+    def said(words: str, style: str = "", indent: str = "", first: str = "") -> Text:
+        return lines.text(words, width, style, indent, first)
+
+    def section(heading: str, body: Sequence[Text], note: str = "") -> Iterator[Text]:
+        yield Text()
+        yield said(heading, "bold")
+        yield from lines.joined(body, "  ")
+        if note:
+            yield said(note, "dim", "  ")
+
     finding = page.finding
-    yield Text(f"\n{page.question}", style="dim")
-    yield Text(finding.sentence, style="bold")
+    yield Text()
+    yield said(page.question, "dim")
+    yield said(finding.sentence, "bold")
     if under := finding.under():
-        yield Text(under, style="dim")
-    yield from (Text(f"- {also.sentence}") for also in page.also)
+        yield said(under, "dim")
+    yield from (said(also.sentence, indent="  ", first="- ") for also in page.also)
     for figure in page.figures:
-        if drawn := _draw(figure, width):
-            yield _section(figure.title, drawn, figure.spec["usermeta"]["note"])
+        if drawn := _draw(figure, width - 2):
+            yield from section(figure.title, drawn, figure.spec["usermeta"]["note"])
     for table in page.tables:
-        yield _section(table.title, _grid(table), table.note)
-    if page.controls:
-        yield _section("Controls and noise floor", Group(*map(_control, page.controls)))
-    for heading, lines in (
+        yield from section(table.title, lines.table(table, width - 2), table.note)
+    for heading, listed in (
+        ("Controls and noise floor", list(map(_control, page.controls))),
         ("What could make this wrong", page.caveats),
         ("What was not tested", page.not_tested),
         ("Left out", [f"{x.what}: {x.why}" for x in page.exclusions]),
     ):
-        if lines:
-            yield _section(heading, Group(*(_item(line) for line in lines)))
-    yield _section("Make it again", Text(page.command))
+        if listed:
+            yield from section(heading, [lines.text(line, width - 2, indent="  ", first="- ") for line in listed])
+    yield from section("Make it again", [lines.text(page.command, width - 2)])
     if path is not None:
-        yield Text(f"\nReport: {os.fspath(path)}", style="bold", overflow="fold")
+        yield Text()
+        yield said(f"Report: {os.fspath(path)}", "bold")
 
 
-def _section(heading: str, body: RenderableType, note: str = "") -> RenderableType:
-    parts = [Text(f"\n{heading}", style="bold"), Padding(body, (0, 0, 0, 2))]
-    return Group(*parts, *([Padding(Text(note, style="dim"), (0, 0, 0, 2))] if note else []))
-
-
-def _item(line: str) -> RenderableType:
-    row = Grid.grid(padding=(0, 1))
-    row.add_row(Text("-"), Text(line, overflow="fold"))
-    return row
-
-
-def _control(control: Control) -> RenderableType:
+def _control(control: Control) -> str:
     unit = f" {control.estimate.unit}" if control.estimate.unit else ""
-    return _item(f"{control.name}: {control.estimate}{unit}. {control.reading}")
+    return f"{control.name}: {control.estimate}{unit}. {control.reading}"
 
 
-def _grid(table: Table) -> RenderableType:
-    grid = Grid(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False, header_style="bold")
-    for i, column in enumerate(table.columns):
-        right = bool(table.rows) and not isinstance(table.rows[0][i], str | bool | None)
-        head = f"{column.label} ({column.unit})" if column.unit else column.label
-        grid.add_column(Text(head), justify="right" if right else "left", overflow="fold")
-    for row in table.rows:
-        grid.add_row(*(Text(cell(value)) for value in row))
-    return grid
-
-
-def _draw(figure: Figure, width: int) -> RenderableType | None:
+def _draw(figure: Figure, width: int) -> lines.Lines:
     """Heat maps and bars as characters; other figures are left to the html."""
     meta = figure.spec.get("usermeta", {})
     rows = figure.spec.get("data", {}).get("values", [])
-    draw = {"heat": _heat, "bars": _bars}.get(meta.get("chart"))
-    return draw(rows, meta, width - 2) if draw and rows else None
-
-
-def _heat(rows: list[dict[str, Any]], meta: dict[str, str], width: int) -> RenderableType:
-    """Four characters a cell; a dot where the effect is not told apart from 0; wide maps go on below."""
-    limit = max(abs(r["effect"]) for r in rows) or 1.0
-    factor = 100 if limit < 9.995 else 1
-    held = {(r["panel"], r["y"], r["x"]): r for r in rows}
-    panels, lines, columns = (theme.order(key[i] for key in held) for i in range(3))
-    margin = max(len(str(y)) for y in [*lines, meta["x"]]) + 1
-    fit = max((width - margin) // 4, 1)
-    fit = -(-len(columns) // -(-len(columns) // fit))  # pieces of equal length
-    unit = "in hundredths: " * (factor == 100) + meta["measure"]
-    out = Text(unit + "\n· not told apart from 0\n", style="dim")
-    for panel in panels:
-        for start in range(0, len(columns), fit):
-            some = columns[start : start + fit]
-            if panel:
-                out.append(f"\n{theme.PANELS.get(panel, panel)}", style="bold")
-            out.append(f"\n{meta['x']:<{margin}}" + "".join(f"{x!s:.4}".rjust(4) for x in some), style="dim")
-            for y in lines:
-                out.append(f"\n{str(y).replace('_', ' '):<{margin}}")
-                for x in some:
-                    out.append(*_square(held.get((panel, y, x)), limit, factor))
-            out.append("\n")
-    return out
-
-
-def _square(row: dict[str, Any] | None, limit: float, factor: int) -> tuple[str, str]:
-    if row is None:
-        return "    ", ""
-    if not row["clear"]:
-        return "   ·", "dim"
-    strong = abs(row["effect"]) / limit > 0.45
-    shown = round(row["effect"] * factor)
-    return f"{shown:4d}", f"{'white' if strong else 'black'} on {theme.colour(row['effect'], limit)}"
-
-
-def _bars(rows: list[dict[str, Any]], meta: dict[str, str], width: int) -> RenderableType:
-    limit = max(abs(r["effect"]) for r in rows) or 1.0
-    margin = min(max(len(str(r["y"])) for r in rows), 26)
-    long = max(width - margin - 32, 8)
-    out = Text(meta["measure"] + "\n· not told apart from 0\n", style="dim")
-    for r in rows:
-        size = round(abs(r["effect"]) / limit * long * 8)
-        bar = "█" * (size // 8) + BLOCKS[size % 8].strip()
-        style = theme.BLUE if r["effect"] >= 0 else theme.ORANGE
-        out.append(f"\n{r['y']!s:<{margin}.{margin}} ").append(f"{bar:<{long}}", style=style)
-        out.append(f" {r['text']}" + " ·" * (not r["clear"]))
-    return out
+    draw = lines.picture(meta.get("chart", ""))
+    return draw(rows, meta, width) if draw and rows else []
