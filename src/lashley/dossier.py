@@ -17,7 +17,7 @@ from lashley.core.anatomy import Anatomy
 from lashley.core.case import Case, Dossier, Exclusion
 from lashley.core.errors import BadFact, BadPrompt, BadSite
 from lashley.core.fact import Fact, Relation, Template
-from lashley.core.readout import LogitDifference
+from lashley.core.readout import LogitDifference, shared
 from lashley.core.run import Run
 from lashley.core.site import Kind, Site
 from lashley.effects import restorers
@@ -25,7 +25,7 @@ from lashley.engine.bench import Bench
 from lashley.facts.base import shipped
 from lashley.facts.question import Asked
 from lashley.peers import ENOUGH
-from lashley.recall import AMONG, Need, aligned, mean_sizes, reference_runs, texts
+from lashley.recall import AMONG, Need, aligned, mean_sizes, reference_runs, settled, texts
 from lashley.stats import FEWEST
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -125,7 +125,7 @@ def _gather(
                 exclusions.extend(gone)
         cases[group] = (*cases.get(group, ()), *kept)
 
-    groups = asked.groups
+    groups = {g: tuple(settled(bench, q) for q in questions) for g, questions in asked.groups.items()}
     plain = {g: groups[g] for g in ("confirm", "paraphrase", "discovery") if g in groups}
     main = _merged(plain)
     take(PLAIN, [main], draws, "none" if unknown else "half")  # known on half of all its templates
@@ -308,6 +308,6 @@ def _shuffled(bench: Bench, asked: Prompts, confirm: Sequence[Case]) -> tuple[tu
         with suppress(BadPrompt):
             said = [relation.say(o, case.template.language) for o in draw.sample(names, 2)]
             target, foil = (bench.tokens.answer(case.clean, o) for o in said)
-            if target[0] != foil[0]:
+            if shared(target, foil) < min(len(target), len(foil)):
                 made.append((case, LogitDifference(target, foil)))
     return tuple(made)

@@ -13,10 +13,12 @@ import numpy as np
 import torch
 
 from lashley.core.case import Case
+from lashley.core.readout import shared
 from lashley.core.run import Run
 from lashley.core.site import Site
 from lashley.engine.bench import Bench
 from lashley.engine.heads import alone, unembedded, written
+from lashley.engine.readouts import extend
 from lashley.recognised import OPERATIONS, UNTRAINED
 
 COPIES = 5  # untrained ones
@@ -76,7 +78,7 @@ def _begin(bench: Bench) -> tuple[int, ...]:
     text, or else the token that its texts are told apart by; () where it has neither."""
     tokenizer = bench.tokens.tokenizer
     if bench.tokens.begin:
-        return bench.tokens.run("x").tokens[: bench.tokens.begin]
+        return bench.tokens.before
     named = (tokenizer.bos_token_id, tokenizer.eos_token_id)
     return next(((t,) for t in named if t is not None and t < bench.anatomy.vocabulary), ())
 
@@ -150,22 +152,28 @@ def _extraction(bench: Bench, cases: Sequence[Case], sample: np.ndarray) -> np.n
     a fixed preference for one answer counts for nothing. The difference of the two logits is divided by sqrt(2) and by
     the standard deviation over sampled tokens of that change: the head's own, or the root mean square over all heads
     where that is larger, so that neither a faint write nor a loud and indifferent one stands out. Mean over the cases.
-    Of answers of several tokens the first counts.
+    Of answers of several tokens the first counts in which they differ, read after those that they share.
     """
     layers, heads = bench.anatomy.layers, bench.anatomy.heads
-    runs = list(dict.fromkeys(run for c in cases for run in (c.clean, c.other)))
+    pairs = [tuple(extend(run, c.target[: _same(c)]) for run in (c.clean, c.other)) for c in cases]
+    runs = list(dict.fromkeys(run for pair in pairs for run in pair))
     where = [*(Site(layer, "head", None, "final") for layer in range(layers)), Site(layers, "resid", None, "final")]
     acts = bench.read(runs, where)
     at = {run: i for i, run in enumerate(runs)}
     total = np.zeros((layers, heads))
-    for case in cases:
-        tokens = torch.tensor([case.target[0], case.foil_tokens[0], *sample.tolist()])
-        ends = [[acts[site][at[run]] for site in where] for run in (case.clean, case.other)]
+    for case, pair in zip(cases, pairs, strict=True):
+        n = _same(case)
+        tokens = torch.tensor([case.target[n], case.foil_tokens[n], *sample.tolist()])
+        ends = [[acts[site][at[run]] for site in where] for run in pair]
         clean, other = (_direct(bench, end, tokens) for end in ends)
         change = clean - other  # [layers, heads, 2 + sampled]
         own = change[..., 2:].std(-1)
         total += (change[..., 0] - change[..., 1]) / np.sqrt(2) / np.maximum(own, np.sqrt(np.mean(own**2)))
     return total / len(cases)
+
+
+def _same(case: Case) -> int:
+    return shared(case.target, case.foil_tokens)
 
 
 def _direct(bench: Bench, acts: Sequence[np.ndarray], tokens: torch.Tensor) -> np.ndarray:

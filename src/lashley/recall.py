@@ -19,8 +19,8 @@ import numpy as np
 
 from lashley.core.case import Case, Exclusion, Material
 from lashley.core.errors import BadFact, BadPrompt
-from lashley.core.fact import Fact, Relation, Template
-from lashley.core.readout import LogitDifference
+from lashley.core.fact import BLANK, Fact, Relation, Template
+from lashley.core.readout import LogitDifference, shared
 from lashley.core.run import NOISE_SDS, EmbeddingNoise, Run
 from lashley.core.site import Kind, Site
 from lashley.core.trial import Sweep
@@ -31,6 +31,7 @@ from lashley.engine.bench import Bench
 from lashley.engine.readouts import extend
 from lashley.facts.base import shipped
 from lashley.facts.contexts import UNRELATED
+from lashley.facts.joins import NONE, joins
 from lashley.facts.question import Asked
 
 REFERENCE_RUNS = 32
@@ -40,6 +41,9 @@ FEWEST_OTHERS = 8  # subjects; a mean over fewer would be that of a few odd ones
 AT_ONCE = 16  # facts that are asked together
 BESIDE = 8  # templates of facts that are asked about beside the others
 AMONG = 5  # noise draws a prompt of audits, of which the most central is kept
+SETTLING = 8  # facts, and objects of each, by which it is found out how answers join a template
+ALL = 1 - 1e-12  # of an answer's probability, that longer ones have at most
+DOUBT = 2.0  # below such odds that is in doubt
 
 
 class Recalled(msgspec.Struct, frozen=True):
@@ -56,6 +60,9 @@ class Recalled(msgspec.Struct, frozen=True):
 def preferred(bench: Bench, asked: Sequence[tuple[Run, str, Sequence[str]]]) -> list[str]:
     """For each (run, object, candidates), a candidate of higher score than the object's, or "" where it ranks first.
 
+    An answer with which longer ones begin is scored by the probability that it comes and none of these does: its whole
+    probability holds theirs, and would never be less.
+
     Exact, yet cheap: a candidate's score never exceeds its first token's log-probability, so only those whose first
     token beats the object's whole score are scored in full, the likeliest first, until one is found; of an answer of
     one token the first is all.
@@ -64,6 +71,7 @@ def preferred(bench: Bench, asked: Sequence[tuple[Run, str, Sequence[str]]]) -> 
     ways = [tokens.answers(run, tuple(dict.fromkeys((own, *others)))) for run, own, others in asked]
     first = answers.first_tokens(bench, [run for run, _, _ in asked], [[a[0] for a in x.values()] for x in ways])
     bounds = [dict(zip(x, f.tolist(), strict=True)) for x, f in zip(ways, first, strict=True)]
+    longer = [_longer(x) for x in ways]
 
     def whole(pairs: Sequence[tuple[int, str]]) -> list[float]:
         long = [(i, c) for i, c in pairs if len(ways[i][c]) > 1]
@@ -71,23 +79,42 @@ def preferred(bench: Bench, asked: Sequence[tuple[Run, str, Sequence[str]]]) -> 
         after = dict(zip(long, rest.tolist(), strict=True))
         return [bounds[i][c] + after.get((i, c), 0.0) for i, c in pairs]
 
-    own = whole([(i, o) for i, (_, o, _) in enumerate(asked)])
+    def alone(pairs: Sequence[tuple[int, str]]) -> list[float]:
+        more = [(i, d) for i, c in pairs for d in longer[i].get(c, ())]
+        known = dict(zip((every := list(dict.fromkeys([*pairs, *more]))), whole(every), strict=True))
+        return [
+            known[i, c] + np.log1p(-min(sum(np.exp(known[i, d] - known[i, c]) for d in longer[i].get(c, ())), ALL))
+            for i, c in pairs
+        ]
+
+    own = alone([(i, o) for i, (_, o, _) in enumerate(asked)])
     left: dict[int, list[str]] = {}
     found = [""] * len(asked)
     for i, (_, o, _) in enumerate(asked):
         above = sorted((c for c, x in bounds[i].items() if c != o and x > own[i]), key=lambda c, i=i: -bounds[i][c])
-        found[i] = next((c for c in above if len(ways[i][c]) == 1), "")
+        found[i] = next((c for c in above if len(ways[i][c]) == 1 and c not in longer[i]), "")
         if above and not found[i]:
             left[i] = above
     ahead = 1
     while left:
         pairs = [(i, c) for i, above in left.items() for c in above[:ahead]]
         best = {i: own[i] for i in left}
-        for (i, c), score in zip(pairs, whole(pairs), strict=True):
+        for (i, c), score in zip(pairs, alone(pairs), strict=True):
             if score > best[i]:
                 best[i], found[i] = score, c
         left = {i: above[ahead:] for i, above in left.items() if above[ahead:] and not found[i]}
         ahead *= 2
+    return found
+
+
+def _longer(ways: dict[str, tuple[int, ...]]) -> dict[str, list[str]]:
+    """Of each answer with which others begin, the next longer ones; those that read alike are told once."""
+    named = {tokens: answer for answer, tokens in ways.items()}
+    found: dict[str, list[str]] = {}
+    for tokens, answer in named.items():
+        begun = next((tokens[:n] for n in range(len(tokens) - 1, 0, -1) if tokens[:n] in named), None)
+        for short in (a for a, t in ways.items() if t == begun):
+            found.setdefault(short, []).append(answer)
     return found
 
 
@@ -175,6 +202,54 @@ def _screened(bench: Bench, material: Material, screen: Callable[[Material], Ite
     return material
 
 
+def settled(bench: Bench, asked: Asked) -> Asked:
+    """The question with templates that say how answers join them: with one blank or none, whichever makes the answers
+    likelier where their text leaves that open. Raises `BadPrompt` for a chat where there can be none."""
+    templates = tuple(_settled(bench, asked, t) for t in asked.templates)
+    return asked if templates == asked.templates else msgspec.structs.replace(asked, templates=templates)
+
+
+def _settled(bench: Bench, asked: Asked, template: Template) -> Template:
+    if template.join is not msgspec.UNSET:
+        return template
+    say = lambda name: asked.relation.say(name, template.language)  # noqa: E731
+    pairs: list[tuple[str, list[str]]] = []
+    for fact in asked.facts[:SETTLING]:
+        others = (asked.relation.objects[f] for f in asked.foils.get(fact.subject, ())[:SETTLING])
+        pairs.append((say(fact.subject), [say(o) for o in dict.fromkeys((fact.object, *others))]))
+    ends = [bench.tokens.chat(template.fill(s))[1] if template.chat else template.fill(s) for s, _ in pairs]
+    ways = tuple(dict.fromkeys(j for end, (_, said) in zip(ends, pairs, strict=True) for j in joins(end, said)))
+    if ways in ((), (BLANK,)):
+        return template
+    if len(ways) == 1:
+        return msgspec.structs.replace(template, join=ways[0], joined="no blank, after white space")
+    logs = {j: _likelihood(bench, msgspec.structs.replace(template, join=j), pairs) for j in ways}
+    best, other = sorted(ways, key=lambda j: -logs[j])
+    if logs[best] == -np.inf:
+        return template
+    odds = float(np.exp(min(logs[best] - logs[other], 99.0)))
+    if best == BLANK and odds >= DOUBT:
+        return msgspec.structs.replace(template, join=BLANK)
+    word = {BLANK: "one blank", NONE: "no blank"}
+    likelier = f"{odds:.3g} times as likely as {word[other]}" if odds < 1e6 else f"{word[other]} is out of the question"
+    doubt = " (in doubt)" if odds < DOUBT else ""
+    return msgspec.structs.replace(template, join=best, joined=f"{word[best]}, {likelier}{doubt}")
+
+
+def _likelihood(bench: Bench, template: Template, pairs: Sequence[tuple[str, Sequence[str]]]) -> float:
+    """Log-probability that one of the answers follows, as the template joins them: mean over the (subject, answers)
+    that can be asked, -inf where none can."""
+    asked, sizes = [], []
+    for subject, said in pairs:
+        with suppress(BadPrompt):
+            run = bench.tokens.ask(template, subject)
+            ways = bench.tokens.answers(run, said)
+            asked += [(run, tokens) for tokens in dict.fromkeys(ways.values())]
+            sizes.append(len(set(ways.values())))
+    each = np.split(answers.scores(bench, asked), np.cumsum(sizes)[:-1]) if asked else []
+    return float(np.mean([np.logaddexp.reduce(x) for x in each])) if each else -np.inf
+
+
 def aligned(
     bench: Bench,
     asked: Asked,
@@ -191,11 +266,13 @@ def aligned(
 
     A fact is asked about where its object ranks first on `half` of its templates, or on those where it does (`each`),
     or whatever the model answers (`none`: only to try the instrument where there is nothing to find). Of noise, `among`
-    times as many draws are tried as asked for, and those kept whose readouts (of the answers' first tokens) are nearest
+    times as many draws are tried as asked for, and those kept whose readouts (of the first tokens in which the answers
+    differ) are nearest
     the median of their prompt: a draw that happens to spare the fact would make every share of the gap large. Without
     `donors`, noise takes foils whose subject has another number of tokens where no others are left; such cases have no
     run to patch from.
     """
+    asked = settled(bench, asked)
     cases: list[Case] = []
     exclusions: list[Exclusion] = []
     noise = noise_sd(bench, asked) if corruption == "noise" else 0.0
@@ -302,8 +379,15 @@ def _pair(
             except BadPrompt as e:
                 refused.append(str(e))
                 continue
-            if other[0] == target[0]:
-                refused.append(f"{foil.object!r} starts with the same token as {fact.object!r}")
+            same = shared(target, other)
+            if same == min(len(target), len(other)):
+                refused.append(
+                    f"{foil.object!r} and {fact.object!r} are the same tokens"
+                    if target == other
+                    else f"one of {foil.object!r} and {fact.object!r} begins with all tokens of the other"
+                )
+            elif corrupt.tokens == clean.tokens:
+                refused.append(f"{name!r} and {fact.subject!r} are the same tokens")
             elif alike and (corrupt.subject != clean.subject or len(corrupt) != len(clean)):
                 refused.append(f"{name!r} has another number of tokens than {fact.subject!r}")
             elif not same_length or len(other) == len(target):
@@ -324,10 +408,14 @@ def _pair(
 
 
 def _central(bench: Bench, cases: list[Case], draws: int) -> list[Case]:
-    """Of each prompt's cases the `draws` whose corrupt readouts are nearest their median, told by the first tokens of
-    the answers: one pass a draw."""
-    first = [LogitDifference(case.target[:1], case.foil_tokens[:1]) for case in cases]
-    corrupt = np.array(bench.values([(case.corrupt, readout) for case, readout in zip(cases, first, strict=True)]))
+    """Of each prompt's cases the `draws` whose corrupt readouts are nearest their median, told by the first tokens that
+    the answers do not share: one pass a draw."""
+    told = []
+    for case in cases:
+        n = shared(case.target, case.foil_tokens)
+        first = LogitDifference(case.target[n : n + 1], case.foil_tokens[n : n + 1])
+        told.append((extend(case.corrupt, case.target[:n]), first))
+    corrupt = np.array(bench.values(told))
     prompts: dict[Run, list[int]] = {}
     for i, case in enumerate(cases):
         prompts.setdefault(case.clean, []).append(i)

@@ -269,7 +269,7 @@ class Study:
             also=outcome.findings[1:],
             figures=drawing.figures,
             tables=drawing.tables,
-            caveats=self._lost() + partial + outcome.caveats,
+            caveats=self._lost() + partial + _joined(kept) + outcome.caveats,
             not_tested=outcome.not_tested,
             controls=outcome.controls,
             **common,
@@ -414,6 +414,12 @@ def _name(spec: Spec) -> str:
     slug = "-".join(re.sub(r"[^a-z0-9]+", "_", str(w).lower()).strip("_") for w in words)
     identity = msgspec.json.encode(spec.identity(), order="deterministic")
     return f"{slug}-{hashlib.blake2b(identity, digest_size=3).hexdigest()}"
+
+
+def _joined(rows: pd.DataFrame) -> tuple[str, ...]:
+    """How answers follow prompts, where that is not by one blank beyond doubt."""
+    found = [j for j in rows["join"].dropna().unique() if j] if "join" in rows else []
+    return tuple(f"Between prompt and answer: {joined}." for joined in found)
 
 
 def _what(e) -> str:

@@ -113,7 +113,7 @@ def test_a_prompt_of_ones_own_is_a_relation_of_two_facts() -> None:
 
 def test_a_prompt_may_contradict_the_base_and_say_its_language_and_register() -> None:
     asked = resolve(Question(" {} vaut ", None, "a", "b", "c", "d", language="fr", register="list"))
-    assert asked.templates == (Template("{} vaut", "list", "fr"),)
+    assert asked.templates == (Template(" {} vaut", "list", "fr", join=" "),)
 
 
 def test_an_imported_relation_is_found_by_any_spelling_and_never_shadows_a_shipped_one(

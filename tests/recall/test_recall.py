@@ -5,12 +5,15 @@ import itertools
 import msgspec
 import numpy as np
 import pytest
+import torch
 
 from lashley.core.errors import BadFact, BadPrompt
 from lashley.core.fact import Fact, Relation, Template
+from lashley.core.readout import LogitDifference
 from lashley.core.run import NOISE_SDS
 from lashley.engine import answers
 from lashley.engine.passes import embedding_noise
+from lashley.engine.readouts import extend
 from lashley.facts.question import Asked, Question, find, resolve
 from lashley.recall import REFERENCE_RUNS, aligned, preferred, prepare, recall
 
@@ -245,3 +248,72 @@ def test_magnitudes_are_mean_absolute_activations(bench, asked):
     for layer, kind in where:
         sizes = material.magnitudes[layer, kind]
         assert sizes.shape == (bench.anatomy.units(kind),) and (sizes > 0).all()
+
+
+# -- answers that begin alike ---------------------------------------------------------------------------------
+
+
+def spelt(self, run, names):
+    """Answers letter by letter after a blank, as many tokenizers write numbers: all share their first token."""
+    return {n: (40, *(41 + sum(map(ord, c)) % 800 for c in n)) for n in names}
+
+
+def alike(self, run, names):
+    return dict.fromkeys(names, (40, 41))
+
+
+def test_of_answers_that_begin_with_each_other_the_likelier_alone_is_preferred(bench):
+    """Over every pair of objects: p(it and none of the longer ones), from the model's own logits."""
+    run = bench.tokens.run("The capital of France is")
+    names = ["1", "19", "194", "1945", "2", "29", "7"]
+    draw = np.random.default_rng(0).integers(50, 900, 10).tolist()
+    tokens = {n: (40, *(draw[int(c)] for c in n)) for n in names}
+    with torch.no_grad():
+
+        def p(ids: tuple[int, ...]) -> float:
+            logs = bench.model.module(torch.tensor([run.tokens + ids])).logits[0].double().log_softmax(-1)
+            return float(np.exp(sum(float(logs[len(run) - 1 + i, t]) for i, t in enumerate(ids))))
+
+        whole = {n: p(tokens[n]) for n in names}
+    alone = {n: whole[n] - sum(whole[m] for m in names if len(m) == len(n) + 1 and m.startswith(n)) for n in names}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(bench.tokens), "answers", lambda self, run, asked: {n: tokens[n] for n in asked})
+        found = preferred(bench, [(run, own, names) for own in names])
+    for own, better in zip(names, found, strict=True):
+        above = [n for n in names if alone[n] > alone[own] * (1 + 1e-4)]
+        assert better in above if above else not better
+    assert sum(not better for better in found) == 1
+
+
+def test_answers_that_share_first_tokens_are_measured_and_what_none_can_tell_apart_is_refused(bench, monkeypatch):
+    """Shared tokens cancel: the same as the difference of what follows them, read after them."""
+    monkeypatch.setattr(type(bench.tokens), "answers", spelt)
+    asked = mistaken()
+    cases, gaps, _ = aligned(bench, asked, need="none")
+    assert len(cases) > 3
+    for case, gap in zip(cases, gaps, strict=True):
+        assert case.target[0] == case.foil_tokens[0]
+        after = LogitDifference(case.target[1:], case.foil_tokens[1:])
+        clean, corrupt = (bench.value(extend(run, case.target[:1]), after) for run in (case.clean, case.corrupt))
+        assert gap == pytest.approx(clean - corrupt, abs=1e-4)
+    foil = {"Japan": "Parisx"}
+    for ways, why in ((spelt, "begins with all tokens of the other"), (alike, "are the same tokens")):
+        monkeypatch.setattr(type(bench.tokens), "answers", ways)
+        pair = msgspec.structs.replace(asked.relation, objects={"France": "Paris", **foil})
+        one = Asked(pair, pair.facts()[:1], asked.templates, {"France": ("Japan",)})
+        found, _, gone = aligned(bench, one, need="none")
+        assert not found and why in gone[0].reason
+
+
+def test_of_noise_the_central_draw_is_told_by_the_first_token_that_differs(bench, monkeypatch):
+    monkeypatch.setattr(type(bench.tokens), "answers", spelt)
+    asked = mistaken()
+    one = msgspec.structs.replace(asked, facts=asked.facts[:1])
+    every, _, _ = aligned(bench, one, corruption="noise", draws=5, need="none")
+    (kept,), _, _ = aligned(bench, one, corruption="noise", need="none", among=5)
+    n = 1
+    values = [
+        bench.value(extend(c.corrupt, c.target[:n]), LogitDifference(c.target[n : n + 1], c.foil_tokens[n : n + 1]))
+        for c in every
+    ]
+    assert kept.seed == every[int(np.argsort(np.abs(np.array(values) - np.median(values)), kind="stable")[0])].seed

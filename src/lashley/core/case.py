@@ -66,6 +66,7 @@ class Case(msgspec.Struct, frozen=True):
             "seed": str(self.seed),
             "tokens": msgspec.json.encode(self.words).decode(),
             **{k: v for k, v in (("answer", self.answer), ("foil_answer", self.foil_answer)) if v},
+            **({"join": self.template.joined} if self.template.joined else {}),
             **more,
         }
 

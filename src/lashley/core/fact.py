@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
-from lashley.core.errors import BadFact
+from lashley.core.errors import BadFact, LashleyError
 
 SLOT = "{}"
+BLANK = " "
+
+
+def sound(text: str, what: str, error: type[LashleyError] = BadFact) -> str:
+    """`text`, where a tokenizer can take it. Raises `error` for a NUL, and for half a character: an unpaired surrogate,
+    as which bytes that are not UTF-8 come from the command line."""
+    if bad := next((c for c in text if c == "\0" or "\ud800" <= c <= "\udfff"), None):
+        why = "a NUL character" if bad == "\0" else "half a character, or bytes that are not UTF-8"
+        raise error(f"{what} {text!r} holds {why} ({bad!r}), which no tokenizer takes; leave it out")
+    return text
 
 
 class Template(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A sentence with a `{}` where the subject goes; what comes next is the object.
 
-    The text ends where the answer begins, without a trailing space: `The capital of {} is`.
-    `before` is text that stands before it, with its own last blank, and `context` says of what kind that is.
+    The text ends where the answer begins, without a trailing blank: `The capital of {} is`. `join` stands between the
+    two; unset, it is found out (see `recall.settled`), and `joined` says how. `before` is text that stands before it,
+    with its own last blank, and `context` says of what kind that is. `chat`: all this is a message to a chat model, and
+    the answer begins its reply.
     """
 
     text: str
@@ -21,6 +34,9 @@ class Template(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     language: str = "en"
     before: str = ""
     context: str = ""
+    join: str | UnsetType = UNSET
+    joined: str = ""
+    chat: bool = False
 
     def __post_init__(self) -> None:
         if self.text.count(SLOT) != 1:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
+
 import msgspec
+
+
+def shared(answer: tuple[int, ...], other: tuple[int, ...]) -> int:
+    """How many first tokens two answers have in common.
+
+    >>> shared((5, 1, 7), (5, 1, 9)), shared((5,), (5, 1)), shared((5,), (6,))
+    (2, 1, 0)
+    """
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(answer, other, strict=False)))
 
 
 class LogitDifference(msgspec.Struct, frozen=True, tag="logit_difference"):
     """logit(target) - logit(foil) at the final position (Zhang & Nanda 2309.16042).
 
     For answers of several tokens: the difference of the teacher-forced sums of log-probabilities,
-    which for single tokens is the same number.
+    which for single tokens is the same number. First tokens that both share cancel. Neither answer may begin with all
+    of the other: the difference would then be what the longer one's rest costs, whatever is recalled.
     """
 
     target: tuple[int, ...]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from lashley.core.errors import BadSite
 from lashley.core.site import Site
@@ -24,7 +25,8 @@ class Run(msgspec.Struct, frozen=True):
     """A sequence of tokens with the roles of its positions, and, if corrupted so, its embedding noise.
 
     `begin` is the number of beginning-of-text tokens; `subject` the half-open span of the subject's tokens
-    ((0, 0): none). `text` is what a person would have typed.
+    ((0, 0): none). `text` is what a person would have typed, or what a chat template `rendered` of it. `join` stands
+    between the text and an answer, unset: one blank. (What is unset is no part of a run's identity.)
     """
 
     text: str
@@ -32,6 +34,8 @@ class Run(msgspec.Struct, frozen=True):
     begin: int = 0
     subject: tuple[int, int] = (0, 0)
     noise: EmbeddingNoise | None = None
+    join: str | UnsetType = UNSET
+    rendered: bool | UnsetType = UNSET
 
     def __len__(self) -> int:
         return len(self.tokens)

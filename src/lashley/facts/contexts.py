@@ -15,6 +15,7 @@ import msgspec
 
 from lashley.core.fact import Relation, Template
 from lashley.facts.base import shipped
+from lashley.facts.joins import joins
 from lashley.facts.question import Asked
 
 KINDS = ("unrelated text", "distractor facts", "another register", "another language", "few-shot")
@@ -116,7 +117,9 @@ def statement(relation: Relation, subject: str, template: Template) -> str:
     """
     prompt = template.fill(relation.say(subject, template.language))
     end = "" if template.register == "list" else '."' if prompt.count('"') % 2 else "."
-    return f"{prompt} {relation.say(relation.objects[subject], template.language)}{end}"
+    answer = relation.say(relation.objects[subject], template.language)
+    join = template.join if isinstance(template.join, str) else joins(prompt, [answer])[0]
+    return f"{prompt}{join}{answer}{end}"
 
 
 def _pattern(names: Iterable[str]) -> re.Pattern[str] | None:

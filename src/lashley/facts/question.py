@@ -13,7 +13,7 @@ from collections.abc import Iterable
 import msgspec
 
 from lashley.core.errors import BadFact
-from lashley.core.fact import SLOT, Fact, Relation, Template
+from lashley.core.fact import BLANK, SLOT, Fact, Relation, Template, sound
 from lashley.facts import tasks
 from lashley.facts.base import shipped
 from lashley.facts.importers import imported, slug
@@ -101,6 +101,9 @@ def resolve_all(question: Question) -> tuple[Asked, ...]:
 
 
 def _counted(q: Question) -> None:
+    for name in q.__struct_fields__:
+        if isinstance(word := getattr(q, name), str):
+            sound(word, f"the {name.replace('_', ' ')}")
     if q.max_facts is not None and q.max_facts < 1:
         raise BadFact(f"max facts {q.max_facts}: ask about 1 fact or more")
 
@@ -130,7 +133,11 @@ def _of_prompt(q: Question, prompt: str) -> Asked:
         )
     _differ(subject, foil, "subject")
     _differ(answer, other, "object")
-    template = Template(text, q.register or "statement", q.language)
+    bare = prompt.rstrip(BLANK)  # a blank at the end is what an answer follows
+    template = Template(bare, q.register or "statement", q.language)
+    if typed := prompt[len(bare) :]:
+        joined = "" if typed == BLANK else f"{len(typed)} blanks, as typed"
+        template = msgspec.structs.replace(template, join=typed, joined=joined)
     relation = Relation("prompt", "typed by the user", (template,), {subject: answer, foil: other})
     return Asked(relation, (Fact("prompt", subject, answer),), (template,), {subject: (foil,)})
 

@@ -40,6 +40,7 @@ COLUMNS = (
         "language",
         "register",
         "context",
+        "join",
         "split",
         "pair",
         "window",
@@ -57,7 +58,7 @@ LONGEST = 64  # sites of one trial that the column `site` spells out
 
 _LABELS = (
     *("relation", "subject", "object", "answer", "foil", "foil_answer", "template", "corruption", "seed"),
-    *("language", "register", "context", "split", "pair", "window", "keys", "control", "population"),
+    *("language", "register", "context", "join", "split", "pair", "window", "keys", "control", "population"),
     *("question", "group", "measure", "set", "fires", "most", "least"),
 )
 _WORDS = ("experiment", "model", *_LABELS, "prompt", "asked", "edit", "readout", "copy", "reason", "sweep")

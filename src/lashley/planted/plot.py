@@ -64,6 +64,12 @@ class Plot:
                 f"{self.relation.name} has {len(templates)} English templates, too few to plant and to measure in; "
                 "it takes three"
             )
+        run = bench.tokens.ask(templates[0], fact.subject)
+        if fact.object != self.old and self.first(run, fact.object) == self.first(run, self.old):
+            raise BadPlant(
+                f"{fact.object!r} and {self.old!r} begin with the same token, and plants are taught by first tokens; "
+                "plant another object"
+            )
         self.held, self.learned = tuple(templates[:few]), tuple(templates[few:])
         self.before = [f"{s} " for s in itertools.islice(prose(self.rng), 48)]
         self.others = [s for s, o in self.relation.objects.items() if s != fact.subject and o != fact.object]
@@ -288,6 +294,8 @@ def draw(bench: Bench, relation: str, seed: int) -> Fact:
     ways = bench.tokens.answers(run, found.candidates())
     own = ways[found.objects[subject]][0]
     others = [o for o, tokens in ways.items() if tokens[0] != own]
+    if not others:
+        raise BadPlant(f"all objects of {found.name} begin with the same token, and plants are taught by first tokens")
     short = sorted([o for o in others if len(ways[o]) == 1] or others)
     [likely] = answers.first_tokens(bench, [run], [[ways[o][0] for o in short]])
     cut = len(short) // 4
@@ -358,8 +366,9 @@ class Bystanders:
         runs, tokens = [], []
         for run, good, bad in self.texts:
             ways = self.bench.tokens.answers(run, (good, bad))
-            runs.append(run)
-            tokens.append([ways[good][0], ways[bad][0]])
+            if ways[good][0] != ways[bad][0]:
+                runs.append(run)
+                tokens.append([ways[good][0], ways[bad][0]])
         logs = answers.first_tokens(self.bench, runs, tokens)
         return found | {"grammar": np.array([x[0] - x[1] for x in logs])}
 
