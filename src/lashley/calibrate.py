@@ -34,6 +34,7 @@ from lashley.core.site import Site
 from lashley.experiments import audit
 from lashley.facts.base import shipped
 from lashley.facts.question import Question
+from lashley.ledger.trouble import explained
 from lashley.stats import compare
 
 RELATIONS = ("landmark", "capital", "language")
@@ -131,7 +132,9 @@ def calibrate(
 
     Raises `LashleyError` where the folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    with explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "records.jsonl").touch()  # told before anything is made
     path = folder / "records.jsonl"
     wanted = trials(model, size)
     done = {r.key: r for r in read(path)}

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import math
 import os
 import re
 import shlex
 import sys
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import cyclopts
 from cyclopts import App, Parameter
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from lashley import experiments
+from lashley import experiments, unforeseen
+from lashley.console import Console, say, say_json, spelt_out
 from lashley.core.address import KINDS
 from lashley.core.errors import BadClaim, BrokenStudy, LashleyError
 
@@ -227,7 +229,7 @@ def claims_page(*, help: Annotated[bool, Parameter(negative=(), alias="-h")] = F
     """What a claim may say: its language, options and files."""
     from lashley.claims import manual
 
-    print(manual.page())
+    say(manual.page())
 
 
 @app.command
@@ -272,10 +274,10 @@ def calibrate(
         found = summary(Path(model).name, records, len(trials(model, size)))
     path = write(found, folder)
     if json:
-        sys.stdout.buffer.write(path.with_name("results.json").read_bytes())
+        say_json(path.with_name("results.json").read_bytes())
     else:
         Console().print(table([found]), highlight=False, markup=False)
-        print(path)
+        say(path)
 
 
 @app.command
@@ -315,15 +317,15 @@ def plant(
     with _progress(False) as progress:
         truth = api.plant(model, kind, fact, out, strength=strength, seed=seed, progress=progress, **own)
     for role, sites in truth.units.items():
-        print(f"{role}: {', '.join(sites)}")
+        say(f"{role}: {', '.join(sites)}")
     for name, number in truth.numbers.items():
-        print(f"{name}: {number:.2f}")
+        say(f"{name}: {number:.2f}")
     for claim in truth.true:
-        print(f"true: {claim}")
+        say(f"true: {claim}")
     for claim in truth.false:
-        print(f"false: {claim}")
+        say(f"false: {claim}")
     claim = next(iter((*truth.true, *truth.false)), f"L0.mlp stores {fact}")
-    print(f"audit one with: {shlex.join(['lashley', 'audit', claim, '--model', str(out)])}")
+    say(f"audit one with: {shlex.join(['lashley', 'audit', claim, '--model', str(out)])}")
 
 
 @app.command
@@ -339,8 +341,8 @@ def demo(*, out: Path = Path("studies/demo")) -> None:
     path = write(page, out).html
     terminal.beside(Console(highlight=False), page.verdicts)
     for study in studies:
-        print(study.folder / "report.html")
-    print(path)
+        say(study.folder / "report.html")
+    say(path)
 
 
 @app.command
@@ -353,7 +355,7 @@ def pitfalls(*, out: Path = Path("studies/pitfalls"), json: bool = False) -> Non
         page = show(out, progress)
     path = write(page, out).html
     if json:
-        sys.stdout.buffer.write(to_json(page))
+        say_json(to_json(page))
     else:
         terminal.show(page, path)
 
@@ -444,7 +446,8 @@ def export(
     Parameters
     ----------
     out
-        The file; by default measurements.FORMAT in the study, or circuit.json or circuit.graphml.
+        The file; by default measurements.FORMAT in the study, or circuit.json or circuit.graphml. In CSV, words that a
+        spreadsheet would take for a formula begin with an apostrophe.
     """
     from lashley.study import Study
 
@@ -452,7 +455,7 @@ def export(
     path = out or study / name
     Study.open(study).export(path, format)
     if path.is_file():  # what went to a pipe is not a place to look
-        print(path)
+        say(path)
 
 
 @app.command
@@ -488,7 +491,7 @@ def read(
         bench = _open(running)
         found = api.read(bench, texts, sites, out, store, progress)
     for site, array in found.items():
-        print(f"{out / f'{site}.npy'}: {len(array):,} positions, {array.shape[1]} numbers each")
+        say(f"{out / f'{site}.npy'}: {len(array):,} positions, {array.shape[1]} numbers each")
 
 
 @facts_app.command(name="list")
@@ -513,9 +516,9 @@ def facts_import(file: Path, /) -> None:
     for relation in taken.relations:
         save(relation)
     for note in said(taken.notes):
-        print(f"note: {note}")
-    print(f"{taken}; kept in {folder()}")
-    print(f"ask about one with: lashley locate --relation {taken.relations[0].name}")
+        say(f"note: {note}")
+    say(f"{taken}; kept in {folder()}")
+    say(f"ask about one with: lashley locate --relation {taken.relations[0].name}")
 
 
 @facts_app.command(name="check")
@@ -550,9 +553,9 @@ def models_list() -> None:
     from lashley.engine.families import known
 
     for name, what in NAMES.items():
-        print(f"{name:12} {what}")
-    print("or a model folder (safetensors), a .gguf file, a hub id ORG/NAME")
-    print(f"families: {', '.join(known())}")
+        say(f"{name:12} {what}")
+    say("or a model folder (safetensors), a .gguf file, a hub id ORG/NAME")
+    say(f"families: {', '.join(known())}")
 
 
 @models_app.command(name="check")
@@ -569,8 +572,9 @@ def models_check(*, running: Running | None = None) -> None:
 
 
 def _command() -> str:
-    """The command that reproduces this, as it was typed."""
-    return shlex.join(["lashley", *sys.argv[1:]])
+    """The command that reproduces this, as it was typed; bytes that are not UTF-8 are spelt out."""
+    typed = (word.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for word in sys.argv[1:])
+    return shlex.join(["lashley", *typed])
 
 
 def _print(study, json: bool, out: Path | None = None) -> None:
@@ -587,7 +591,7 @@ def _print(study, json: bool, out: Path | None = None) -> None:
             f"{e}; `lashley report {shlex.quote(str(study.folder))} --out FOLDER` writes it elsewhere", stacklevel=1
         )
     if json:
-        sys.stdout.buffer.write(to_json(page))
+        say_json(to_json(page))
     else:
         terminal.show(page, path)
 
@@ -615,26 +619,42 @@ class _progress:
 
 
 def main() -> None:
-    """Run; a user's mistake is one line and exit code 2, never a traceback. Ctrl-C is exit code 130."""
+    """Run. A user's mistake is one line and exit code 2, never a traceback; what nobody foresaw is one line, a file
+    with the details, and 70; Ctrl-C is 130, and 141 where nobody reads the output any longer."""
     os.environ |= {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_VERBOSITY": "error"} | os.environ
     warnings.simplefilter("ignore")
     warnings.filterwarnings("default", module=r"lashley\.")
-    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+    warnings.showwarning = lambda message, *_, **__: _complain(f"warning: {_line(message)}")
+    spelt_out()
     try:
         app(_listed(sys.argv[1:]), exit_on_error=False, print_error=False)
+        sys.stdout.flush()
     except cyclopts.CycloptsError as e:
-        print(f"lashley: {_line(e).rstrip('.')}; see lashley --help", file=sys.stderr)
+        _complain(f"lashley: {_line(e).rstrip('.')}; see lashley --help")
         sys.exit(2)
     except BadClaim as e:
         told = e.pointed() if sys.stderr.isatty() else f"lashley: {_line(e)}"
-        print(f"{told}; see lashley claims", file=sys.stderr)
+        _complain(f"{told}; see lashley claims")
         sys.exit(2)
     except LashleyError as e:
-        print(f"lashley: {_line(e)}", file=sys.stderr)
+        _complain(f"lashley: {_line(e)}")
         sys.exit(2)
     except KeyboardInterrupt as stop:
-        print("; ".join(filter(None, ("lashley: stopped", str(stop)))), file=sys.stderr)
+        _complain("; ".join(filter(None, ("lashley: stopped", str(stop)))))
         sys.exit(130)
+    except BrokenPipeError:
+        _unheard(sys.stdout)
+        sys.exit(141)
+    except Exception as e:
+        if isinstance(e, UnicodeEncodeError) and "surrogates" in e.reason:
+            _complain(f"lashley: {e.object[:80]!r} is not UTF-8; type it in UTF-8")
+            sys.exit(2)
+        if isinstance(e, OSError) and e.errno in FULL and not e.filename:
+            _unheard(sys.stdout)
+            _complain(f"lashley: the output cannot be written ({e.strerror}); make room, or send it elsewhere")
+            sys.exit(2)
+        _complain(f"lashley: {_line(unforeseen.told(e, sys.argv))}")
+        sys.exit(70)
 
 
 def _listed(words: list[str]) -> list[str]:
@@ -662,5 +682,22 @@ def _listed(words: list[str]) -> list[str]:
     return made
 
 
-def _line(e: Exception) -> str:
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
+def _complain(line: str) -> None:
+    with suppress(OSError):  # nobody can be told
+        say(line, error=True)
+        sys.stderr.flush()
+
+
+def _unheard(stream) -> None:
+    """Send what is still to be written nowhere, so that ending does not fail as well."""
+    with suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+def _line(e: object) -> str:
     return " ".join(str(e).split())

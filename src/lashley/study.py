@@ -38,6 +38,7 @@ from lashley.facts.question import Question, resolve_all
 from lashley.ledger import Ledger, Spec
 from lashley.ledger.files import replacing
 from lashley.ledger.tidy import export, table
+from lashley.ledger.trouble import explained
 from lashley.report import html
 from lashley.report.page import Page
 from lashley.summary import facts, measured
@@ -243,7 +244,7 @@ class Study:
             "exclusions": tuple(Exclusion(_what(e), e.reason) for e in self.ledger.exclusions()),
             "environment": _environment(spec, self.ledger.notes()),
             "command": spec.command,
-            "study": str(self.folder),
+            "study": str(self.folder).encode(errors="backslashreplace").decode(),
             "created": spec.created,
         }
         kept = measured(rows)
@@ -327,7 +328,8 @@ def begin(
         command=command,
     )
     folder = Path(folder) if folder else Path("studies") / _name(spec)
-    new = not (folder / "spec.json").exists()
+    with explained(folder):
+        new = not (folder / "spec.json").exists()
     made = planned(experiment, params, question, bench, progress) if new else None
     study = Study(Ledger.open_or_create(folder, spec))
     if made:

@@ -1,5 +1,6 @@
 """The table says what the sweeps and the answers say, a row each, and files of it lose nothing."""
 
+import csv
 import json
 import math
 import resource
@@ -196,12 +197,12 @@ def test_files_in_every_format_are_the_table(full, tmp_path):
     assert [[r[name] for name in words] for r in records] == objects[words].values.tolist()
     back = np.array([[np.nan if r[name] is None else r[name] for name in floats] for r in records], float)
     assert same_bits(back, frame[floats].to_numpy())
-    csv = pd.read_csv(tmp_path / "out.csv", dtype=str, keep_default_na=False)
-    assert tuple(csv.columns) == COLUMNS
+    read = pd.read_csv(tmp_path / "out.csv", dtype=str, keep_default_na=False)
+    assert tuple(read.columns) == COLUMNS
     for name in words:
         said = ["" if v is None else str(v).lower() if isinstance(v, bool) else str(v) for v in objects[name]]
-        assert csv[name].tolist() == said
-    assert same_bits(csv[floats].replace("", "nan").to_numpy().astype(float), frame[floats].to_numpy())
+        assert read[name].tolist() == said
+    assert same_bits(read[floats].replace("", "nan").to_numpy().astype(float), frame[floats].to_numpy())
     assert {p.name for p in tmp_path.iterdir()} == {"study", "out.parquet", "out.csv", "out.json"}
 
 
@@ -279,3 +280,21 @@ def test_the_work_of_many_small_sweeps_grows_as_their_number(tmp_path, calls):
             return calls(lambda: table(ledger))
 
     assert asked(800) < 9 * asked(100)
+
+
+@pytest.mark.parametrize("word", ["=1+1", "@SUM(A1)", "+1", "-1", "\t=1", "\r=1", " =1", "＝1", "=", "-"])
+def test_no_word_of_a_csv_is_a_formula_and_numbers_stay(tmp_path, word):
+    sweep = make.sweep(3, word, labels=make.LABELS | {"subject": word, "template": f"{word} {{}} is", "object": "a=b"})
+    with Ledger.create(tmp_path / "study", make.spec()) as ledger:
+        ledger.plan([sweep])
+        ledger.commit([msgspec.structs.replace(make.chunk(sweep.key, 0, 3), values=np.array([-1.5, 0.0, 2.0]))])
+        ledger.exclude([Exclusion("capital", word, "x", "", word)])
+        export(ledger, tmp_path / "table.csv", "csv")
+        export(ledger, tmp_path / "table.parquet")
+    with (tmp_path / "table.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(r["value"]) for r in rows[:3]] == [-1.5, 0.0, 2.0] and rows[0]["object"] == "a=b"
+    assert {r["subject"] for r in rows} == {f"'{word}"} and rows[3]["reason"] == f"'{word}"
+    numbers = {"value", "effect", "clean", "corrupt", "noise_floor", "position"}
+    assert not any(v[:1] in "=@+-\t\r" for r in rows for k, v in r.items() if v and k not in numbers)
+    assert pd.read_parquet(tmp_path / "table.parquet")["subject"][0] == word, "other formats have it as it is"

@@ -329,8 +329,10 @@ def _words(codes: np.ndarray, words: Any) -> pd.Categorical:
 def export(ledger: Ledger, path: str | Path, format: Format = "parquet") -> None:
     """Write `table(ledger)` to `path`, whole or not at all; floats come back bit for bit.
 
-    CSV and JSON (an array of records) leave empty or null what is missing; JSON has infinity as 1e999, which
-    readers take for it. Raises `BrokenStudy`, and `LashleyError` for an unknown format.
+    CSV and JSON (an array of records) leave empty or null what is missing; words of CSV that begin like a formula have
+    an apostrophe before them; JSON has infinity as 1e999, which readers take for it.
+
+    Raises `BrokenStudy`, and `LashleyError` for an unknown format.
     """
     if format not in _FORMATS:
         raise LashleyError(f"format {format!r} is unknown; write {', '.join(_FORMATS)}")
@@ -367,10 +369,18 @@ def _parquet(frame: pd.DataFrame, path: Path) -> None:
 
 
 def _csv(frame: pd.DataFrame, path: Path) -> None:
-    """Words in quotes, so that an empty one, or one like NA, is not taken for a missing one."""
+    """Words in quotes, so that an empty one, or one like NA, is not taken for a missing one; and those that a
+    spreadsheet would take for a formula behind an apostrophe. Numbers are as they are."""
     flat = pa.Table.from_pandas(frame, preserve_index=False)
     columns = [c.cast(_TEXT) if pa.types.is_dictionary(c.type) else c for c in flat.columns]
+    columns = [_guarded(c) if pa.types.is_large_string(c.type) or pa.types.is_string(c.type) else c for c in columns]
     pyarrow.csv.write_csv(pa.table(columns, names=list(COLUMNS)), str(path))
+
+
+def _guarded(words: pa.ChunkedArray) -> pa.ChunkedArray:
+    formula = pc.call_function("match_substring_regex", [words], pc.MatchSubstringOptions(r"^\s*[=+\-@\t\r\n＝＋－＠]"))
+    quoted = pc.call_function("binary_join_element_wise", [_text("'"), words.cast(_TEXT), _text("")])
+    return pc.call_function("if_else", [formula, quoted, words.cast(_TEXT)])
 
 
 def _json(frame: pd.DataFrame, path: Path, rows: int = 50_000) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 
 import msgspec
@@ -24,7 +25,8 @@ class Paths(msgspec.Struct, frozen=True):
 def write(page: Page, folder: str | os.PathLike[str]) -> Paths:
     """Write the page into `folder`: report.html, report.json, figures/NAME.png, figures/NAME.vl.json.
 
-    Each file appears whole or not at all, the page after its figures. Raises `BrokenStudy`.
+    Each file appears whole or not at all, the page after its figures; a figure that cannot be drawn is left out, with a
+    warning. Raises `BrokenStudy`.
     """
     root = Path(folder)
     pictures = root / "figures"
@@ -34,7 +36,10 @@ def write(page: Page, folder: str | os.PathLike[str]) -> Paths:
         for figure in page.figures:
             spec = msgspec.json.encode(vega.standalone(figure), order="deterministic")
             drawn.append(_put(pictures / f"{figure.name}.vl.json", spec + b"\n"))
-            drawn.append(_put(pictures / f"{figure.name}.png", vega.png(figure)))
+            try:
+                drawn.append(_put(pictures / f"{figure.name}.png", vega.png(figure)))
+            except vega.Undrawn as error:
+                warnings.warn(f"{error}; the report has its tables", stacklevel=2)
         json = _put(root / "report.json", to_json(page))
         return Paths(_put(root / "report.html", html.render(page).encode()), json, tuple(drawn))
     except OSError as error:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from lashley.core.figure import Cell, Estimate, Figure, cell, number
 from lashley.report import vega
-from lashley.report.page import Page
+from lashley.report.page import Page, shown
 
 # Draw each figure again, alive, in place of its still picture; if that fails, the still picture stays.
 START = """
@@ -24,7 +24,7 @@ for (const slot of document.querySelectorAll("[data-figure]")) {
   vegaEmbed(live, spec, {mode: "vega-lite", renderer: "svg", actions, downloadFileName: name})
     .then(() => {
       live.setAttribute("role", "img");
-      live.setAttribute("aria-label", slot.firstElementChild.alt);
+      live.setAttribute("aria-label", slot.dataset.alt);
       slot.replaceChildren(live);
     }, console.warn);
 }
@@ -37,13 +37,15 @@ for (const button of document.querySelectorAll("button[data-copy]")) {
 
 
 def render(page: Page) -> str:
-    """The page as html that needs no network, no other file, and for reading no script."""
+    """The page as html that needs no network, no other file, and for reading no script. Of a figure that cannot be
+    drawn it says why."""
+    page = shown(page)
     code = Markup(vega.script()) if page.figures else Markup()
     start = Markup(START)
     hashes = " ".join(f"'sha256-{_digest(text)}'" for text in (code, start))
     return _template().render(
         page=page, code=code, start=start, hashes=hashes, cell=cell, number=number,
-        figures=[(figure, _picture(figure), _data(figure)) for figure in page.figures],
+        figures=[(figure, *_picture(figure), _data(figure)) for figure in page.figures],
         numeric=_numeric, estimate=lambda value: isinstance(value, Estimate),
     )  # fmt: skip
 
@@ -52,9 +54,12 @@ def _digest(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _picture(figure: Figure) -> str:
-    """An image inside the page: its ids and styles cannot meet those of other figures."""
-    return "data:image/svg+xml;base64," + base64.b64encode(vega.svg(figure).encode()).decode()
+def _picture(figure: Figure) -> tuple[str, str]:
+    """An image inside the page: its ids and styles cannot meet those of other figures; and why there is none."""
+    try:
+        return "data:image/svg+xml;base64," + base64.b64encode(vega.svg(figure).encode()).decode(), ""
+    except vega.Undrawn as e:
+        return "", str(e)
 
 
 def _data(figure: Figure) -> Markup:

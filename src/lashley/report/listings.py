@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-from rich.console import Console
 from rich.table import Table
 
 from lashley.claims.next import Step
+from lashley.console import Console, say_json
 from lashley.core.case import Known
 from lashley.core.claim import Verdict
 from lashley.core.cost import ROUTES, Cost
@@ -59,7 +59,7 @@ def tasks(console: Console) -> None:
 def known(console: Console, found: Sequence[Known], model: str, json: bool) -> None:
     """What a model knows of one relation."""
     if json:
-        print(msgspec.json.encode([{**msgspec.to_builtins(k), "known": k.known} for k in found]).decode())
+        say_json(msgspec.json.encode([{**msgspec.to_builtins(k), "known": k.known} for k in found]))
         return
     grid = _grid("subject", "object", "ranks first", "known", "instead")
     for k in found:
@@ -72,7 +72,7 @@ def known(console: Console, found: Sequence[Known], model: str, json: bool) -> N
 def cost(console: Console, found: Cost, json: bool) -> None:
     """What an experiment would cost."""
     if json:
-        print(msgspec.json.encode({**msgspec.to_builtins(found), "seconds": found.seconds}).decode())
+        say_json(msgspec.json.encode({**msgspec.to_builtins(found), "seconds": found.seconds}))
         return
     grid = _grid("", "planned", "")
     routes = ", ".join(f"{n} {ROUTES[r]}" for r, n in found.routes.items())
@@ -112,7 +112,7 @@ def _time(seconds: float) -> str:
 def check(console: Console, shares: dict, selftest: str, json: bool) -> None:
     """What a model knows of everything."""
     if json:
-        print(msgspec.json.encode(shares).decode())
+        say_json(msgspec.json.encode(shares))
         return
     if "prompts_trained" in shares:
         grid = _grid("measure", "share", "target", "")
@@ -137,7 +137,7 @@ def _grid(*heads: str) -> Table:
 def verdicts(console: Console, found: Sequence[Verdict], json: bool) -> None:
     """What became of some claims."""
     if json:
-        print(msgspec.json.encode(found, order="deterministic").decode())
+        say_json(msgspec.json.encode(found, order="deterministic"))
         return
     for verdict in found:
         console.print(f"{verdict.claim}: {verdict.outcome}", style="bold", highlight=False, markup=False)
@@ -150,7 +150,7 @@ def standing(console: Console, study: Path, found: Standing, json: bool) -> None
     """What looking through a study found."""
     if json:
         whole = found._asdict() | {"found": found.found._asdict(), "lost": found.lost._asdict()}
-        print(msgspec.json.encode(whole).decode())
+        say_json(msgspec.json.encode(whole))
         return
     rows, measurements = found.found
     sure = f"{rows - found.unsealed:,} of {rows:,} rows have their checksums"
@@ -166,7 +166,7 @@ def standing(console: Console, study: Path, found: Standing, json: bool) -> None
 def steps(console: Console, found: Sequence[Step], json: bool) -> None:
     """What is worth measuring next."""
     if json:
-        print(msgspec.json.encode(found, order="deterministic").decode())
+        say_json(msgspec.json.encode(found, order="deterministic"))
         return
     if not found:
         console.print("Nothing is open: every claim that can be asked is supported or refuted.", highlight=False)

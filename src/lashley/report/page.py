@@ -7,6 +7,7 @@ import msgspec
 from lashley.core.claim import Verdict
 from lashley.core.errors import BrokenStudy
 from lashley.core.figure import Control, Exclusion, Figure, Finding, Table
+from lashley.core.visible import everywhere
 
 SCHEMA = 1
 
@@ -41,6 +42,11 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
         names = [figure.name for figure in self.figures]
         if twice := next((n for n in names if names.count(n) > 1), None):
             raise ValueError(f"page {self.title!r}: two figures named {twice!r}; their files would collide")
+
+
+def shown(page: Page) -> Page:
+    """The page as html and terminals show it: with everything in it that is seen. JSON has it as it is."""
+    return msgspec.convert(everywhere(msgspec.to_builtins(page)), Page)
 
 
 def to_json(page: Page) -> bytes:

@@ -7,14 +7,14 @@ import os
 from collections.abc import Iterator, Sequence
 
 from rich import box
-from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
+from lashley.console import Console
 from lashley.core.claim import Verdict
 from lashley.core.figure import Control, Figure
 from lashley.report import lines
-from lashley.report.page import Page
+from lashley.report.page import Page, shown
 
 LEAST = 24  # columns; narrower terminals get lines of that length
 BESIDE = 34  # columns that a verdict needs beside another
@@ -22,7 +22,7 @@ BESIDE = 34  # columns that a verdict needs beside another
 
 def show(page: Page, path: str | os.PathLike[str] | None = None, console: Console | None = None) -> None:
     """Print the page; `path` is where its html lies. Colours only where the console has them."""
-    console = console or Console(highlight=False)
+    console, page = console or Console(highlight=False), shown(page)
     for part in _parts(page, max(console.width, LEAST), path):
         console.print(part, highlight=False, soft_wrap=True)
 
