@@ -121,6 +121,12 @@ def windows(rows: pd.DataFrame, about: pd.Series | None = None) -> pd.DataFrame:
     return rows.assign(layer=layer, layers=layers)
 
 
+def width(rows: pd.DataFrame) -> int:
+    """How many layers the windows of `windows` have, those at the ends apart; 0 where there are none."""
+    ends = [tuple(map(int, name[1:].split("-"))) for name in set(rows["layers"]) if "-" in name]
+    return max((b - a + 1 for a, b in ends), default=0)
+
+
 def floor(table: pd.DataFrame) -> float:
     """The noise floor as an effect: the largest over the table's prompts, a share of the clean-corrupt gap."""
     gap = (table["clean"] - table["corrupt"]).abs()

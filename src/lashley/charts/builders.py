@@ -2,9 +2,9 @@
 
 The frames are those of `rows`. Each builder takes the figure's name, its title (a sentence), `measure` (what
 the effect is, with its unit), `floor` (the noise floor, in that unit), `about` (words put before the caption:
-what was measured, on what, which interval) and, at will, its own `alt` text. An effect that is not told apart
-from 0 (its interval includes 0, or it lies below the floor, which alone counts where nothing has an interval) is drawn
-weaker: a small square in a heat map, a pale bar or point; a curve shows it by its band.
+what was measured, on what, which interval) and, at will, its own `alt` text and what n counts (`of`). An effect
+that is not told apart from 0 (its interval includes 0, or it lies below the floor, which alone counts where nothing
+has an interval) is drawn weaker: a small square in a heat map, a pale bar or point; a curve shows it by its band.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ WORDS = "replace(datum.label, '_', ' ')"
 
 def heat(
     frame: DataFrame, *, name: str, title: str, measure: str, x: str = "layer", y: str = "role",
-    panel: str | None = "kind", x_title: str = "", floor: float = 0.0, about: str = "", alt: str = "",
+    panel: str | None = "kind", x_title: str = "", floor: float = 0.0, about: str = "", alt: str = "", of: str = "",
 ) -> Figure:  # fmt: skip
     """Effect over `x` (columns) and `y` (rows), one panel for each value of `panel`."""
     rows = records(frame, floor, x=x, y=y, panel=panel)
@@ -73,12 +73,12 @@ def heat(
     body = {"hconcat" if side else "vconcat": [view(*each) for each in enumerate(panels)], "spacing": 18}
     how = f"full cells are {apart(rows)}, small squares are not"
     how += "; blank: nothing to measure there" * (len(rows) < len(panels) * len(lines) * len(columns))
-    return _figure("heat", rows, body, name, title, measure, floor, about, how, alt, x=x, y=y)
+    return _figure("heat", rows, body, name, title, measure, floor, about, how, alt, of, x=x, y=y)
 
 
 def bars(
     frame: DataFrame, *, name: str, title: str, measure: str, label: str = "site",
-    control: Estimate | None = None, top: int = 20, floor: float = 0.0, about: str = "", alt: str = "",
+    control: Estimate | None = None, top: int = 20, floor: float = 0.0, about: str = "", alt: str = "", of: str = "",
 ) -> Figure:  # fmt: skip
     """The `top` largest effects by size, with intervals, before the band of matched random controls.
 
@@ -114,13 +114,13 @@ def bars(
     how = f"the {len(rows)} largest of {total:,} effects by size" if len(rows) < total else "all effects"
     how += f"; blue positive, orange negative, pale not {apart(rows)}"
     how += "; grey band: 95% range of matched random controls, its line their mean" * banded
-    return _figure("bars", rows, body, name, title, measure, floor, about, how, alt, y=label)
+    return _figure("bars", rows, body, name, title, measure, floor, about, how, alt, of, y=label)
 
 
 def curves(
     frame: DataFrame, *, name: str, title: str, measure: str, x: str = "layer", by: str | None = "role",
     panel: str | None = None, x_title: str = "", muted: Sequence[str] = (), log: bool = False,
-    floor: float = 0.0, about: str = "", alt: str = "",
+    floor: float = 0.0, about: str = "", alt: str = "", of: str = "",
 ) -> Figure:  # fmt: skip
     """Effect along `x`, a line for each value of `by`, its interval a band; lines in `muted` are grey."""
     rows = records(frame, floor, x=x, y=by, panel=panel)
@@ -167,13 +167,13 @@ def curves(
     shared = {"columns": 1 if few else 3, "resolve": {"scale": {"y": "shared"}}}
     body = views[0] if len(views) == 1 else {"concat": views} | shared
     how = "shaded: the interval" if any(r.get("low") is not None for r in rows) else ""
-    return _figure("curves", rows, body, name, title, measure, floor, about, how, alt, x=x, y=by or "")
+    return _figure("curves", rows, body, name, title, measure, floor, about, how, alt, of, x=x, y=by or "")
 
 
 def ranks(
     frame: DataFrame, *, name: str, title: str, measure: str, label: str = "site",
     control: Estimate | None = None, draw: int = 600, named: int = 3, floor: float = 0.0, about: str = "",
-    alt: str = "",
+    alt: str = "", of: str = "",
 ) -> Figure:  # fmt: skip
     """Every effect against its rank by size, both signs, on a log axis; about `draw` points of any number.
 
@@ -225,12 +225,13 @@ def ranks(
     some = f". {len(rows):,} of {total:,} units drawn: the {head:,} largest, then ranks evenly spaced"
     how += some if len(rows) < total else f". All {total:,} units drawn"
     body = {"width": 600, "height": 280, "layer": layers}
-    return _figure("ranks", rows, body, name, title, measure, floor, about, how, alt, x="rank", y=label)
+    return _figure("ranks", rows, body, name, title, measure, floor, about, how, alt, of, x="rank", y=label)
 
 
 def scatter(
     frame: DataFrame, *, name: str, title: str, measure: str, x: str = "estimate", x_title: str = "",
     by: str | None = None, label: str = "site", draw: int = 1200, floor: float = 0.0, about: str = "", alt: str = "",
+    of: str = "",
 ) -> Figure:  # fmt: skip
     """Effect against another number of the same unit, before the line where they are equal; a colour and shape for
     each value of `by`. Of more than `draw` points, the largest half and evenly spaced ones of the rest are drawn."""
@@ -267,7 +268,7 @@ def scatter(
     body = {"width": 520, "height": 360, "layer": layers}
     how = "dashed: where both are equal"
     how += f". {len(rows):,} of {total:,} points drawn" * (len(rows) < total)
-    return _figure("scatter", rows, body, name, title, measure, floor, about, how, alt, x=x, y=by or "")
+    return _figure("scatter", rows, body, name, title, measure, floor, about, how, alt, of, x=x, y=by or "")
 
 
 def _square(test: str, share: float, **look: str) -> Row:
@@ -299,10 +300,10 @@ def _tens(values: Iterable[float]) -> list[float]:
 
 def _figure(
     chart: str, rows: list[Row], body: Row, name: str, title: str, measure: str,
-    floor: float, about: str, how: str, alt: str, **axes: str,
+    floor: float, about: str, how: str, alt: str, of: str, **axes: str,
 ) -> Figure:  # fmt: skip
     """`usermeta` tells renderers that draw with characters what the rows are."""
-    note = basis(rows, floor)
+    note = basis(rows, floor, of)
     meta = {"chart": chart, "measure": measure, "note": caption(about, "", note), "apart": apart(rows), **axes}
     spec = {"data": {"values": rows}, "config": theme.CONFIG, "usermeta": meta, **body}
     return Figure(name, title, caption(about, how, note), spec, alt or alt_text(title, rows, measure))

@@ -79,10 +79,11 @@ def caption(about: str, how: str, note: str) -> str:
     return " ".join(f"{part[0].upper()}{part[1:].rstrip('.')}." for part in (about, how, note) if part)
 
 
-def basis(rows: list[Row], floor: float) -> str:
-    """How many replicates a value has, and the noise floor."""
+def basis(rows: list[Row], floor: float, of: str = "") -> str:
+    """How many replicates a value has (`of` what, as a plural), and the noise floor."""
     n = sorted({int(r["n"]) for r in rows if r.get("n") is not None})
     counts = "–".join(number(v) for v in dict.fromkeys((*n[:1], *n[-1:])))
+    counts = f"{counts} {of.removesuffix('s') if counts == '1' else of}".rstrip()
     parts = (f"each value from n = {counts}" if n else "", f"noise floor {number(floor)}" if floor else "")
     return "; ".join(filter(None, parts))
 

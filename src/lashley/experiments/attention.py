@@ -33,6 +33,7 @@ from lashley.summary import (
     readings,
     resting,
     share,
+    width,
     windows,
 )
 
@@ -132,14 +133,14 @@ def judge(params: Params, table: pd.DataFrame) -> Outcome:
             f"damage of {share(estimate(other))}, so recall gains"
         )
     chosen = f"{basis} It is the largest of {len(cell)} cells, chosen on the same prompts."
-    controls = (Control("identity edit", Estimate(least), "the numerical noise floor; no smaller effect is reported"),)
+    controls = (Control("identity edit", Estimate(least), "the numerical noise floor; smaller effects say nothing"),)
     caveats = [
         "What is cut off may reach the position by other layers, heads or positions: no damage is not proof of no use.",
         "The weights that remain are renormalised, so the position also attends more to everything else.",
     ]
-    if params.window > 1:
+    if wide := width(cell):
         caveats.append(
-            f"Windows of {params.window} layers were cut together; windows alone can make a peak. Those that the first "
+            f"Windows of {wide} layers were cut together; windows alone can make a peak. Those that the first "
             "or the last layer cuts off have fewer layers, and are cells of their own."
         )
     not_tested = ("What the attended values carry (see locate), and damage to other facts and to unrelated text.",)
@@ -151,10 +152,10 @@ def draw(params: Params, table: pd.DataFrame) -> Drawing:
     rows = measured(table)
     cell = _cells(params, rows)
     what = facts(rows)
-    window = f" in windows of {params.window} layers, fewer at the ends" if params.window > 1 else ""
+    window = f" in windows of {wide} layers, fewer at the ends" if (wide := width(cell)) else ""
     about = f"attention from {_words(params.at)} knocked out{window}; {what}; over {resting(rows)}"
     layer = "layer in the middle of the window" if window else "layer"
-    common = {"measure": DAMAGE, "floor": floor(rows), "about": about}
+    common = {"of": "prompts", "measure": DAMAGE, "floor": floor(rows), "about": about}
     cell["role"] = cell["keys"]
     if params.units == "heads":
         title = f"Which heads fetch {what}, and from where"

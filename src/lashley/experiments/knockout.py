@@ -233,7 +233,7 @@ def judge(params: Params, table: pd.DataFrame) -> Outcome:
     own = rows[rows["control"] == ""]
     least = floor(rows)
     cell = _units(own, params)
-    controls = [Control("identity edit", Estimate(least), "the numerical noise floor; no smaller effect is reported")]
+    controls = [Control("identity edit", Estimate(least), "the numerical noise floor; smaller effects say nothing")]
     basis = f"{params.edit.capitalize()} knockout at {_where(params)}, over {resting(own)}"
     what = facts(own)
     also: list[Finding] = []
@@ -345,6 +345,7 @@ def draw(params: Params, table: pd.DataFrame) -> Drawing:
     cell = _units(own, params)
     what = facts(own)
     common = {
+        "of": "prompts",
         "measure": DAMAGE,
         "floor": floor(rows),
         "about": f"{params.edit} knockout of {what}, at {_where(params)}; over {resting(own)}",

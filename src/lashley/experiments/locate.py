@@ -34,6 +34,7 @@ from lashley.summary import (
     readings,
     resting,
     share,
+    width,
     windows,
 )
 
@@ -119,7 +120,7 @@ def judge(params: Params, table: pd.DataFrame) -> Outcome:
     resid = rows[rows["kind"] == "resid"]
     moves = _handover(resid, what, basis) if len(resid) else ()
     begin = cell[(cell["role"] == "begin") & (cell["kind"] == "resid")]
-    controls = [Control("identity edit", Estimate(least), "the numerical noise floor; no smaller effect is reported")]
+    controls = [Control("identity edit", Estimate(least), "the numerical noise floor; smaller effects say nothing")]
     if len(begin):
         worst = float(begin["effect"].abs().max())
         reading = "restored share; it precedes the subject: any effect would be an error"
@@ -129,9 +130,9 @@ def judge(params: Params, table: pd.DataFrame) -> Outcome:
         "stored there, nor that it is needed: backups may exist.",
         "A position's role is averaged over the positions that have it, each restored alone.",
     ]
-    if width := _width(rows):
+    if wide := width(rows):
         caveats.append(
-            f"Windows of {width} layers were restored together; windows alone can make a peak. Those that the first or "
+            f"Windows of {wide} layers were restored together; windows alone can make a peak. Those that the first or "
             "the last layer cuts off have fewer layers, and are cells of their own."
         )
     if rows["template"].nunique() == 1:
@@ -149,13 +150,13 @@ def draw(params: Params, table: pd.DataFrame) -> Drawing:
     """The layer x role map, curves by layer, and, for a single prompt, the layer x token map."""
     rows = windows(measured(table))
     cell, what = _cells(rows), facts(rows)
-    width = _width(rows)
+    wide = width(rows)
     about = f"{what}; over {resting(rows)}"
     layer = "layer"
-    if width:
-        about += f" Attention and MLP outputs in windows of {width} layers, fewer at the ends"
+    if wide:
+        about += f" Attention and MLP outputs in windows of {wide} layers, fewer at the ends"
         layer = "layer (of windows: the one in the middle)"
-    common = {"measure": RESTORATION, "floor": floor(rows), "about": about, "x_title": layer}
+    common = {"of": "prompts", "measure": RESTORATION, "floor": floor(rows), "about": about, "x_title": layer}
     if single(rows):
         title = f"What each layer and token restores of {what}"
         figures = [heat(_tokens(rows), name="tokens", title=title, y="token", **common)]
@@ -255,15 +256,9 @@ def single(rows: pd.DataFrame) -> bool:
     return len(rows[PROMPT].drop_duplicates()) == 1
 
 
-def _width(rows: pd.DataFrame) -> int:
-    """How many layers windows have, or 0 where there are none."""
-    width = int(rows["window"].astype(str).astype(int).max())
-    return width if width > 1 else 0
-
-
 def _the_strongest(rows: pd.DataFrame, row: pd.Series) -> str:
     kind = NAMES[str(row["kind"])]
-    if _width(rows) and row["kind"] != "resid":
+    if width(rows) and row["kind"] != "resid":
         return f"the strongest window of {kind}s, {_place(row)},"
     return f"the strongest single {kind}, that of {_place(row)},"
 

@@ -28,7 +28,7 @@ from lashley.facts.contexts import KINDS as CONTEXTS
 from lashley.facts.contexts import with_contexts
 from lashley.facts.question import Asked
 from lashley.stats import FEWEST, interval
-from lashley.summary import REPLICATE, cells, facts, floor, measured, prompts, share
+from lashley.summary import PROMPT, REPLICATE, cells, facts, floor, measured, prompts, readings, share
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,7 +116,8 @@ def plan(params: Params, material: Material) -> Iterable[Sweep]:
 
 
 class Map(NamedTuple):
-    """One fact's damage by unit and prompt, [units, prompts], and what each prompt is: `REPLICATE` a row."""
+    """One fact's damage by unit and prompt, [units, prompts], and what each prompt is: `REPLICATE` a row. A column is
+    one draw of a prompt; where several are measured, "prompts" here are their draws."""
 
     units: np.ndarray
     damage: np.ndarray
@@ -125,6 +126,10 @@ class Map(NamedTuple):
     def codes(self, *columns: str) -> np.ndarray:
         """A number for what each prompt is in these columns, [prompts]."""
         return self.prompts.groupby(list(columns), observed=True, dropna=False).ngroup().to_numpy()
+
+    def count(self, some: np.ndarray | slice = slice(None)) -> int:
+        """How many prompts there are among some columns: draws of a prompt are one."""
+        return len(self.prompts[some][["template", "prompt"]].drop_duplicates())
 
     def same(self, *columns: str) -> np.ndarray:
         """Which pairs of prompts agree in these columns, bool [prompts, prompts]."""
@@ -268,13 +273,13 @@ def _shares(found: Sequence[Map], corruption: str) -> list[Estimate]:
     if len(found) == 1:
         one = found[0]
         bounds = zip(*jackknife(lambda keep: of(one, keep), one.codes("template")), strict=True)
-        return [Estimate(*each, n=one.damage.shape[1]) for each in bounds]
+        return [Estimate(*each, n=one.count()) for each in bounds]
     each = np.stack([of(one, np.ones(one.damage.shape[1], bool)) for one in found])
     return [_over_facts(column) for column in each.T]
 
 
 def _mean(found: Sequence[Map], matrices: Sequence[np.ndarray], change: str) -> Estimate:
-    """Mean over the pairs of prompts of one change; n counts the changed prompts."""
+    """Mean over the pairs of prompts of one change; n counts the changed prompts, or of several facts these."""
     masks = [changes(one).get(change) for one in found]
     if len(found) > 1:
         return _over_facts([m[mask].mean() for m, mask in zip(matrices, masks, strict=True) if mask is not None])
@@ -286,7 +291,13 @@ def _mean(found: Sequence[Map], matrices: Sequence[np.ndarray], change: str) -> 
     value, low, high = jackknife(
         lambda keep: matrix[mask & keep[:, None] & keep].mean(), templates[part], len(np.unique(templates[changed]))
     )
-    return Estimate(*value, *low, *high, n=int(changed.sum()))
+    return Estimate(*value, *low, *high, n=_changed(found, change))
+
+
+def _changed(found: Sequence[Map], change: str) -> int:
+    """How many prompts are changed so."""
+    each = ((one, changes(one).get(change)) for one in found)
+    return sum(one.count(np.atleast_1d(mask.any(0))) for one, mask in each if mask is not None)
 
 
 def _over_facts(values: Sequence[float] | np.ndarray) -> Estimate:
@@ -303,6 +314,7 @@ class Compared(NamedTuple):
     overlap: dict[str, Estimate]
     chance: Estimate
     shares: dict[str, Estimate]
+    changed: dict[str, int]  # how many prompts
     always: list[int]  # for each fact, how many units are among the strongest on every prompt
     often: pd.DataFrame  # for each unit, the share of prompts on which it is among the strongest
 
@@ -325,6 +337,7 @@ def compare(params: Params, rows: pd.DataFrame) -> Compared:
         {name: _mean(found, overlap, name) for name in names},
         by_chance(units, top),
         {name: e for name, e in zip(COMPONENTS, _shares(found, params.corruption), strict=True) if e.value is not None},
+        {name: _changed(found, name) for name in names},
         [int(c.all(1).sum()) for c in chosen],
         often.groupby("site", sort=False)["often"].mean().reset_index(),
     )
@@ -334,7 +347,7 @@ def judge(params: Params, table: pd.DataFrame) -> Outcome:
     """How far the strongest units stay the same, and how much of the map belongs to the units themselves."""
     rows = measured(table)
     found, what, least = compare(params, rows), facts(rows), floor(rows)
-    several = rows["subject"].nunique() > 1
+    several, drawn = rows["subject"].nunique() > 1, _drawn(rows)
     who = f"The {number(found.top)} strongest of {number(found.units)} {_word(params)}"
     basis = (
         f"{params.edit.capitalize()} knockout at all positions, over {prompts(rows)}; overlap is shared units over all "
@@ -362,7 +375,7 @@ def judge(params: Params, table: pd.DataFrame) -> Outcome:
     also = [
         Finding(
             f"{count} of the {number(found.top)} strongest {_word(params)}{' of a fact' * several} "
-            f"{'is' if always == 1 else 'are'} among the strongest on every one of its prompts."
+            f"{'is' if always == 1 else 'are'} among the strongest on every one of its prompts{' and draws' * drawn}."
         )
     ]
     if PARAPHRASE in found.ranks:
@@ -373,7 +386,7 @@ def judge(params: Params, table: pd.DataFrame) -> Outcome:
             Finding(
                 f"All {number(found.units)} {_word(params)} keep their rank under {PARAPHRASE} with a Spearman "
                 f"correlation of {'; '.join([str(found.ranks[PARAPHRASE]), ', '.join(ends)]).rstrip('; ')}.",
-                found.ranks[PARAPHRASE],
+                msgspec.structs.replace(found.ranks[PARAPHRASE], n=None),
                 "Mean over pairs of prompts.",
             )
         )
@@ -395,6 +408,7 @@ def judge(params: Params, table: pd.DataFrame) -> Outcome:
         "Whether the units that stay are enough for recall (see locate), and sets of units (see knockout).",
         "Kinds of context that could not be made, and prompts on which the object does not rank first: see exclusions.",
     )
+    main = msgspec.structs.replace(main, n=None)
     return Outcome((Finding(sentence, main, basis), *also), _controls(found, least), tuple(caveats), not_tested)
 
 
@@ -402,7 +416,8 @@ def draw(params: Params, table: pd.DataFrame) -> Drawing:
     """The strongest units on every prompt, the correlation under every change, and the parts of the variance."""
     rows = measured(table)
     found, what, least = compare(params, rows), facts(rows), floor(rows)
-    several = rows["subject"].nunique() > 1
+    several, drawn = rows["subject"].nunique() > 1, _drawn(rows)
+    noun = "facts" if several else "prompts"
     about = f"{what}, {prompts(rows)}"
     method = _method(found, several)
     site = cells(rows, ["site"]).sort_values("effect", ascending=False).merge(found.often, on="site", how="left")
@@ -418,6 +433,7 @@ def draw(params: Params, table: pd.DataFrame) -> Drawing:
             y="prompt",
             panel=None,
             floor=least,
+            of="prompts",
             about=f"the {len(best)} {_word(params)} of the largest mean damage, in that order; {about}",
         )
     ]
@@ -430,6 +446,7 @@ def draw(params: Params, table: pd.DataFrame) -> Drawing:
                 title=f"How well the ranking of {_word(params)} for {what} survives each change",
                 measure="Spearman correlation of damage over units (1 = the same ranking)",
                 label="change",
+                of=noun,
                 about=f"means over pairs of prompts that differ in this; {about}; {method}",
             )
         )
@@ -442,19 +459,22 @@ def draw(params: Params, table: pd.DataFrame) -> Drawing:
                 title=f"Whose the differences between {_word(params)} in recalling {what} are",
                 measure="share of the variance of damage between units",
                 label="part",
+                of=noun,
                 about=f"components of variance by the moments of pairs of prompts; {about}; {method}",
             )
         )
     columns = (
         Column("change"),
-        Column("changed prompts", "n"),
+        Column("changed prompts"),
         Column("ranking", "Spearman correlation"),
         Column(f"strongest {number(found.top)}", "Jaccard overlap"),
         Column("by chance", "Jaccard overlap"),
     )
-    lines = tuple((_change(c), e.n, e, found.overlap[c], _bare(found.chance)) for c, e in found.ranks.items())
+    lines = tuple(
+        (_change(c), found.changed[c], e, found.overlap[c], _bare(found.chance)) for c, e in found.ranks.items()
+    )
     heads = (Column("site"), Column("damage", "share of the logit difference"))
-    heads += (Column(f"among the strongest {number(found.top)}", "share of prompts"),)
+    heads += (Column(f"among the strongest {number(found.top)}", "share of prompts" + " and draws" * drawn),)
     units = tuple(
         (r["site"], Estimate(r["effect"], r["low"], r["high"], r["n"]), float(r["often"]))
         for r in site.head(max(12, found.top)).to_dict("records")
@@ -462,6 +482,7 @@ def draw(params: Params, table: pd.DataFrame) -> Drawing:
     tables = (
         Table("What stays the same under which change", columns, lines, f"{method[0].upper()}{method[1:]}."),
         Table("The strongest units, and how often they are among the strongest", heads, units),
+        *readings(rows, rows[rows["site"] == best[0]], f"{best[0]} knocked out ({params.edit}) in the clean run"),
     )
     return Drawing(tuple(figures), tables)
 
@@ -484,7 +505,7 @@ def _grid(grid: pd.DataFrame, best: list[str]) -> pd.DataFrame:
 
 def _controls(found: Compared, least: float) -> tuple[Control, ...]:
     return (
-        Control("identity edit", Estimate(least), "the numerical noise floor; no smaller effect is reported"),
+        Control("identity edit", Estimate(least), "the numerical noise floor; smaller effects say nothing"),
         Control(
             "two random sets",
             found.chance,
@@ -499,6 +520,11 @@ def _frame(estimates: dict[str, Estimate]) -> pd.DataFrame:
     rows = [(c, e.value, e.low, e.high, e.n) for c, e in estimates.items() if e.value is not None]
     names = ["name", "effect", "low", "high", "n"]
     return pd.DataFrame(rows, columns=names).astype({"effect": float, "low": float, "high": float})
+
+
+def _drawn(rows: pd.DataFrame) -> bool:
+    """Whether prompts have several draws."""
+    return len(rows[REPLICATE].drop_duplicates()) > len(rows[PROMPT].drop_duplicates())
 
 
 def _method(found: Compared, several: bool) -> str:

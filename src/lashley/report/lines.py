@@ -17,6 +17,9 @@ from lashley.core.figure import Estimate, Table, cell, number
 
 HARD = "\u00a0"  # a blank at which no line breaks, within numbers with their intervals
 PIECES = re.compile(r"[^ +]*\++|[^ +]+| +")  # between which a line may break
+WHOLE = re.compile(
+    r" (?=[×] 10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹])|(?<=×) (?=10)|(?<=\d,) (?=[−\d.]+\])| (?=\[[−\d])"
+)  # blanks within numbers
 BLOCKS = " ▏▎▍▌▋▊▉█"
 NARROW = 12  # characters below which a bar has a line of its own
 Lines = list[Text]
@@ -29,7 +32,7 @@ def fold(words: str, width: int) -> list[str]:
     ['Knocking out', 'L1.attn.h0+', 'L12.attn.h13 costs', '0.41 of it']
     """
     lines, line = [], ""
-    for piece in PIECES.findall(re.sub(r"[\n\t]+", " ", words)):
+    for piece in PIECES.findall(WHOLE.sub(HARD, re.sub(r"[\n\t]+", " ", words))):
         if cell_len(line + piece.rstrip(" ")) <= width:
             line += piece
             continue
