@@ -29,11 +29,12 @@ from lashley.claims.criteria import METHODS, Evidence, by_method
 from lashley.claims.grammar import check, parse, write
 from lashley.claims.verdicts import judge, untestable
 from lashley.core.claim import About, Claim, Verdict
-from lashley.core.errors import BadFact, BadPlant, BadPrompt
+from lashley.core.errors import BadFact, BadPlant, BadPrompt, LashleyError
 from lashley.core.site import Site
 from lashley.experiments import audit
 from lashley.facts.base import shipped
 from lashley.facts.question import Question
+from lashley.ledger.files import room
 from lashley.ledger.trouble import explained
 from lashley.stats import compare
 
@@ -132,10 +133,13 @@ def calibrate(
 
     Raises `LashleyError` where the folder cannot be written.
     """
-    with explained(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "records.jsonl").touch()  # told before anything is made
-    path = folder / "records.jsonl"
+    if math.isnan(minutes) or minutes < 0:
+        raise LashleyError(f"minutes {minutes}: write how long to go on, 0 or more")
+    if workers < 1:
+        raise LashleyError(f"workers {workers}: write 1 or more")
+    path = room(folder) / "records.jsonl"
+    with explained(path):
+        path.touch()  # told before anything is made
     wanted = trials(model, size)
     done = {r.key: r for r in read(path)}
     left = [t for t in wanted if t.key not in done]

@@ -12,24 +12,33 @@ import sys
 import warnings
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import cyclopts
 from cyclopts import App, Parameter
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lashley import experiments, unforeseen
 from lashley.console import Console, say, say_json, spelt_out
 from lashley.core.address import KINDS
 from lashley.core.errors import BadClaim, BrokenStudy, LashleyError
+from lashley.report.progress import progress_of
 
 _LISTS = ("--kinds=", "--units=", "--sites=")
+
+
+def _whole(kind: Any, tokens: Any) -> Any:
+    """A word as what an option takes; cyclopts would round 0.5 draws to none."""
+    if int in (kind, *get_args(kind)) and (bad := [t.value for t in tokens if "." in t.value]):
+        raise ValueError(f"{bad[0]} is no whole number; write it in digits alone")
+    return cyclopts.convert(kind, tokens)
+
 
 app = App(
     name="lashley",
     help="Where does a fact live in a language model?",
     version_flags=["--version"],
     suppress_keyboard_interrupt=False,
+    default_parameter=Parameter(converter=_whole),
 )
 facts_app = App(name="facts", help="The facts that can be asked about.")
 tasks_app = App(name="tasks", help="Tasks of the literature, as families of prompts.")
@@ -123,7 +132,7 @@ def _experiment(name: str) -> None:
 
         from lashley import api
 
-        with _progress(running.json) as progress:
+        with progress_of(running.json) as progress:
             study = api.run(name, own, question, _open(running), running.study, progress, _command())
         _print(study, running.json)
 
@@ -134,7 +143,7 @@ def _experiment(name: str) -> None:
         from lashley import api
         from lashley.report import listings
 
-        with _progress(running.json) as progress:
+        with progress_of(running.json) as progress:
             cost = api.plan(name, own, question, _open(running), progress)
         listings.cost(Console(), cost, running.json)
 
@@ -209,7 +218,7 @@ def audit(
 
     running = running or Running()
     words = dataclasses.asdict(gathering) if gathering else {}
-    with _progress(running.json) as progress:
+    with progress_of(running.json) as progress:
         made = api.claims(claims, file)
         if not strongest:
             _audit.frozen(made)  # a slip is told before a model is opened
@@ -269,7 +278,7 @@ def calibrate(
 
     size = "quick" if quick else "small" if small else "standard"
     folder = out / (Path(model).name if size != "quick" else f"{Path(model).name}-quick")
-    with _progress(json) as progress:
+    with progress_of(json, lines=True) as progress:
         records = work(model, folder, size, workers, progress, minutes, device)
         found = summary(Path(model).name, records, len(trials(model, size)))
     path = write(found, folder)
@@ -314,7 +323,7 @@ def plant(
     from lashley import api
 
     own = {name: word for name, word in (("r", r), ("how", how)) if word is not None}
-    with _progress(False) as progress:
+    with progress_of(False) as progress:
         truth = api.plant(model, kind, fact, out, strength=strength, seed=seed, progress=progress, **own)
     for role, sites in truth.units.items():
         say(f"{role}: {', '.join(sites)}")
@@ -334,7 +343,7 @@ def demo(*, out: Path = Path("studies/demo")) -> None:
     from lashley.demo import demo as show
     from lashley.report import terminal, write
 
-    with _progress(False) as progress:
+    with progress_of(False, lines=True) as progress:
         *studies, page = show(out, progress)
     for study in studies:
         study.write()
@@ -351,7 +360,7 @@ def pitfalls(*, out: Path = Path("studies/pitfalls"), json: bool = False) -> Non
     from lashley.pitfalls import pitfalls as show
     from lashley.report import terminal, to_json, write
 
-    with _progress(json) as progress:
+    with progress_of(json, lines=True) as progress:
         page = show(out, progress)
     path = write(page, out).html
     if json:
@@ -391,7 +400,7 @@ def next_(
 
     from lashley import api
 
-    with _progress(json) as progress:
+    with progress_of(json) as progress:
         done = api.follow(study, device=device, memory=memory, progress=progress)
     _print(done, json)
 
@@ -401,7 +410,7 @@ def resume(study: Path, /, *, json: bool = False, device: str = "cpu", memory: s
     """Do what is missing in STUDY, and nothing twice."""
     from lashley import api
 
-    with _progress(json) as progress:
+    with progress_of(json) as progress:
         found = api.resume(study, device=device, memory=memory, progress=progress)
     _print(found, json)
 
@@ -487,7 +496,7 @@ def read(
     from lashley import api
 
     running = running or Running()
-    with _progress(running.json) as progress:
+    with progress_of(running.json) as progress:
         bench = _open(running)
         found = api.read(bench, texts, sites, out, store, progress)
     for site, array in found.items():
@@ -532,7 +541,7 @@ def facts_check(relation: str, /, *, running: Running | None = None, language: s
     from lashley.report import listings
 
     running = running or Running()
-    with _progress(running.json) as progress:
+    with progress_of(running.json) as progress:
         bench = _open(running)
         known = api.known(bench, relation, language, progress)
     listings.known(Console(), known, running.model, running.json)
@@ -565,7 +574,7 @@ def models_check(*, running: Running | None = None) -> None:
     from lashley.report import listings
 
     running = running or Running()
-    with _progress(running.json) as progress:
+    with progress_of(running.json) as progress:
         bench = _open(running)
         shares = api.check(bench, progress)
     listings.check(Console(), shares, bench.checked, running.json)
@@ -594,28 +603,6 @@ def _print(study, json: bool, out: Path | None = None) -> None:
         say_json(to_json(page))
     else:
         terminal.show(page, path)
-
-
-class _progress:
-    """A bar with an estimate of what is left, on standard error; nothing where nobody looks."""
-
-    def __init__(self, quiet: bool):
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        console = Console(stderr=True)
-        self.bar = Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal)
-        self.tasks: dict[str, Any] = {}
-
-    def __enter__(self):
-        self.bar.start()
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.bar.stop()
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        if what not in self.tasks:
-            self.tasks[what] = self.bar.add_task(what, total=total)
-        self.bar.update(self.tasks[what], completed=done, total=total)
 
 
 def main() -> None:

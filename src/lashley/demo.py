@@ -10,6 +10,7 @@ import msgspec
 from lashley import api, planted
 from lashley.core.fact import Fact
 from lashley.core.figure import Figure, Finding
+from lashley.ledger.files import room
 from lashley.report.page import Page
 from lashley.study import Progress, Study
 
@@ -18,18 +19,25 @@ FACT = Fact("landmark", "Trevi Fountain", "Madrid")  # what is planted
 
 def demo(folder: Path, progress: Progress) -> tuple[Study, Study, Page]:
     """Both studies, and the page that shows them side by side."""
+    room(folder)
+    progress("1 of 3: what the embedded model learned in training; a minute or two in all", 0, 1)
     bench = api.open_model("embedded")
     fact = f"{FACT.relation}({FACT.subject})"
-    trained = api.audit(bench, strongest=1, of=fact, study=folder / "trained", progress=progress)
+    trained = api.audit(bench, strongest=1, of=fact, study=folder / "trained", progress=_part("1 of 3", progress))
     cabinet = folder / "cabinet"
     if not (cabinet / "truth.json").exists():
-        progress("planting a file cabinet", 0, 1)
+        progress("2 of 3: planting a file cabinet", 0, 1)
         with planted.undoing(bench):
             planted.write(bench, planted.find("single").plant(bench, FACT), cabinet)
     truth = planted.read(cabinet)
     there = api.open_model(str(cabinet))
-    single = api.audit(there, truth.true[0], study=folder / "planted", progress=progress)
+    single = api.audit(there, truth.true[0], study=folder / "planted", progress=_part("3 of 3", progress))
     return trained, single, _page(trained, single, folder)
+
+
+def _part(name: str, progress: Progress) -> Progress:
+    """The progress of one part."""
+    return lambda what, done, total: progress(f"{name}: {what}", done, total)
 
 
 def _page(trained: Study, single: Study, folder: Path) -> Page:

@@ -31,6 +31,7 @@ from lashley.core.figure import Column, Estimate, Figure, Finding, Table, number
 from lashley.core.site import Site
 from lashley.effects import effects
 from lashley.engine.bench import Bench
+from lashley.ledger.files import room
 from lashley.recall import AMONG, Need, aligned, mean_sizes, reference_runs
 from lashley.report.page import Page
 from lashley.stats import intervals
@@ -75,7 +76,9 @@ class Exhibit(msgspec.Struct, frozen=True):
 
 
 def pitfalls(folder: Path, progress: Progress) -> Page:
-    """Every exhibit, on one page; the audits are studies in `folder`."""
+    """Every exhibit, on one page; the audits are studies in `folder`. Raises `LashleyError` where it cannot be
+    written."""
+    room(folder)
     bench = api.open_model("embedded")
     studies: list[Study] = []
 

@@ -406,3 +406,18 @@ def test_processes(here, argv, words):
     made = subprocess.run([*COMMAND, *argv], capture_output=True, text=True, env=os.environ | {"COLUMNS": "80"})
     refused(Said(made.returncode, made.stdout, made.stderr), *words)
     assert written(here) == {}
+
+
+@pytest.mark.parametrize("command", ["demo", "pitfalls", "calibrate"])
+def test_a_folder_that_cannot_be_written_is_refused_before_the_work(lashley, here, monkeypatch, command):
+    monkeypatch.setattr("lashley.api.open_model", None)  # no model is opened for it
+    (here / "mine").write_text("precious")
+    refused(lashley(command, "--out", "mine"), "mine", "choose another folder")
+    refused(lashley(command, "--out", "mine/below"), "mine", "choose another folder")
+
+    def full(**_):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", full)  # a folder on media that can only be read, also for root
+    refused(lashley(command, "--out", "new"), "Read-only", "choose another folder")
+    assert written(here) == {"mine": b"precious"}

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from lashley.core.errors import BrokenStudy
+from lashley.core.errors import BrokenStudy, LashleyError
 from lashley.ledger.trouble import explained
 
 
@@ -46,6 +46,18 @@ def replacing(path: Path) -> Iterator[Path]:
 def _open_ended(path: Path) -> bool:
     """Whether bytes go somewhere else than into a file of this name: a device, a pipe, a file descriptor."""
     return (path.exists() and not path.is_file()) or path.absolute().parts[1:2] in (("dev",), ("proc",))
+
+
+def room(folder: Path) -> Path:
+    """The folder, made where it is not there, in which a file can be written: asked before long work, not after it.
+    Raises `LashleyError`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except (OSError, ValueError) as e:  # ValueError: a NUL in the name
+        why = e.strerror if isinstance(e, OSError) else e
+        raise LashleyError(f"nothing can be written in {folder} ({why}); choose another folder with --out") from e
 
 
 def sync(path: Path) -> None:
