@@ -52,7 +52,7 @@ LIGHT = {
 }
 
 
-HEAVY = ("torch", "transformers", "pandas", "pyarrow", "vl_convert", "safetensors", "gguf", "accelerate")
+HEAVY = ("torch", "transformers", "pandas", "pyarrow", "vl_convert", "gguf", "accelerate")
 
 
 @pytest.mark.parametrize("code", LIGHT.values(), ids=LIGHT.keys())
