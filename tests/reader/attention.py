@@ -16,9 +16,12 @@ def read(shown: Shown) -> tuple[Known, list[str]]:
     k, over = common.known(shown, rows), a.interval_over(rows)
     heads = params["units"] == "heads"
     cells: dict[str, Value] = {}
-    for (keys, span, *unit), v in a.values(rows, ["keys", "span", *(["unit"] if heads else [])], over=over).items():
+    by = ["keys", "span", *(["unit"] if heads else [])]
+    logits = a.values(rows, by, "value", over=over)
+    for (keys, span, *unit), v in a.values(rows, by, over=over).items():
         name = f"{span}.attn{f'.h{unit[0]}' if heads else ''}@{params['at']} to {keys}"
         cells[name] = v
+        common.edited(k, name, logits[keys, span, *unit], name)
         head = [(name, f"head {unit[0]}")] if heads else []
         k.add(v, name, (name, *layer_words(span)), (name, *role_words(keys)), *head)
     k.cells = dict(cells)
@@ -27,6 +30,7 @@ def read(shown: Shown) -> tuple[Known, list[str]]:
     k.count("effect", min(20, len(cells)))
     k.count("largest", min(20, len(cells)))
     k.count("layer", max(common.widths(rows["span"])))
+    k.add(int(params["window"]), "window", "fewer at the ends")
     names = set(cells)
     page = shown.page
     out = common.figures(

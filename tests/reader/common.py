@@ -8,7 +8,7 @@ import pandas as pd
 
 from . import arithmetic as a
 from .arithmetic import Value
-from .known import Known
+from .known import Known, Tag
 from .study import Shown
 
 
@@ -25,7 +25,6 @@ def known(shown: Shown, rows: pd.DataFrame) -> Known:
     k.add(a.floor(rows), "noise floor", ("noise floor", "identity edit"))
     for share in (0.95,):
         k.add(share, "level of intervals", ("interval", "intervals", "range", "bounds"))
-    k.add(6, "fewest prompts of an interval", "prompts or more")
     basics(k, rows)
     return k
 
@@ -43,7 +42,7 @@ def basics(k: Known, rows: pd.DataFrame) -> None:
     if not len(once):
         return
     over = a.interval_over(once)
-    for column, words in (("clean", ("clean", "unedited")), ("corrupt", ("corrupted", "corrupt"))):
+    for column, words in (("clean", ("clean", "unedited", "takes")), ("corrupt", ("corrupted", "corrupt", "takes"))):
         v = a.value(once, column=column, over=over)
         bare = Value(v.value, None, None, v.n)
         k.add(bare if v.low == v.high else v, f"{column} logit difference", words, "logit difference")
@@ -59,6 +58,11 @@ def basics(k: Known, rows: pd.DataFrame) -> None:
         for x in (once["noise_sd"].min(), once["noise_sd"].max()):
             k.add(float(x), "noise", "standard deviation")
         k.add(3, "noise, in standard deviations of embeddings (ROME)", "times")
+
+
+def edited(k: Known, name: str, v: Value, *about: Tag) -> None:
+    """The logit difference of an edited run; where its interval has no width none is shown."""
+    k.add(Value(v.value, None, None, v.n) if v.low == v.high else v, f"logit difference, {name}", "edited run", *about)
 
 
 def said(page: dict) -> str:

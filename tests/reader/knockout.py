@@ -27,6 +27,8 @@ def read(shown: Shown) -> tuple[Known, list[str]]:
     whole = params["units"] in KIND
     for name, v in each.items():
         k.add(v, name, name)
+    for name, v in _named(own, params, "value").items():
+        common.edited(k, name, v, (name, *(("named sites together", params["units"]) if "+" in name else ())))
     k.cells = dict(each)
     k.count("row", 12, len(each))
     k.add(0.1, "big", ("10% or more", "a damage of 10%"))
@@ -49,9 +51,9 @@ def _drawn(shown: Shown, name: str) -> set[str]:
     return {r["site"] for r in figure["spec"]["data"]["values"]}
 
 
-def _named(own: pd.DataFrame, params: dict) -> dict[str, Value]:
+def _named(own: pd.DataFrame, params: dict, column: str = "effect") -> dict[str, Value]:
     """The mean damage of every unit, or of each named site and of all together, under its name."""
-    found = a.values(own, ["trial"], over=a.interval_over(own))
+    found = a.values(own, ["trial"], column, over=a.interval_over(own))
     if params["units"] in KIND:
         names = own.drop_duplicates("trial").set_index("trial")["site"].map(lambda s: placed(s, params["at"]))
         return {names[trial]: v for (trial,), v in found.items()}
@@ -84,6 +86,7 @@ def _all(k: Known, shown: Shown, own: pd.DataFrame, each: dict[str, Value]) -> l
     noun = KIND[params["units"]]
     effects = [v.value for v in each.values()]
     k.count(noun, len(each))
+    k.add(len(each), "units", "the largest of")
     k.count("effect unit", len(each))
     k.count("largest", min(20, len(each)))
     big = sum(e >= BIG for e in effects)
@@ -170,6 +173,8 @@ def _set(k: Known, shown: Shown, own: pd.DataFrame, random: pd.DataFrame, each: 
         k.add(a.middle(found), "random sets", ("random sets", "matched random"))
         k.add(a.permutation(whole.value, found), "p of the set", "p =")
         k.add(1, "the +1", "+1")
+        k.add(int(shown.params["controls"]), "sets asked for", "asked for")
+        k.add(0.05, "alpha", "cannot be")
         if "matched random" not in sentence and "random sets" not in sentence:
             out.append("finding: says nothing of the matched random sets")
     return out

@@ -22,7 +22,9 @@ def read(shown: Shown) -> tuple[Known, list[str]]:
     for (kind, span, role), v in a.values(rows, ["kind", "span", "role"], over=over).items():
         name = f"{span}.{kind}@{role}"
         cells[name] = v
-        k.add(v, name, (name, *layer_words(span)), (name, KINDS[kind]), (name, *role_words(role)))
+        k.add(v, name, (name, *layer_words(span)), (name, *KINDS[kind]), (name, *role_words(role)))
+    for (kind, span, role), v in a.values(rows, ["kind", "span", "role"], "value", over=over).items():
+        common.edited(k, f"{span}.{kind}@{role}", v, f"{span}.{kind}@{role}")
     tokens: dict[str, Value] = {}
     if len(rows[["relation", "subject", "template"]].drop_duplicates()) == 1:
         by = a.values(rows, ["kind", "span", "position"], over=over)
@@ -36,7 +38,11 @@ def read(shown: Shown) -> tuple[Known, list[str]]:
     k.count("layer", max(common.widths(rows["span"])))
     begin = rows[(rows["kind"] == "resid") & (rows["role"] == "begin")]
     if len(begin):
-        k.add(max(abs(v.value) for v in a.values(begin, ["layer"]).values()), "begin", "beginning-of-text position")
+        k.add(
+            max(abs(v.value) for v in a.values(begin, ["layer"]).values()),
+            "begin",
+            ("beginning-of-text position", "beginning of the text"),
+        )
     return k, [*_headline(shown.page, cells, outputs), *_pictures(shown, cells, tokens, outputs)]
 
 
@@ -63,7 +69,7 @@ def _headline(page: dict, cells: dict[str, Value], outputs: dict[str, Value]) ->
         s = f["sentence"]
         if "strongest" in s:
             named = all(any(w in s for w in (best, *words)) for words in (layer_words(span), role_words(role)))
-            if not named or (best not in s and KINDS[kind] not in s):
+            if not named or (best not in s and not any(w in s for w in KINDS[kind])):
                 out.append(f"finding: the strongest is {best} ({outputs[best].value:.3f}); it says “{s[-120:]}”")
             if (
                 f["estimate"]["value"] != outputs[best].value

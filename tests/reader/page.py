@@ -65,7 +65,7 @@ def _table(table: dict[str, Any], known: Known) -> Iterator[str]:
         sizes = [c.get("n") for c in row if isinstance(c, dict)]
         for column, cell in zip(table["columns"], row, strict=True):
             head = f"{column['label']} {column['unit']}".strip()
-            where, context = f"table “{title}”, {head} of {words}", f"{words} {head} {title}"
+            where, context = f"table “{title}”, {head} of {words}", f"{words} {head} {title} {table['note']}"
             noun = next((n for n in map(singular, [column["unit"], *column["label"].split()]) if n in known.counts), "")
             if isinstance(cell, dict):
                 yield from _estimate(where, cell, known, context)

@@ -9,11 +9,9 @@ import pandas as pd
 from .known import Tag
 
 KINDS = {
-    "resid": "residual stream",
-    "attn": "attention output",
-    "mlp": "MLP output",
-    "head": "head",
-    "neuron": "neuron",
+    "resid": ("residual stream",),
+    "attn": ("attention output", "attention outputs"),
+    "mlp": ("MLP output", "MLP outputs"),
 }
 ROLES = {
     "subject_first": ("first subject token", "subject first"),
@@ -21,7 +19,7 @@ ROLES = {
     "subject_middle": ("subject middle", "middle subject"),
     "relation": ("relation positions", "relation tokens", "relation token", "relation"),
     "final": ("final token", "final"),
-    "begin": ("beginning-of-text token", "begin", "beginning-of-text position"),
+    "begin": ("beginning-of-text token", "begin", "beginning-of-text position", "beginning of the text"),
 }
 ORDER = ["begin", "subject_first", "subject_middle", "subject_last", "relation", "final"]
 

@@ -183,15 +183,17 @@ def read(shown: Shown) -> tuple[Known, list[str]]:
     k.add(by_chance(units, top).value, "chance", ("chance", "random"))
     ranks, sets = [rank_correlation(m) for m in found], [overlap(m, top) for m in found]
     out: list[str] = []
-    for change in dict.fromkeys(c for m in found for c in pairs(m)):
+    every = [pairs(m) for m in found]
+    for change in dict.fromkeys(c for p in every for c in p):
         for matrices, words in ((ranks, ("Spearman", "rank")), (sets, ("same", "Jaccard", "strongest"))):
             v, changed = over_pairs(found, matrices, change)
+            v = v._replace(n=sum(change in p for p in every) if len(found) > 1 else changed)
             k.add(v, f"{words[0]} under {change}", change, words)
             k.add(v.value, f"{words[0]} under {change}", change, words) if v.low is None else None
             if words[0] == "Spearman":
                 k.cells |= dict.fromkeys((change, f"{change} before it"), v)
         k.count("prompt", changed)
-        out += _counted(shown.page, change, changed, sum(change in pairs(m) for m in found), len(found) > 1)
+        out += _counted(shown.page, change, changed, sum(change in p for p in every), len(found) > 1)
     noise = params["corruption"] == "noise"
     for name, v in components(found, noise).items():
         words = {"itself": f"the {one} itself", "rest": "the rest"}.get(name, f"{one} x {name}")

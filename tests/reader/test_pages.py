@@ -7,19 +7,7 @@ from .page import complaints
 from .studies import STUDIES
 
 WRONG: dict[str, str] = {
-    "locate one prompt": "cells told apart from 0 with no interval",
-    "locate one prompt, ten noise draws": "the token map draws every draw on top of the last",
-    "locate four facts in windows": "windows cut off at the ends are called by a layer",
-    "locate windows wider than the model": "windows cut off at the ends are called by a layer",
-    "locate three foils": "cells told apart from 0 with no interval",
-    "knockout heads, noise draws": "cells told apart from 0 with no interval",
-    "knockout a set short of peers": "matched random sets drawn behind single sites",
-    "knockout sites with places": "sites are called by --at where they have a place of their own",
-    "knockout a neuron": "matched random sets drawn behind single sites",
-    "knockout all neurons": "cells told apart from 0 with no interval",
-    "attention windows": "windows cut off at the ends are called by a layer",
-    "attention one prompt, noise draws": "cells told apart from 0 with no interval",
-    "attention from the subject": "windows cut off at the ends are called by a layer",
+    "attention from the subject": "windows of 9 layers in a model of 4",
 }  # studies whose page is known to be wrong, and how
 
 
