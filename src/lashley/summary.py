@@ -161,9 +161,10 @@ def prompts(table: pd.DataFrame) -> str:
 
 def resting(table: pd.DataFrame) -> str:
     """What means over a table rest on, in words: how many prompts, and what their intervals are over."""
+    own = "this prompt" if len(_draws(table)) == 1 else "these prompts"
     how = {
         "clusters": f"95% t interval on {cluster(table)} means",
-        "draws": "95% t interval over the draws of these prompts, which says nothing about further ones",
+        "draws": f"95% t interval over the draws of {own}, which says nothing about further ones",
         "": f"No interval: that takes six prompts or more, of two {cluster(table)}s or more",
     }[spread_over(table)]
     return f"{prompts(table)}{'; ' if how.startswith('95') else '. '}{how}."

@@ -121,7 +121,7 @@ def test_told_apart_from_0_is_a_matter_of_the_interval_where_there_is_one(study)
         for r in figure.spec["data"]["values"]:
             assert r["clear"] == (r["low"] > 0 or r["high"] < 0) or abs(r["effect"]) < 1e-4
         assert "told apart from 0" in figure.caption or figure.name == "curves"
-        assert "over the draws of these prompts" in figure.caption
+        assert "over the draws of this prompt" in figure.caption
     bare = study("locate", **OWN).page()
     assert all("told apart" not in f.caption for f in bare.figures)
     assert "No interval" in bare.finding.basis

@@ -109,7 +109,8 @@ def bars(
         layer({"type": "rule", "color": theme.INK, "strokeWidth": 1.4}, "low", "high"),
         {"mark": {"type": "rule", "color": theme.MUTED}, "encoding": {"x": {"datum": 0}, "y": None}},
     ]
-    place = {"field": "y", "type": "nominal", "sort": None, "axis": axis}
+    place = {"field": "y", "type": "nominal", "axis": axis}
+    place |= {"sort": None, "scale": {"domain": list(dict.fromkeys(r["y"] for r in rows))}}
     body = {"width": 520, "height": {"step": 21}, "encoding": {"y": place}, "layer": layers}
     how = f"the {len(rows)} largest of {total:,} effects by size" if len(rows) < total else "all effects"
     how += f"; blue positive, orange negative, pale not {apart(rows)}"

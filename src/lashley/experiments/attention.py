@@ -153,7 +153,7 @@ def draw(params: Params, table: pd.DataFrame) -> Drawing:
     cell = _cells(params, rows)
     what = facts(rows)
     window = f" in windows of {wide} layers, fewer at the ends" if (wide := width(cell)) else ""
-    about = f"attention from {_words(params.at)} knocked out{window}; {what}; over {resting(rows)}"
+    about = f"attention from the {_words(params.at)} knocked out{window}; recall of {what}; over {resting(rows)}"
     layer = "layer in the middle of the window" if window else "layer"
     common = {"of": "prompts", "measure": DAMAGE, "floor": floor(rows), "about": about}
     cell["role"] = cell["keys"]

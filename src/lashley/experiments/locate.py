@@ -151,11 +151,11 @@ def draw(params: Params, table: pd.DataFrame) -> Drawing:
     rows = windows(measured(table))
     cell, what = _cells(rows), facts(rows)
     wide = width(rows)
-    about = f"{what}; over {resting(rows)}"
+    about = f"recall of {what}; over {resting(rows)}"
     layer = "layer"
     if wide:
         about += f" Attention and MLP outputs in windows of {wide} layers, fewer at the ends"
-        layer = "layer (of windows: the one in the middle)"
+        layer = "layer, or a window's middle one"
     common = {"of": "prompts", "measure": RESTORATION, "floor": floor(rows), "about": about, "x_title": layer}
     if single(rows):
         title = f"What each layer and token restores of {what}"

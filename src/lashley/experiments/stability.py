@@ -418,7 +418,7 @@ def draw(params: Params, table: pd.DataFrame) -> Drawing:
     found, what, least = compare(params, rows), facts(rows), floor(rows)
     several, drawn = rows["subject"].nunique() > 1, _drawn(rows)
     noun = "facts" if several else "prompts"
-    about = f"{what}, {prompts(rows)}"
+    about = f"recall of {what}, {prompts(rows)}"
     method = _method(found, several)
     site = cells(rows, ["site"]).sort_values("effect", ascending=False).merge(found.often, on="site", how="left")
     best = site["site"].head(found.top).tolist()
