@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from inspect import signature
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lashley import experiments, planted
 from lashley.claims import grammar
@@ -26,7 +27,7 @@ from lashley.claims.files import read as read_claims
 from lashley.core.case import Estimated, Known
 from lashley.core.claim import Claim
 from lashley.core.cost import Cost
-from lashley.core.errors import BadFact, BadPlant, BadPrompt, LashleyError, StudyConflict
+from lashley.core.errors import BadFact, BadModel, BadPlant, BadPrompt, LashleyError, StudyConflict
 from lashley.core.fact import Fact
 from lashley.core.run import Run
 from lashley.core.site import Site, parse_sites
@@ -34,6 +35,8 @@ from lashley.embedded.check import figures
 from lashley.engine.bench import Bench
 from lashley.engine.checkpoints import EMBEDDED, load
 from lashley.engine.explain import explain
+from lashley.engine.families import family
+from lashley.engine.model import Model
 from lashley.engine.selftest import checked
 from lashley.engine.stream import Store
 from lashley.experiments import audit as audits
@@ -45,11 +48,37 @@ from lashley.study import Progress, Study, begin, planned, silent
 
 
 def open_model(
-    name: str = EMBEDDED, *, device: str = "cpu", dtype: str = "float32", memory: str | int = "512MiB"
+    model: str | Path | PreTrainedModel = EMBEDDED,
+    *,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    device: str = "cpu",
+    dtype: str = "float32",
+    memory: str | int = "512MiB",
 ) -> Bench:
-    """A model on the bench, self-tested: by name, folder, GGUF file or hub id. `memory` bounds activations in
-    flight. Raises `BadModel` or `UnknownFamily`."""
-    return checked(load(name, device, dtype, size(memory)))
+    """A model on the bench, self-tested: by name, folder, GGUF file or hub id; or a model of transformers that is open
+    already, with its tokenizer. That one stays where it is and as precise as it is, and is frozen, in evaluation mode,
+    with its attention reached through ours. `memory` bounds activations in flight. Raises `BadModel` or
+    `UnknownFamily`."""
+    if isinstance(model, str | Path):
+        if tokenizer is not None:
+            raise BadModel(f"{model} brings its own tokenizer; leave tokenizer out")
+        return checked(load(str(model), device, dtype, size(memory)))
+    kind = type(model).__name__
+    if not isinstance(model, PreTrainedModel):
+        raise BadModel(f"a {kind} is no model; give a name, a folder, or a PreTrainedModel with tokenizer=")
+    family(model.config.model_type)
+    if model.get_output_embeddings() is None:
+        raise BadModel(f"{kind} unembeds nothing; give a causal language model, as AutoModelForCausalLM opens it")
+    if tokenizer is None:
+        raise BadModel(f"{kind} comes without its tokenizer; give it too: open_model(model, tokenizer=tokenizer)")
+    if not getattr(tokenizer, "is_fast", False):
+        raise BadModel("this is no fast tokenizer, which locating the subject's tokens needs; open it by AutoTokenizer")
+    return checked(Model(model, tokenizer, model.name_or_path or kind, size(memory)))
+
+
+def _bench(asked: Any) -> Bench:
+    """What was given in place of a bench, opened."""
+    return asked if isinstance(asked, Bench) else open_model(asked)
 
 
 def run(
@@ -88,13 +117,22 @@ def resume(
     return found.run(bench, progress)
 
 
-def ask(experiment: str, bench: Bench | str = EMBEDDED, *, study: str | Path | None = None, **words) -> Study:
-    """Run one experiment. `words` are the fields of `Question` (relation, subject, prompt, ...) and of the
-    experiment's own `Params`, and `progress`."""
+def ask(
+    experiment: str,
+    bench: Bench | str = EMBEDDED,
+    prompt: str | None = None,
+    *,
+    study: str | Path | None = None,
+    **words,
+) -> Study:
+    """Run one experiment. `words` are the fields of `Question` (relation, subject, object, ...) and of the
+    experiment's own `Params`, and `progress`. Lists are taken where the command line takes them: of `kinds`, and of
+    `units`, as text or `Site`."""
+    words = {k: _text(v) if k == "units" else v for k, v in words.items()} | ({"prompt": prompt} if prompt else {})
     module = experiments.find(experiment)
     own = {f.name for f in fields(module.Params)}
     asking = set(Question.__struct_fields__)
-    progress = words.pop("progress", silent)
+    progress: Any = words.pop("progress", silent)
     if unknown := set(words) - own - asking:
         raise LashleyError(
             f"{experiment} has no {', '.join(sorted(unknown))}; it takes {', '.join(sorted(own | asking))}"
@@ -104,11 +142,20 @@ def ask(experiment: str, bench: Bench | str = EMBEDDED, *, study: str | Path | N
         params = msgspec.convert({k: v for k, v in words.items() if k in own}, module.Params)
     except msgspec.ValidationError as e:
         raise LashleyError(f"{experiment}: {e}") from e
-    bench = open_model(bench) if isinstance(bench, str) else bench
+    bench = _bench(bench)
     if "seed" in words:
         words |= {"question_seed": words["seed"]} | ({} if "seed" in own else {"seed": None})
     words |= {"model": None if bench.model.name == EMBEDDED else bench.model.name, "study": study}
     return run(experiment, params, question, bench, study, progress, _command(experiment, words))
+
+
+def _text(sites: Any) -> Any:
+    """Sites as one text, where they are a list.
+
+    >>> _text(["L4.mlp.n1", "L5.attn+L6.attn"]), _text("heads")
+    ('L4.mlp.n1 L5.attn+L6.attn', 'heads')
+    """
+    return " ".join(map(str, sites)) if isinstance(sites, list | tuple) else sites
 
 
 def _command(experiment: str, words: dict[str, Any]) -> str:
@@ -125,34 +172,34 @@ def _command(experiment: str, words: dict[str, Any]) -> str:
     return shlex.join(typed)
 
 
-def locate(bench: Bench | str = EMBEDDED, **words) -> Study:
+def locate(bench: Bench | str = EMBEDDED, prompt: str | None = None, **words) -> Study:
     """Causal tracing; see `lashley.experiments.locate.Params` and `Question` for the words."""
-    return ask("locate", bench, **words)
+    return ask("locate", bench, prompt, **words)
 
 
-def knockout(bench: Bench | str = EMBEDDED, **words) -> Study:
+def knockout(bench: Bench | str = EMBEDDED, prompt: str | None = None, **words) -> Study:
     """Knockouts; see `lashley.experiments.knockout.Params` and `Question` for the words."""
-    return ask("knockout", bench, **words)
+    return ask("knockout", bench, prompt, **words)
 
 
-def attention(bench: Bench | str = EMBEDDED, **words) -> Study:
+def attention(bench: Bench | str = EMBEDDED, prompt: str | None = None, **words) -> Study:
     """Attention knockouts; see `lashley.experiments.attention.Params` and `Question` for the words."""
-    return ask("attention", bench, **words)
+    return ask("attention", bench, prompt, **words)
 
 
-def stability(bench: Bench | str = EMBEDDED, **words) -> Study:
+def stability(bench: Bench | str = EMBEDDED, prompt: str | None = None, **words) -> Study:
     """Stability of a map; see `lashley.experiments.stability.Params` and `Question` for the words."""
-    return ask("stability", bench, **words)
+    return ask("stability", bench, prompt, **words)
 
 
-def spread(bench: Bench | str = EMBEDDED, **words) -> Study:
+def spread(bench: Bench | str = EMBEDDED, prompt: str | None = None, **words) -> Study:
     """How spread out a fact is; see `lashley.experiments.spread.Params` and `Question` for the words."""
-    return ask("spread", bench, **words)
+    return ask("spread", bench, prompt, **words)
 
 
-def circuit(bench: Bench | str = EMBEDDED, **words) -> Study:
+def circuit(bench: Bench | str = EMBEDDED, prompt: str | None = None, **words) -> Study:
     """The circuit of a fact, a relation or a task; see `lashley.experiments.circuit.Params` and `Question`."""
-    return ask("circuit", bench, **words)
+    return ask("circuit", bench, prompt, **words)
 
 
 def claims(sentences: Iterable[str] = (), file: str | Path | None = None) -> tuple[Claim, ...]:
@@ -174,7 +221,7 @@ def audit(
 ) -> Study:
     """Audit claims; see `lashley.experiments.audit.Params` for the words. `strongest` units that recall `of` needs
     most, on discovery templates, are claimed to store it each."""
-    bench = open_model(bench) if isinstance(bench, str) else bench
+    bench = _bench(bench)
     if strongest:
         if not of:
             raise LashleyError("whose strongest units? name a fact: --of 'capital(France)'")
@@ -229,7 +276,7 @@ def plant(
         raise BadPlant(f"strength {strength} is impossible; write a number above 0, {planted.STANDARD:g} as a rule")
     planted.free(out)
     fact = _new(fact) if isinstance(fact, str) else fact
-    bench = open_model(bench) if isinstance(bench, str) else bench
+    bench = _bench(bench)
     progress(f"planting {fact}", 0, 1)
     with planted.undoing(bench):
         truth = module.plant(bench, fact, strength=strength, seed=seed, **words)
@@ -283,7 +330,7 @@ def check(bench: Bench, progress: Progress = silent) -> dict[str, Any]:
 def read(
     bench: Bench,
     texts: str | Path,
-    sites: str,
+    sites: str | Sequence[str | Site],
     out: str | Path,
     store: Store = "float32",
     progress: Progress = silent,
@@ -293,7 +340,7 @@ def read(
 
     Raises `BadSite`, `BadPrompt` with the line, and `LashleyError`; nothing is left behind then.
     """
-    wanted = tuple(bench.anatomy.check(site) for site in parse_sites(sites, bench.anatomy))
+    wanted = tuple(bench.anatomy.check(site) for site in parse_sites(_text(sites), bench.anatomy))
     total = 0
     for run in _lines(bench, texts):  # a slip in the last line is told before anything is computed
         total += 1

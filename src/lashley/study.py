@@ -40,6 +40,7 @@ from lashley.ledger.files import replacing
 from lashley.ledger.tidy import export, table
 from lashley.ledger.trouble import explained
 from lashley.report import html
+from lashley.report.notebook import Picture, pictures
 from lashley.report.page import Page
 from lashley.summary import facts, measured
 
@@ -142,9 +143,9 @@ class Study:
         return self.planned and answered == planned and not rounds
 
     @property
-    def figures(self) -> tuple:
+    def figures(self) -> tuple[Picture, ...]:
         """The pictures; each shows itself in a notebook."""
-        return self.page().figures
+        return pictures(self.page().figures)
 
     def export(self, path: str | Path, format: str = "parquet") -> None:
         """Write the table as parquet, csv or json; or the circuit that was found, as `circuit` (JSON) or graphml."""

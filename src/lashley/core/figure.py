@@ -112,8 +112,11 @@ class Figure(msgspec.Struct, frozen=True):
         if not _SLUG.fullmatch(self.name):
             raise ValueError(f"figure name {self.name!r} is no file name; use small letters, digits, - and _")
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}: {self.title}>"
+
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
-        """Notebooks draw it themselves."""
+        """Notebooks draw it themselves; see `report.notebook` for those that cannot."""
         titled = self.spec | {"title": self.title}
         return {"application/vnd.vegalite.v6+json": titled, "text/plain": f"{self.title}. {self.caption}"}
 

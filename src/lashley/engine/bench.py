@@ -59,6 +59,11 @@ class Bench:
         if model.device.type == "cpu":
             keep_freed(model.memory)
 
+    def __repr__(self) -> str:
+        a, where = self.anatomy, ", ".join(dict.fromkeys(map(str, self.model.devices)))
+        kind = str(self.model.dtype).removeprefix("torch.")
+        return f"<Bench: {self.model.name}, {a.family}, {a.layers} layers, {kind} on {where}, {self.path} path>"
+
     def changed(self) -> None:
         """Forget what was computed with the weights as they were before an edit in place."""
         self.model.changed()

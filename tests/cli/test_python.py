@@ -1,0 +1,100 @@
+"""The laboratory from Python: what a notebook may hand over, and what it shows."""
+
+import base64
+
+import numpy as np
+import pandas as pd
+import pytest
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+import lashley
+from lashley import api
+from lashley.core.errors import BadModel, LashleyError, UnknownFamily
+from lashley.core.site import Site
+from lashley.embedded import WEIGHTS
+from lashley.report import vega
+
+WEIGHTS_GPT2 = WEIGHTS.with_name("weights_gpt2")
+PROMPT = "The capital of {} is"
+FACT = {"subject": "France", "object": "Paris", "foil_subject": "Japan", "foil_object": "Tokyo", "kinds": ("mlp",)}
+
+
+@pytest.fixture(scope="module")
+def module():
+    return AutoModelForCausalLM.from_pretrained(WEIGHTS_GPT2, dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return AutoTokenizer.from_pretrained(WEIGHTS_GPT2)
+
+
+def test_a_model_that_is_open_already_gives_the_numbers_of_its_folder(module, tokenizer, here):
+    mine = lashley.open_model(module, tokenizer=tokenizer)
+    named = lashley.open_model("embedded-gpt2")
+    assert mine.model.weights_hash == named.model.weights_hash
+    assert mine.model.tokenizer_hash == named.model.tokenizer_hash
+    assert mine.path == "packed" and mine.checked
+    found, wanted = (lashley.locate(b, PROMPT, **FACT, study=here / n) for b, n in ((mine, "a"), (named, "b")))
+    tables = [study.table.drop(columns=["model", "study"], errors="ignore") for study in (found, wanted)]
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
+    assert str(WEIGHTS_GPT2) in found.ledger.spec.command, "where the model came from"
+
+
+WRONG = {
+    "no tokenizer": (lambda m, t: {"model": m}, "give it too: open_model"),
+    "a slow tokenizer": (lambda m, t: {"model": m, "tokenizer": object()}, "no fast tokenizer"),
+    "two tokenizers": (lambda m, t: {"model": "embedded", "tokenizer": t}, "leave tokenizer out"),
+    "no model": (lambda m, t: {"model": 3}, "a int is no model"),
+    "no unembedding": (lambda m, t: {"model": m.transformer, "tokenizer": t}, "unembeds nothing"),
+}
+
+
+@pytest.mark.parametrize(("given", "words"), WRONG.values(), ids=WRONG.keys())
+def test_what_is_no_model_is_refused(module, tokenizer, given, words):
+    with pytest.raises(BadModel, match=words):
+        lashley.open_model(**given(module, tokenizer))
+
+
+def test_an_unknown_family_that_is_open_already_is_refused(module, tokenizer, monkeypatch):
+    monkeypatch.setattr(module.config, "model_type", "perceiver")
+    with pytest.raises(UnknownFamily):
+        lashley.open_model(module, tokenizer=tokenizer)
+
+
+def test_a_folder_may_be_a_path_and_an_experiment_may_open_it(here):
+    study = lashley.locate(WEIGHTS_GPT2, PROMPT, **FACT, study=here / "study")
+    assert study.complete
+
+
+def test_lists_are_taken_where_text_is(bench, here):
+    words = {k: v for k, v in FACT.items() if k != "kinds"} | {"controls": 0}
+    sites = ["L1.mlp.n3", Site(2, "attn")]
+    study = lashley.knockout(bench, PROMPT, **words, units=sites, study=here / "study")
+    assert study.params.units == "L1.mlp.n3 L2.attn" and "L1.mlp.n3+L2.attn" in set(study.table["site"])
+    (here / "texts").write_text("Lima is far away\n")
+    found = api.read(bench, here / "texts", ["L1.mlp", Site(2, "attn")], here / "out")
+    assert [str(site) for site in found] == ["L1.mlp", "L2.attn"]
+    with pytest.raises(LashleyError):
+        lashley.knockout(bench, PROMPT, **words, units=[3])
+
+
+def test_what_is_shown_is_short_and_says_what_it_is(bench, here):
+    assert repr(bench) == "<Bench: embedded, llama, 6 layers, float32 on cpu, packed path>"
+    study = lashley.locate(bench, PROMPT, **FACT, study=here / "study")
+    assert all(f.name in repr(f) and f.title in repr(f) and len(repr(f)) < 250 for f in study.figures)
+    assert len(repr(study.figures)) < 250 * len(study.figures) and len(repr(study)) < 250
+
+
+def test_a_figure_shows_as_png_where_its_vega_is_not_known(bench, here, monkeypatch):
+    figure = lashley.locate(bench, PROMPT, **FACT, study=here / "study").figures[0]
+    bundle = figure._repr_mimebundle_()
+    assert bundle["application/vnd.vegalite.v6+json"]["title"] == figure.title
+    png = base64.b64decode(bundle["image/png"])
+    assert png.startswith(b"\x89PNG") and np.frombuffer(png[16:24], ">u4").min() > 100, "a picture of some size"
+
+    def undrawn(*_, **__):
+        raise vega.Undrawn("it died")
+
+    monkeypatch.setattr(vega, "png", undrawn)
+    assert bundle.keys() - figure._repr_mimebundle_().keys() == {"image/png"}
