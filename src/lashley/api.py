@@ -138,7 +138,7 @@ def ask(
             f"{experiment} has no {', '.join(sorted(unknown))}; it takes {', '.join(sorted(own | asking))}"
         )
     try:
-        question = msgspec.convert({k: v for k, v in words.items() if k in asking}, Question)
+        question = msgspec.convert({k: v for k, v in words.items() if k in asking and v is not False}, Question)
         params = msgspec.convert({k: v for k, v in words.items() if k in own}, module.Params)
     except msgspec.ValidationError as e:
         raise LashleyError(f"{experiment}: {e}") from e
@@ -167,7 +167,9 @@ def _command(experiment: str, words: dict[str, Any]) -> str:
     typed = ["lashley", experiment, *filter(None, [words.get("prompt")])]
     for name, word in words.items():
         for each in word if isinstance(word, tuple | list) else (word,):
-            if each is not None and name != "prompt":
+            if each is True:
+                typed.append(f"--{name.replace('_', '-')}")
+            elif each is not None and each is not False and name != "prompt":
                 typed += [f"--{name.replace('_', '-')}", str(each)]
     return shlex.join(typed)
 
@@ -217,21 +219,24 @@ def audit(
     study: str | Path | None = None,
     progress: Progress = silent,
     command: str = "",
+    chat: bool = False,
     **words,
 ) -> Study:
     """Audit claims; see `lashley.experiments.audit.Params` for the words. `strongest` units that recall `of` needs
-    most, on discovery templates, are claimed to store it each."""
+    most, on discovery templates, are claimed to store it each. `chat`: prompts are messages in the tokenizer's chat
+    template."""
     bench = _bench(bench)
     if strongest:
         if not of:
             raise LashleyError("whose strongest units? name a fact: --of 'capital(France)'")
         about = grammar.check(grammar.parse(f"L0.mlp stores {of}")).about
-        found = search(bench, about, strongest, units, words.get("seed", 0), progress)
+        found = search(bench, about, strongest, units, words.get("seed", 0), progress, chat=chat)
         asserted = (*asserted, *(Claim((site,), "stores", about) for site in found))
         words["searched"] = True
     params = audits.Params(claims=audits.frozen(asserted, bench.anatomy), **words)
-    typed = command or shlex.join(["lashley", "audit", *params.claims])
-    return begin("audit", params, Question(), bench, study, typed, progress).run(bench, progress)
+    typed = command or shlex.join(["lashley", "audit", *params.claims, *["--chat"] * chat])
+    question = Question(chat=True) if chat else Question()
+    return begin("audit", params, question, bench, study, typed, progress).run(bench, progress)
 
 
 def follow(
@@ -251,7 +256,7 @@ def follow(
     model = found.ledger.spec.model
     bench = open_model(model["name"], device=device, dtype=model["dtype"], memory=memory)
     params = msgspec.convert(best.params, audits.Params)
-    return begin("audit", params, Question(), bench, best.study, best.command, progress).run(bench, progress)
+    return begin("audit", params, found.question, bench, best.study, best.command, progress).run(bench, progress)
 
 
 def plant(

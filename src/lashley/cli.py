@@ -77,6 +77,8 @@ class Asking:
         At most so many facts, or items of a task, drawn at random.
     question_seed
         Seed of that draw and of the foils.
+    chat
+        Put every prompt into the tokenizer's chat template, as a user's message; the answer is how the reply begins.
     """
 
     relation: str | None = None
@@ -89,6 +91,7 @@ class Asking:
     register: Literal["statement", "question", "dialogue", "list"] | None = None
     max_facts: int | None = None
     question_seed: int = 0
+    chat: Annotated[bool, Parameter(negative=())] = False
 
 
 @Parameter(name="*")
@@ -152,11 +155,12 @@ def _experiment(name: str) -> None:
 
         words = dataclasses.asdict(asking or Asking())
         words |= {"seed": words.pop("question_seed"), "prompt": prompt}
-        if words["task"] is None:
-            del words["task"]
-        question = Question(**words)
-        resolve_all(question)  # a slip is told before a model is opened
-        return question, params or module.Params()
+        for name in ("task", "chat"):
+            if not words[name]:
+                del words[name]
+        question, own = Question(**words), params or module.Params()
+        resolve_all(question, own.corruption)  # a slip is told before a model is opened
+        return question, own
 
     for each, to in ((command, app), (plan, plan_app)):
         each.__doc__ = module.__doc__
@@ -195,6 +199,7 @@ def audit(
     strongest: int = 0,
     units: Literal["neurons", "heads"] = "neurons",
     of: str | None = None,
+    chat: Annotated[bool, Parameter(negative=())] = False,
     gathering: Annotated[Gathering | None, Parameter(name="*")] = None,  # pyright: ignore[reportInvalidTypeForm]
     running: Running | None = None,
 ) -> None:
@@ -213,6 +218,8 @@ def audit(
         What the strongest are sought among.
     of
         The fact that they are sought for: capital(France).
+    chat
+        Put every prompt into the tokenizer's chat template, as a user's message.
     """
     from lashley import api
 
@@ -224,7 +231,7 @@ def audit(
             _audit.frozen(made)  # a slip is told before a model is opened
         study = api.audit(
             _open(running), *made, strongest=strongest, units=units, of=of, study=running.study,
-            progress=progress, command=_command(), **words,
+            progress=progress, command=_command(), chat=chat, **words,
         )  # fmt: skip
     _print(study, running.json)
 

@@ -23,7 +23,7 @@ from lashley.core.site import Kind, Site
 from lashley.effects import restorers
 from lashley.engine.bench import Bench
 from lashley.facts.base import shipped
-from lashley.facts.question import Asked
+from lashley.facts.question import Asked, in_chat
 from lashley.peers import ENOUGH
 from lashley.recall import AMONG, Need, aligned, mean_sizes, reference_runs, settled, texts
 from lashley.stats import FEWEST
@@ -54,15 +54,19 @@ def gather(
     unknown: bool,
     seed: int,
     progress: Progress,
+    chat: bool = False,
 ) -> list[Dossier]:
-    """One dossier a topic. Raises `BadSite` where a claim names a site that the model does not have."""
+    """One dossier a topic; `chat`: all prompts are messages in the tokenizer's chat template. Raises `BadSite` where a
+    claim names a site that the model does not have, `BadPrompt` where there is no chat template."""
     for topic in topics:
         _check(bench.anatomy, topic)
-    corpus = _corpus(bench, topics)
+    if chat:
+        bench.tokens.chat("Is there a chat template?")  # said at once, not of every fact
+    corpus = _corpus(bench, topics, chat)
     found = []
     for number, topic in enumerate(topics):
         progress("asking what the model knows", number, len(topics))
-        asked = prompts(topic.about, seed, searched, others)
+        asked = prompts(topic.about, seed, searched, others, chat=chat)
         found.append(
             _gather(
                 bench,
@@ -222,17 +226,18 @@ class Corpus(NamedTuple):
     sizes: dict[Site, np.ndarray]
 
 
-def _corpus(bench: Bench, topics: Sequence[Topic]) -> Corpus:
+def _corpus(bench: Bench, topics: Sequence[Topic], chat: bool) -> Corpus:
     """What fires the sites of sets that are one head or neuron."""
     single = {_bare(sites[0]) for topic in topics for sites in topic.sets if len(sites) == 1}
     runs, facts = [], []
-    for relation in shipped().values() if any(s.unit is not None for s in single) else ():
+    every = [Asked(r, (), (), {}) for r in shipped().values()] if any(s.unit is not None for s in single) else []
+    for relation in (in_chat(asked).relation if chat else asked.relation for asked in every):
         for fact in relation.facts():
             with suppress(BadPrompt):
                 runs.append(bench.tokens.ask(relation.templates[0], fact.subject))
                 facts.append((relation, fact))
     sites = sorted((s for s in single if s.unit is not None), key=str)
-    return Corpus(facts, _sizes(bench, runs, sites) if sites else {})
+    return Corpus(facts, _sizes(bench, runs, sites) if runs else dict.fromkeys(sites, np.empty(0)))
 
 
 def _sizes(bench: Bench, runs: Sequence[Run], sites: Sequence[Site]) -> dict[Site, np.ndarray]:

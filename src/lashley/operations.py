@@ -61,8 +61,8 @@ def _scores(bench: Bench, cases: Sequence[Case], seed: int) -> dict[str, np.ndar
         found |= _on_random_tokens(bench, words, draw)
         if moved := [c.clean for c in cases if c.clean.subject[1] not in (0, len(c.clean))]:
             found["subject to final"] = _moving(bench, moved)
-    if cases:
-        found["attribute extraction"] = _extraction(bench, cases, sample)
+    if pairs := [c for c in cases if c.donor]:
+        found["attribute extraction"] = _extraction(bench, pairs, sample)
     return {name: found[name] for name in OPERATIONS if name in found}
 
 

@@ -363,7 +363,7 @@ def _pair(
     refused: list[str] = []
     order = [foils[(turn * draws + i) % len(foils)] for i in range(len(foils))]
     preference = [(True, True), (True, False)]  # whether the foil's subject, and its object, have as many tokens
-    if noise and not donors:
+    if noise and not (donors and any(foils)):  # a foil without a subject has no run
         preference.append((False, False))
     for alike, same_length in preference:
         for name in order:
@@ -373,7 +373,7 @@ def _pair(
                 continue
             foil = Fact(fact.relation, name, relation.objects[name])
             try:
-                corrupt = tokens.ask(template, say(name))
+                corrupt = tokens.ask(template, say(name)) if name else None
                 (against,) = likeliest(bench, [clean], [relation.called(foil.object, template.language)])
                 other = tokens.answer(clean, against)
             except BadPrompt as e:
@@ -386,13 +386,13 @@ def _pair(
                     if target == other
                     else f"one of {foil.object!r} and {fact.object!r} begins with all tokens of the other"
                 )
-            elif corrupt.tokens == clean.tokens:
+            elif corrupt and corrupt.tokens == clean.tokens:
                 refused.append(f"{name!r} and {fact.subject!r} are the same tokens")
-            elif alike and (corrupt.subject != clean.subject or len(corrupt) != len(clean)):
-                refused.append(f"{name!r} has another number of tokens than {fact.subject!r}")
+            elif alike and (not corrupt or corrupt.subject != clean.subject or len(corrupt) != len(clean)):
+                refused.append(f"{name or 'no subject'!r} has another number of tokens than {fact.subject!r}")
             elif not same_length or len(other) == len(target):
                 donor = corrupt if alike else None
-                case = _case(found, foil, corrupt, donor, target, other, bench, len(cases))
+                case = _case(found, foil, corrupt or clean, donor, target, other, bench, len(cases))
                 own = {"answer": (found.answer, fact.object), "foil_answer": (against, foil.object)}
                 named = {field: word for field, (word, object) in own.items() if word != say(object)}
                 cases.append(msgspec.structs.replace(case, **named))

@@ -31,16 +31,17 @@ def search(
     seed: int,
     progress: Callable[[str, int, int], None],
     unknown: bool = False,
+    chat: bool = False,
 ) -> list[Site]:
     """The `count` units whose mean knockout costs most of the logit difference, summed over the discovery prompts and
     a few foils of each: gradients rank all, and the first few times as many are measured exactly. `unknown`: whatever
-    the model answers.
+    the model answers. `chat`: prompts are messages in the tokenizer's chat template.
 
     Raises `BadFact` where the model does not know the fact.
     """
     if count < 1 or units not in KIND:
         raise LashleyError(f"strongest {count} {units}: ask for 1 or more, of {' or '.join(KIND)}")
-    (asked,) = prompts(about, seed, True, 0).groups["discovery"]
+    (asked,) = prompts(about, seed, True, 0, chat=chat).groups["discovery"]
     cases, gaps, gone = aligned(bench, asked, draws=DRAWS, seed=seed, need="none" if unknown else "half")
     if not cases:
         raise BadFact(f"nothing can be searched about {name(about)}: {gone[0].reason if gone else 'it has no prompts'}")

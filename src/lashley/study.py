@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
     from lashley.engine.bench import Bench
 
+CHAT = "Every prompt is a user's message in the tokenizer's chat template, and answers are read where the reply begins."
 MAGNITUDES = "magnitudes"  # arrays [units] by "LAYER KIND", for matched controls in later rounds
 Progress = Callable[[str, int, int], None]  # what is being done, how much is done, how much there is
 
@@ -271,7 +272,7 @@ class Study:
             also=outcome.findings[1:],
             figures=drawing.figures,
             tables=drawing.tables,
-            caveats=self._lost() + partial + _joined(kept) + outcome.caveats,
+            caveats=self._lost() + partial + (CHAT,) * bool(self.question.chat) + _joined(kept) + outcome.caveats,
             not_tested=outcome.not_tested,
             controls=outcome.controls,
             **common,
@@ -355,13 +356,13 @@ def planned(experiment: str, params: Any, question: Question, bench: Bench, prog
     """Ask what the model knows, and plan every trial. Raises `BadFact`, `BadSite`, ..."""
     module = experiments.find(experiment)
     if hasattr(module, "asks"):
-        return _claimed(module, params, bench, progress)
+        return _claimed(module, params, bench, progress, bool(question.chat))
 
     from lashley.engine.answers import standing  # doors to torch
     from lashley.recall import prepare
 
     screen = getattr(module, "screen", None)
-    asked = resolve_all(question)
+    asked = resolve_all(question, params.corruption)
     if hasattr(module, "asked"):
         asked = tuple(module.asked(params, one) for one in asked)
     material = prepare(
@@ -385,7 +386,7 @@ def planned(experiment: str, params: Any, question: Question, bench: Bench, prog
     return Planned(list(module.plan(params, material)), material.exclusions, bench.checked, kept)
 
 
-def _claimed(module: ModuleType, params: Any, bench: Bench, progress: Progress) -> Planned:
+def _claimed(module: ModuleType, params: Any, bench: Bench, progress: Progress, chat: bool) -> Planned:
     """The plan of an experiment on claims."""
     from lashley.dossier import gather  # doors to torch
     from lashley.engine.answers import standing
@@ -400,6 +401,7 @@ def _claimed(module: ModuleType, params: Any, bench: Bench, progress: Progress) 
         unknown=params.unknown,
         seed=params.seed,
         progress=progress,
+        chat=chat,
     )
     exclusions = tuple(e for d in dossiers for e in d.exclusions)
     cases = [c for d in dossiers for group in ("confirm", "paraphrase") for c in d.cases.get(group, ())]

@@ -14,7 +14,7 @@ from lashley.core.site import Site
 from lashley.facts.base import shipped
 from lashley.facts.contexts import contexts, mentions
 from lashley.facts.parts import parts
-from lashley.facts.question import Asked, Question, find, resolve
+from lashley.facts.question import Asked, Question, find, in_chat, resolve
 
 CONTEXTS = 6  # of each kind, for one fact
 OF_RELATION = 12  # facts that a claim about a whole relation is tried on
@@ -60,8 +60,17 @@ def name(about: About) -> str:
     return f"{fact} = {answer}" if about.relation else f"“{fact} {answer}”"
 
 
-def prompts(about: About, seed: int, searched: bool, others: int, corpus: Sequence[Relation] = ()) -> Prompts:
-    """The prompts of a topic. `corpus` is where other facts come from (default: the shipped relations)."""
+def prompts(
+    about: About, seed: int, searched: bool, others: int, corpus: Sequence[Relation] = (), chat: bool = False
+) -> Prompts:
+    """The prompts of a topic. `corpus` is where other facts come from (default: the shipped relations). `chat`: as
+    messages in the tokenizer's chat template."""
+    found = _prompts(about, seed, searched, others, corpus)
+    groups = {g: tuple(map(in_chat, questions)) for g, questions in found.groups.items()} if chat else found.groups
+    return msgspec.structs.replace(found, groups=groups)
+
+
+def _prompts(about: About, seed: int, searched: bool, others: int, corpus: Sequence[Relation]) -> Prompts:
     if about.prompt:
         return _own_prompt(about, seed, others)
     relation = find(about.relation)

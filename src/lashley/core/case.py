@@ -41,6 +41,8 @@ class Case(msgspec.Struct, frozen=True):
     @property
     def other(self) -> Run:
         """The foil's run, to patch from. Raises `BadPrompt` where it has another number of tokens than `clean`."""
+        if not self.foil.subject:
+            raise BadPrompt("what is patched in comes from another subject's run; give a foil subject")
         if self.donor is None:
             raise BadPrompt(f"{self.foil.subject!r} has another number of tokens than {self.fact.subject!r}")
         return self.donor
@@ -62,7 +64,7 @@ class Case(msgspec.Struct, frozen=True):
             "context": self.template.context,
             "split": self.split,
             "corruption": self.corruption,
-            "pair": f"{self.fact.subject} / {self.foil.subject}",
+            "pair": f"{self.fact.subject} / {self.foil.subject or self.corruption}",
             "seed": str(self.seed),
             "tokens": msgspec.json.encode(self.words).decode(),
             **{k: v for k, v in (("answer", self.answer), ("foil_answer", self.foil_answer)) if v},

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -309,7 +309,7 @@ def following(study: Study) -> list[Step]:
     if not isinstance(study.params, Params):
         raise LashleyError(f"{study.folder} makes no claims; `lashley audit` takes them, and this takes its studies")
     params, table, ledger = study.params, study.table, study.ledger
-    return steps(
+    found = steps(
         params,
         verdicts(params, table),
         evidence(params, [parse(c) for c in params.claims], table),
@@ -318,6 +318,9 @@ def following(study: Study) -> list[Step]:
         speed=ledger.notes().get("trials a second"),
         model=ledger.spec.model,
     )
+    if not study.question.chat:
+        return found
+    return [replace(s, command=f"{s.command} --chat" if s.params else s.command) for s in found]
 
 
 def verdicts(params: Params, table: pd.DataFrame) -> list[Verdict]:

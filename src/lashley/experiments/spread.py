@@ -222,7 +222,8 @@ def _sweep(
 ) -> Sweep:
     edit: Edit = Patch(case.clean)
     if effect == "damage":
-        edit = {"mean": _mean(material), "zero": Zero(), "resample": Resample(case.other)}[params.edit]
+        edit = Zero() if params.edit == "zero" else _mean(material)
+        edit = Resample(case.other) if params.edit == "resample" else edit
     labels = case.labels(group=group, **words)
     return Sweep(case.clean, case.corrupt, effect, (edit,), sites, case.readout, labels)
 

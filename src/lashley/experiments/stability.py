@@ -111,8 +111,9 @@ def plan(params: Params, material: Material) -> Iterable[Sweep]:
     )
     sites = Sites.pack(*every.T)
     for case in material.cases:
-        edits = {"zero": Zero(), "mean": Mean(material.reference), "resample": Resample(case.other)}
-        yield Sweep(case.clean, case.corrupt, "damage", (edits[params.edit],), sites, case.readout, case.labels())
+        edits = {"zero": Zero(), "mean": Mean(material.reference)}
+        edit = Resample(case.other) if params.edit == "resample" else edits[params.edit]
+        yield Sweep(case.clean, case.corrupt, "damage", (edit,), sites, case.readout, case.labels())
 
 
 class Map(NamedTuple):

@@ -118,7 +118,7 @@ def statement(relation: Relation, subject: str, template: Template) -> str:
     prompt = template.fill(relation.say(subject, template.language))
     end = "" if template.register == "list" else '."' if prompt.count('"') % 2 else "."
     answer = relation.say(relation.objects[subject], template.language)
-    join = template.join if isinstance(template.join, str) else joins(prompt, [answer])[0]
+    join = template.join if isinstance(template.join, str) and not template.chat else joins(prompt, [answer])[0]
     return f"{prompt}{join}{answer}{end}"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import random
 from collections.abc import Iterable
+from typing import Literal
 
 import msgspec
 
@@ -32,7 +33,8 @@ class Question(msgspec.Struct, frozen=True):
     register: str | None = None
     max_facts: int | None = None
     seed: int = 0
-    task: str | msgspec.UnsetType = msgspec.UNSET  # unset, it is no part of a study's identity
+    task: str | msgspec.UnsetType = msgspec.UNSET  # unset, it is no part of a study's identity; no more is chat
+    chat: Literal[True] | msgspec.UnsetType = msgspec.UNSET  # prompts are messages in the tokenizer's chat template
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -48,6 +50,13 @@ class Asked(msgspec.Struct, frozen=True):
     templates: tuple[Template, ...]
     foils: dict[str, tuple[str, ...]]
     beside: int = 0
+
+
+def in_chat(asked: Asked) -> Asked:
+    """The same, every prompt being a user's message in the tokenizer's chat template, and the answer the reply."""
+    chats = lambda some: tuple(msgspec.structs.replace(t, chat=True) for t in some)  # noqa: E731
+    relation = msgspec.structs.replace(asked.relation, templates=chats(asked.relation.templates))
+    return msgspec.structs.replace(asked, relation=relation, templates=chats(asked.templates))
 
 
 def relations() -> dict[str, Relation]:
@@ -67,8 +76,9 @@ def find(name: str) -> Relation:
     raise BadFact(f"no relation {name!r}{_meant(key, every)}; there are {', '.join(every)}")
 
 
-def resolve(question: Question) -> Asked:
-    """The facts, templates and foils that a question asks about.
+def resolve(question: Question, corruption: str = "replace") -> Asked:
+    """The facts, templates and foils that a question asks about. With noise as the `corruption` a prompt of the user's
+    own needs no foil subject: its name is then "".
 
     Foils: those given, otherwise every subject of the relation with another object, in a random order drawn
     from `seed` for each subject. `max_facts` draws at random too, from the same seed. Raises `BadFact`.
@@ -81,14 +91,16 @@ def resolve(question: Question) -> Asked:
         raise BadFact("nothing is asked; give a relation, as 'capital', or a prompt, as 'The capital of {} is'")
     if q.prompt is not None and q.relation is not None:
         raise BadFact("a relation and a prompt are both given; give one of them")
-    return _of_prompt(q, q.prompt) if q.prompt is not None else _of_relation(q, find(q.relation or ""))
+    noise = corruption == "noise"
+    asked = _of_prompt(q, q.prompt, noise) if q.prompt is not None else _of_relation(q, find(q.relation or ""))
+    return in_chat(asked) if q.chat else asked
 
 
-def resolve_all(question: Question) -> tuple[Asked, ...]:
+def resolve_all(question: Question, corruption: str = "replace") -> tuple[Asked, ...]:
     """What a question asks about, an item of a task each, or as `resolve` has it. Raises `BadFact`."""
     q = question
     if not q.task:
-        return (resolve(q),)
+        return (resolve(q, corruption),)
     _counted(q)
     others = (q.prompt, q.relation, q.subject, q.object, q.foil_subject, q.foil_object, q.register)
     if any(word is not None for word in others) or q.language != "en":
@@ -97,7 +109,7 @@ def resolve_all(question: Question) -> tuple[Asked, ...]:
     for item in tasks.items(q.task, q.max_facts or tasks.COUNT, q.seed):
         relation, fact = tasks.relation(q.task, item)
         found.append(Asked(relation, (fact,), relation.templates, {item.subject: (item.foil,)}))
-    return tuple(found)
+    return tuple(map(in_chat, found) if q.chat else found)
 
 
 def _counted(q: Question) -> None:
@@ -108,7 +120,7 @@ def _counted(q: Question) -> None:
         raise BadFact(f"max facts {q.max_facts}: ask about 1 fact or more")
 
 
-def _of_prompt(q: Question, prompt: str) -> Asked:
+def _of_prompt(q: Question, prompt: str, noise: bool) -> Asked:
     """One template and two facts, as the user wrote them: the base has no say in whether they are true."""
     text = prompt.strip()
     given = {
@@ -125,7 +137,7 @@ def _of_prompt(q: Question, prompt: str) -> Asked:
         raise BadFact(f"prompt {text!r} has no {{}} for the subject; {_with_slot(text, subject, answer)}")
     if text == SLOT:
         raise BadFact("prompt '{}' asks nothing; write a sentence around the {}, as 'The capital of {} is'")
-    if missing := [what for what, word in words.items() if not word]:
+    if missing := [what for what, word in words.items() if not (word or (noise and what == "foil subject"))]:
         raise BadFact(
             f"a prompt needs its own fact and a foil, and the {' and the '.join(missing)} "
             f"{'is' if len(missing) == 1 else 'are'} missing; "
@@ -133,7 +145,7 @@ def _of_prompt(q: Question, prompt: str) -> Asked:
         )
     _differ(subject, foil, "subject")
     _differ(answer, other, "object")
-    bare = prompt.rstrip(BLANK)  # a blank at the end is what an answer follows
+    bare = prompt if q.chat else prompt.rstrip(BLANK)  # a blank at the end is what an answer follows
     template = Template(bare, q.register or "statement", q.language)
     if typed := prompt[len(bare) :]:
         joined = "" if typed == BLANK else f"{len(typed)} blanks, as typed"
