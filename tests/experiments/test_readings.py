@@ -1,7 +1,5 @@
 """What every report says of its runs before they are edited, against the model's own words."""
 
-import shutil
-
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -9,6 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
+import lashley
 from lashley.core.standing import NAME
 from lashley.ledger.tidy import export, exported
 from lashley.study import Study
@@ -58,13 +57,13 @@ def test_the_page_says_them_and_the_scale_of_the_noise(study):
     assert f"standard deviation of {rows['noise_sd'].iloc[0]:.2f}" in table.note and "3 times" in table.note
 
 
-def test_a_study_of_before_opens_without_them_and_says_so(study, tmp_path):
-    made = study("locate", **OWN)
-    shutil.copytree(made.folder, tmp_path / "old")
-    (tmp_path / "old" / "arrays" / f"{NAME}.safetensors").unlink()
-    old = Study.open(tmp_path / "old")
+def test_a_study_of_before_opens_without_them_and_says_so(study, bench, tmp_path, monkeypatch):
+    planned = lashley.study.planned
+    monkeypatch.setattr(lashley.study, "planned", lambda *words: planned(*words)._replace(arrays={}))
+    old = Study.open(lashley.ask("locate", bench, study=tmp_path / "old", **OWN).folder)
     rows = measured(old.table)
-    assert rows[STANDING].isna().all(axis=None) and len(rows) == len(measured(made.table))
+    assert NAME not in old.ledger.array_names() and rows[STANDING].isna().all(axis=None)
+    assert np.array_equal(rows["effect"], measured(study("locate", **OWN).table)["effect"])
     (table,) = readings(rows)
     assert len(table.rows) == 1 and "not measured by the version" in table.note
 
