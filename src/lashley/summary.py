@@ -59,6 +59,14 @@ def cells(table: pd.DataFrame, by: list[str], value: str = "effect") -> pd.DataF
     return found.assign(low=found["effect"] - half, high=found["effect"] + half)
 
 
+CAP = "Of each run, at most 100% either way counts: what is all lost is lost once."
+
+
+def capped(table: pd.DataFrame) -> pd.DataFrame:
+    """Effects that are shares of a gap, none beyond 1 either way (`CAP`); those in logits or nats as they are."""
+    return table.assign(effect=table["effect"].where(table["corrupt"].isna(), table["effect"].clip(-1.0, 1.0)))
+
+
 def _within(each: pd.DataFrame, by: list[str], own: str) -> np.ndarray:
     """Half the 95% interval, over draws within prompts, of the mean of cluster means in each cell: prompts `each` have
     `spread` (variance) and number of `draws`. Degrees of freedom by Satterthwaite 1946 (Biometrics Bull. 2)."""

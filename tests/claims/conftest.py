@@ -37,42 +37,46 @@ WEAK = {  # the same neuron, without which the answer is as it was
 Found = Callable[..., Evidence]
 
 
-@pytest.fixture(scope="session")
-def found() -> Found:
+def made(
+    changed: dict | None = None,
+    *,
+    templates: int = 10,
+    peers: int = 99,
+    rivals: int = 3,
+    fires: float = 0.1,
+    sd: float = 0.02,
+    draws: int = 1,
+) -> Evidence:
     """`found({"confirm restore patch": 0.2})`: the evidence with that mean in place of its own; of None, no rows.
 
     `sd` is the spread of template means, and a list of effects, one a row, stands for itself.
     """
+    frames = []
+    for name, mean in (TRUE | (changed or {})).items():
+        if mean is None:
+            continue
+        group, *measure, edit = name.split()
+        rows = pd.DataFrame(_prompts(group, templates, fires))
+        if group in ("confirm", "paraphrase"):
+            rows = rows.drop(columns="seed").merge(pd.DataFrame({"seed": [str(i) for i in range(draws)]}), "cross")
+        if measure[0] == "random":
+            rows = rows.head(6).merge(pd.DataFrame({"trial": range(peers), "set": "0"}), "cross")
+        if measure[0] == "second":
+            rows = rows.merge(pd.DataFrame({"trial": range(rivals), "set": "0"}), "cross")
+        wobble = np.resize(np.tile([1.0, -1.0], 1 + len(rows))[: len(rows)], len(rows))
+        effect = np.array(mean, float) if isinstance(mean, list) else mean + sd * wobble
+        frames.append(rows.assign(group=group, measure=" ".join(measure), edit=edit, effect=effect, sweep=name))
+    every = {"trial": 0, "set": "", "question": "0", "clean": 5.0, "corrupt": -5.0, "noise_floor": 1e-5}
+    rows = pd.concat(frames, ignore_index=True)
+    rows["site"] = rows["measure"] + rows["trial"].fillna(0).astype(int).astype(str)
+    for column, value in every.items():
+        rows[column] = rows[column].fillna(value) if column in rows else value
+    rows["value"] = rows["clean"] - rows["effect"] * (rows["clean"] - rows["corrupt"])
+    return Evidence(rows, "template")
 
-    def made(
-        changed: dict | None = None,
-        *,
-        templates: int = 10,
-        peers: int = 99,
-        rivals: int = 3,
-        fires: float = 0.1,
-        sd: float = 0.02,
-    ) -> Evidence:
-        frames = []
-        for name, mean in (TRUE | (changed or {})).items():
-            if mean is None:
-                continue
-            group, *measure, edit = name.split()
-            rows = pd.DataFrame(_prompts(group, templates, fires))
-            if measure[0] == "random":
-                rows = rows.head(6).merge(pd.DataFrame({"trial": range(peers), "set": "0"}), "cross")
-            if measure[0] == "second":
-                rows = rows.merge(pd.DataFrame({"trial": range(rivals), "set": "0"}), "cross")
-            wobble = np.resize(np.tile([1.0, -1.0], 1 + len(rows))[: len(rows)], len(rows))
-            effect = np.array(mean, float) if isinstance(mean, list) else mean + sd * wobble
-            frames.append(rows.assign(group=group, measure=" ".join(measure), edit=edit, effect=effect, sweep=name))
-        every = {"trial": 0, "set": "", "question": "0", "clean": 5.0, "corrupt": -5.0, "noise_floor": 1e-5}
-        rows = pd.concat(frames, ignore_index=True)
-        for column, value in every.items():
-            rows[column] = rows[column].fillna(value) if column in rows else value
-        rows["value"] = rows["clean"] - rows["effect"] * (rows["clean"] - rows["corrupt"])
-        return Evidence(rows, "template")
 
+@pytest.fixture(scope="session")
+def found() -> Found:
     return made
 
 

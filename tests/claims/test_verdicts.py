@@ -34,7 +34,7 @@ def test_a_claim_of_which_everything_holds_is_supported(found, claim):
     got = judge(claim, found())
     assert got.outcome == "supported" and got.weaker == ""
     assert all(got[name].status == "holds" for name in claim.required)
-    assert got.confidence == 0.99  # that of chance, with 99 peers
+    assert got.confidence is None  # one less the floor of a permutation test is no confidence
     assert [c.criterion for c in got.criteria] == list(CRITERIA)
 
 
@@ -42,8 +42,7 @@ def test_a_claim_of_which_everything_holds_is_supported(found, claim):
 def test_where_one_criterion_fails_that_one_is_named_and_the_claim_refuted(found, name, changed):
     got = judge(STORES, found(changed))
     assert failing(got) == {name} and got.outcome == "refuted"
-    assert got.why.startswith(f"Refuted: {name} fails (") and ";" not in got.why and "wanted at" in got.why
-    assert got.confidence < 0.5
+    assert got.why.startswith(f"Refuted: {name} fails (") and ";" not in got.why and "wanted a" in got.why
 
 
 @pytest.mark.parametrize(("name", "changed"), BROKEN.items(), ids=BROKEN)
@@ -81,7 +80,9 @@ def test_without_nothing_else_the_claim_may_still_hold(found):
 def test_no_effect_is_shown_by_equivalence(found):
     nothing = dict.fromkeys(WEAK, 0.0) | {"confirm restore patch": 0.0}
     weaker = judge(STORES, found(nothing)).weaker
-    assert "has no effect on capital(France)" in weaker and "at most 1.2% (equivalence at 5%)" in weaker
+    assert "cannot be told from 0; more than 1.5% either way is excluded." in weaker
+    unsure = {"confirm damage mean": [0.9, -0.8] * 5}
+    assert "cannot be told from 0; up to 69% cannot be excluded." in judge(STORES, found(unsure)).weaker
 
 
 def test_a_site_that_works_against_the_fact_takes_away(found):
@@ -97,9 +98,9 @@ def test_the_weaker_sentence_names_the_fact_whole(found):
 @pytest.mark.parametrize("templates", [1, 3, 5])
 def test_few_prompts_leave_it_open_and_say_how_many_are_missing(found, templates):
     got = judge(STORES, found(templates=templates))
-    assert got.outcome == "undecided" and got.confidence is None
+    assert got.outcome == "undecided"
     assert got["necessary"].status == "undecided" and got["necessary"].missing == 6 - templates
-    assert "necessary is open (damage 8" in got.why and f"about {6 - templates} more prompts" in got.why
+    assert "necessary is open (damage 8" in got.why and f"about {6 - templates} more prompt" in got.why
     assert "too few for an interval" in got.weaker and "no effect" not in got.weaker
 
 
@@ -128,7 +129,7 @@ def test_editing_is_not_tested_and_not_required(found):
 
 def test_a_claim_that_asks_for_nothing_but_editing_is_open(found):
     got = judge(parse("L4.mlp.n173 stores capital(France) by editable"), found())
-    assert got.outcome == "undecided" and "editable is not tested" in got.why and got.confidence is None
+    assert got.outcome == "undecided" and "editable is not tested" in got.why
 
 
 def test_thresholds_are_those_of_the_claim(found):
@@ -201,7 +202,7 @@ def test_the_peers_of_a_supported_claim_do_not_limit_a_sweep(found):
 def test_what_cannot_be_asked_is_not_testable_and_says_why():
     got = untestable(STORES, "the model does not know it")
     assert got.outcome == "not testable" and got.why == "Not testable: the model does not know it."
-    assert got.criteria == () and got.confidence is None
+    assert got.criteria == ()
     assert together([got], [STORES]) == [got]
 
 

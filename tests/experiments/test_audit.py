@@ -61,7 +61,7 @@ def test_a_random_neuron_is_refuted_with_numbers(verdicts):
     }
     necessary = got["necessary"]
     assert abs(necessary.effect.value) < 0.05 and necessary.effect.low < necessary.effect.high < 0.5
-    assert necessary.effect.n == 16 and necessary.p < 0.01
+    assert necessary.effect.n == 8 and necessary.p < 0.01
     assert "of 20 matched random sites" in got.weaker and "%" in got.why
 
 

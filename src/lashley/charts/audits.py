@@ -27,12 +27,13 @@ WHAT = {
     "necessary": "necessary: damage",
     "sufficient": "sufficient: restoration",
     "contributes": "contributes: damage",
-    "specific": "specific: damage to others",
+    "specific": "specific: change of other facts",
     "stable under prompt": "stable under prompt: damage",
     "stable under domain": "stable under domain: damage",
-    "robust to method": "robust to method (do all agree?): least damage",
-    "not redundant": "not redundant: the best rival",
+    "robust to method": "robust to method: least damage (all have to lie on one side)",
+    "not redundant": "not redundant: restoration by a rival",
 }
+MASKED = "not redundant: damage with later MLPs held"
 GROUPS = {
     "confirm": "confirming prompts",
     "paraphrase": "paraphrases",
@@ -40,23 +41,28 @@ GROUPS = {
     "firing": "facts that fire it most",
 }
 PEERS = "matched random sites"
+CAPPED = "Of each run, at most 1 either way counts."
 
 
-def pictures(verdict: Verdict, rows: pd.DataFrame, number_: int) -> list[Figure]:
-    """Of one claim: its criteria, and its measurements one by one. `rows` are its own."""
-    return [f for f in (criteria(verdict, f"criteria-{number_}"), points(verdict, rows, f"prompts-{number_}")) if f]
+def pictures(verdict: Verdict, rows: pd.DataFrame, number_: int, alpha: float) -> list[Figure]:
+    """Of one claim: its criteria, each tested at `alpha`, and its measurements one by one. `rows` are its own."""
+    return [
+        f for f in (criteria(verdict, f"criteria-{number_}", alpha), points(verdict, rows, f"prompts-{number_}")) if f
+    ]
 
 
-def criteria(verdict: Verdict, name: str) -> Figure | None:
+def criteria(verdict: Verdict, name: str, alpha: float) -> Figure | None:
     """Each criterion that is a share of the logit difference, with its interval and its threshold."""
     rows: list[Row] = []
     for c in verdict.criteria:
         e = c.effect
         if c.criterion in WHAT and e is not None and e.unit == SHARE and e.value is not None:
-            most = c.criterion in ("specific", "not redundant") and "self-repair" not in c.note
+            masked = "self-repair" in c.note
+            side = "at most" if c.criterion in ("specific", "not redundant") else "at least"
+            side = "all on one side of" if c.criterion == "robust to method" else side
             rows.append(
-                _round({"y": WHAT[c.criterion], "effect": e.value, "low": e.low, "high": e.high, "at": c.threshold})
-                | {"verdict": c.status, "wanted": f"{'at most' if most else 'at least'} {number(c.threshold)}"}
+                _round({"y": MASKED if masked else WHAT[c.criterion], "effect": e.value, "low": e.low, "high": e.high})
+                | {"at": c.threshold, "verdict": c.status, "wanted": f"{side} {number(c.threshold)}"}
             )
     if not rows:
         return None
@@ -91,7 +97,8 @@ def criteria(verdict: Verdict, name: str) -> Figure | None:
     }
     title = f"“{verdict.claim}” is {verdict.outcome}: what was measured beside what the claim needs"
     words = "; ".join(f"{r['y']} {number(r['effect'])}, wanted {r['wanted']}, {r['verdict']}" for r in rows)
-    caption = "Points are means, lines 95% t intervals on cluster means; each holds at 5%, and fails at 5% after Holm."
+    caption = f"Points are means, lines {100 * (1 - alpha):.4g}% t intervals on cluster means; each holds at "
+    caption += f"{100 * alpha:.4g}%, and fails at {100 * alpha:.4g}% after Holm. {CAPPED}"
     return Figure(name, title, caption, spec, f"{title}. {words}.")
 
 
@@ -102,7 +109,7 @@ def points(verdict: Verdict, rows: pd.DataFrame, name: str) -> Figure | None:
     for group, words in GROUPS.items():
         if group == "other":
             shown += _domain(own)
-        shown += [_round({"y": words, "effect": float(e)}) for e in own[own["group"] == group]["effect"]]
+        shown += [_round({"y": words, "effect": float(e)}) for e in _each(own[own["group"] == group])]
     random_ = rows[rows["measure"] == "random damage"]
     if len(random_):
         each = random_.groupby("trial", observed=True)["effect"].mean()
@@ -113,7 +120,6 @@ def points(verdict: Verdict, rows: pd.DataFrame, name: str) -> Figure | None:
     counts = {y: sum(r["y"] == y for r in shown) for y in order}
     for r in shown:
         r["y"] = f"{r['y']} ({counts[r['y']]})"
-        r["effect"] = float(np.clip(r["effect"], -1.5, 2.5))
     order = [f"{y} ({counts[y]})" for y in order]
     limit = next((c.threshold for c in verdict.criteria if c.criterion == "necessary"), 0.5)
     y = {"field": "y", "type": "nominal", "scale": {"domain": order}, "axis": {"title": None, "labelLimit": 320}}
@@ -142,7 +148,8 @@ def points(verdict: Verdict, rows: pd.DataFrame, name: str) -> Figure | None:
         f"{y}: mean {number(float(np.mean([r['effect'] for r in shown if r['y'] == y])))}" for y in order
     )
     caption = (
-        f"Each point is one prompt; of {PEERS}, one site's mean. Mean knockout; capped at ±1. In brackets how many."
+        f"Each point is one prompt, the mean of its draws; of {PEERS}, one site's mean. Mean knockout. In brackets how "
+        f"many. {CAPPED}"
     )
     return Figure(name, title, caption, spec, f"{alt}.")
 
@@ -153,8 +160,14 @@ def _domain(own: pd.DataFrame) -> list[Row]:
     return [
         _round({"y": f"{'in' if 'language' in str(kind) else 'after'} {kind}", "effect": float(e)})
         for kind, part in rows.groupby(rows["context"].astype(str), sort=False)
-        for e in part["effect"]
+        for e in _each(part)
     ]
+
+
+def _each(rows: pd.DataFrame) -> pd.Series:
+    """The effect on every prompt, the mean of its draws."""
+    prompt = "asked" if "asked" in rows and rows["asked"].notna().all() else "prompt"
+    return rows.groupby(rows[prompt].astype(str), sort=False)["effect"].mean()
 
 
 def overview(verdicts: Sequence[Verdict], most: int = 40) -> Figure:
@@ -167,6 +180,7 @@ def overview(verdicts: Sequence[Verdict], most: int = 40) -> Figure:
             rows.append(
                 _round({"y": named, "effect": e.value, "low": e.low, "high": e.high}) | {"verdict": verdict.outcome}
             )
+    measured = len(rows)
     rows = sorted(rows, key=lambda r: -r["effect"])[:most]
     x = {"field": "effect", "type": "quantitative", "axis": {"title": "damage: lost share of the logit difference"}}
     spec = {
@@ -188,7 +202,9 @@ def overview(verdicts: Sequence[Verdict], most: int = 40) -> Figure:
     }
     title = "What each claimed site costs when it is knocked out, and what became of the claim"
     words = "; ".join(f"{r['y']}: {number(r['effect'])}, {r['verdict']}" for r in rows[:12])
-    caption = "Mean knockout on the confirming prompts; lines are 95% t intervals on cluster means."
+    caption = f"Mean knockout on the confirming prompts; lines are t intervals on cluster means. {CAPPED}"
+    caption += f" The {most} of largest damage, of {number(measured)}." if measured > most else ""
+    caption += f" Of {number(len(verdicts) - measured)} nothing is measured." if measured < len(verdicts) else ""
     return Figure("claims", title, caption, spec, f"{title}. {words}.")
 
 

@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import scipy
 
 from lashley.core.claim import Claim
-from lashley.core.figure import Estimate
-from lashley.stats import clopper_pearson, compare
+from lashley.core.figure import Estimate, number
+from lashley.peers import different
+from lashley.stats import compare
+from lashley.summary import share
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 SHARE = "share of the logit difference"
@@ -75,17 +78,44 @@ class Evidence(NamedTuple):
         return self.of(group, "damage", "mean")
 
 
+def by_prompt(rows: pd.DataFrame, column: str = "effect", cluster: str = "template") -> pd.DataFrame:
+    """A row a prompt: the mean of a column over its draws, for draws of noise and foils are no prompts; `cluster`."""
+    prompt = "asked" if "asked" in rows and rows["asked"].notna().all() else "prompt"  # the clean run's text
+    text = rows[prompt].astype(str).to_numpy()
+    each = rows[column].astype(float).groupby(text, sort=False).mean()
+    label = rows[cluster].astype(str).groupby(text, sort=False).first()
+    return each.to_frame("effect").assign(cluster=label)
+
+
 def _against(
-    rows: pd.DataFrame, threshold: float, cluster: str, column: str = "effect", unit: str = SHARE, at_most: bool = False
+    rows: pd.DataFrame,
+    threshold: float,
+    cluster: str,
+    alpha: float,
+    column: str = "effect",
+    unit: str = SHARE,
+    at_most: bool = False,
 ) -> Tested:
-    """The mean of a column against a threshold that it has to exceed, or (`at_most`) to stay below."""
+    """The mean of a column against a threshold that it has to exceed, or (`at_most`) to stay below; the interval is at
+    1 - alpha, so that it leaves the threshold out exactly when the test says so."""
     if not len(rows):
         return UNMEASURED._replace(threshold=threshold)
-    found = compare(rows[column].to_numpy(float), threshold, rows[cluster].astype(str).to_numpy())
+    each = by_prompt(rows, column, cluster)
+    found = compare(each["effect"].to_numpy(float), threshold, each["cluster"].to_numpy(), 1 - alpha)
     i = found.interval
     effect = Estimate(i.mean, i.low, i.high, i.n, unit)
     p = (found.below, found.above) if at_most else (found.above, found.below)
-    return Tested(effect, threshold, *p, found.needed, f"{i.n} prompts, {i.clusters} {cluster}s", rows)
+    draws = len(rows) / max(i.n, 1)
+    note = f"{plural(i.n, 'prompt')}, {plural(i.clusters, cluster)}" + f", {draws:.2g} draws each" * (draws > 1)
+    return Tested(effect, threshold, *p, found.needed, note, rows)
+
+
+def plural(n: int, noun: str) -> str:
+    """
+    >>> plural(1, "prompt"), plural(1200, "template")
+    ('1 prompt', '1,200 templates')
+    """
+    return f"{number(n)} {noun}{'s' * (n != 1)}"
 
 
 def _all(parts: Iterable[Tested]) -> Tested:
@@ -97,89 +127,116 @@ def _all(parts: Iterable[Tested]) -> Tested:
         return sure[0]._replace(holding=min(1.0, len(every) * (sure[0].holding or 0.0))) if sure else lacking
     worst = max(every, key=lambda part: part.not_holding or 0.0)
     holding = min(1.0, len(every) * min(part.holding for part in every if part.holding is not None))
-    return worst._replace(holding=holding, missing=max(part.missing for part in every))
+    return worst._replace(holding=holding)
 
 
 def necessary(claim: Claim, found: Evidence) -> Tested:
     """Knocking the site out (its role's mean) destroys recall: D at least the threshold."""
-    return _against(found.damage("confirm"), claim.thresholds.necessary, found.cluster)
+    return _against(found.damage("confirm"), claim.thresholds.necessary, found.cluster, claim.thresholds.alpha)
 
 
 def sufficient(claim: Claim, found: Evidence) -> Tested:
     """Restoring the site alone into the corrupted run brings recall back: R at least the threshold."""
-    return _against(found.restored(), claim.thresholds.sufficient, found.cluster)
+    return _against(found.restored(), claim.thresholds.sufficient, found.cluster, claim.thresholds.alpha)
 
 
 def contributes(claim: Claim, found: Evidence) -> Tested:
     """Knocking the site out costs something: D at least a small threshold."""
-    return _against(found.damage("confirm"), claim.thresholds.contributes, found.cluster)
+    return _against(found.damage("confirm"), claim.thresholds.contributes, found.cluster, claim.thresholds.alpha)
 
 
 def specific(claim: Claim, found: Evidence) -> Tested:
     """Other facts (some at random, and those that fire the site most) and unrelated text are hardly touched."""
-    parts = []
+    parts, alpha = [], claim.thresholds.alpha
     for group, words in (("other", "other facts"), ("firing", "the facts that fire it most")):
         rows = found.damage(group)
         if len(rows) or group == "other":
             rows = rows.assign(
                 size=rows["effect"].abs(), who=rows["relation"].astype(str) + rows["subject"].astype(str)
             )
-            part = _against(rows, claim.thresholds.others, "who", "size", at_most=True)
-            parts.append(part._replace(note=f"{words}: {part.note}".replace("whos", "facts")))
+            part = _against(rows, claim.thresholds.others, "who", alpha, "size", at_most=True)
+            parts.append(part._replace(note=f"{words}: {part.note}".replace(" who", " fact")))
     text = found.damage("text")
     text = text.assign(change=text["effect"].abs())
     floor = float(text["noise_floor"].max()) if len(text) else 0.0
     limit = claim.thresholds.loss + max(floor, TEXT_LIMIT)
-    loss = _against(text, limit, "prompt", "change", "nats a token", at_most=True)
-    parts.append(loss._replace(note=f"unrelated text: {loss.note.split(',')[0].replace('prompts', 'texts')}"))
+    loss = _against(text, limit, "prompt", alpha, "change", "nats a token", at_most=True)
+    parts.append(loss._replace(note=f"unrelated text: {loss.note.split(',')[0].replace('prompt', 'text')}"))
     return _all(parts)
+
+
+class Chance(NamedTuple):
+    """A site beside matched random ones, on the prompts that both were measured on: its mean effect, theirs [peers],
+    and on how many prompts."""
+
+    mine: float
+    each: np.ndarray
+    prompts: int
+    rows: pd.DataFrame
+
+    def as_strong(self, sign: float = 1.0) -> int:
+        """How many do as much or more, ties included; of `sign` -1, how many are as far below."""
+        return int((sign * self.each >= sign * self.mine).sum())
+
+
+def chance(claim: Claim, found: Evidence) -> Chance | None:
+    """The comparison with matched random sites; None where there are none."""
+    measure = "restore" if claim.predicate == "is sufficient for" else "damage"
+    edit = "patch" if measure == "restore" else "mean"
+    peers = found.of("confirm", f"random {measure}", edit)
+    peers = different(peers) if len(peers) else peers
+    own = found.of("confirm", measure, edit)
+    own = own[own.set_index(CASE).index.isin(peers.set_index(CASE).index)]
+    if not len(peers) or not len(own):
+        return None
+    each = peers.groupby("trial", observed=True)["effect"].mean().to_numpy()
+    return Chance(float(own["effect"].mean()), each, own["prompt"].nunique(), peers)
 
 
 def better_than_chance(claim: Claim, found: Evidence) -> Tested:
     """Fewer than alpha of matched random sites do as much. p = (1 + as strong) / (1 + peers)."""
-    measure = "restore" if claim.predicate == "is sufficient for" else "damage"
-    edit = "patch" if measure == "restore" else "mean"
-    peers = found.of("confirm", f"random {measure}", edit)
-    own = found.of("confirm", measure, edit)
-    own = own[own.set_index(CASE).index.isin(peers.set_index(CASE).index)]
-    if not len(peers) or not len(own):
-        return UNMEASURED._replace(note="no matched random sites: too few other units of the kind")
-    each = peers.groupby("trial", observed=True)["effect"].mean().to_numpy()
-    mine, alpha = float(own["effect"].mean()), claim.thresholds.alpha
-    strong, n = int((each >= mine).sum()), len(each)
-    effect = Estimate(strong / n, *clopper_pearson(strong, n), n, "share of matched random sites as strong")
+    beside = chance(claim, found)
+    if beside is None:
+        return UNMEASURED._replace(note="no matched random sites are measured")
+    strong, n, alpha = beside.as_strong(), len(beside.each), claim.thresholds.alpha
+    effect = Estimate(strong / n, n=n, unit="share of matched random sites as strong")
     fails = float(scipy.stats.binom.sf(strong - 1, n, alpha)) if strong else 1.0
-    note = f"{strong} of {n} matched random sites are as strong, on {own['prompt'].nunique()} prompts"
+    note = f"{number(strong)} of {plural(n, 'matched random site')} reach its {share(Estimate(beside.mine))}"
+    note += f", on {plural(beside.prompts, 'prompt')}"
     lacking = max(0, math.ceil((1 + strong) / alpha) - 1 - n)  # were no more of them as strong
-    return Tested(effect, alpha, (1 + strong) / (1 + n), fails, lacking, note, peers, 1)
+    return Tested(effect, alpha, (1 + strong) / (1 + n), fails, lacking, note, beside.rows, 1)
 
 
 def stable_under_prompt(claim: Claim, found: Evidence) -> Tested:
     """Damage over paraphrases that nothing was searched on."""
-    return _against(found.damage("paraphrase"), _recall(claim), found.cluster)
+    return _against(found.damage("paraphrase"), _recall(claim), found.cluster, claim.thresholds.alpha)
 
 
 def stable_under_domain(claim: Claim, found: Evidence) -> Tested:
     """Damage with other contexts before the prompt, and in other languages; of one template, clustered by the kind of
     context."""
     rows = found.damage("domain")
-    return _against(rows, _recall(claim), found.cluster if rows[found.cluster].nunique() > 1 else "context")
+    cluster = found.cluster if rows[found.cluster].nunique() > 1 else "context"
+    return _against(rows, _recall(claim), cluster, claim.thresholds.alpha)
 
 
 def robust_to_method(claim: Claim, found: Evidence) -> Tested:
     """The verdict on necessity is the same under every knockout."""
-    limit = _recall(claim)
-    parts = {m: _against(by_method(found, m), limit, found.cluster) for m in METHODS}
+    limit, alpha = _recall(claim), claim.thresholds.alpha
+    parts = {m: _against(by_method(found, m), limit, found.cluster, alpha) for m in METHODS}
     if any(part.p is None for part in parts.values()):
         name, lacking = next((m, part) for m, part in parts.items() if part.p is None)
         return lacking._replace(note=f"{name} knockout: {lacking.note}")
-    least = min(parts, key=lambda m: parts[m].effect.value or 0.0)  # pyright: ignore[reportOptionalMemberAccess]
+    size = {m: part.effect.value or 0.0 for m, part in parts.items() if part.effect}
+    least, most = min(METHODS, key=size.__getitem__), max(METHODS, key=size.__getitem__)
     up = [part.not_holding or 0.0 for part in parts.values()]
     down = [part.holding or 0.0 for part in parts.values()]
     agree, disagree = min(max(up), max(down)), min(1.0, len(parts) * max(min(up), min(down)))
-    note = f"least under the {least} knockout"
-    if max(down) < max(up):
-        note += "; all say that it is not necessary"
+    note = f"from {share(Estimate(size[least]))} ({least}) to {share(Estimate(size[most]))} ({most})"
+    needed = "contributes" if claim.predicate == "contributes to" else "is necessary"
+    refused = "does not contribute" if claim.predicate == "contributes to" else "is not necessary"
+    if 2 * agree <= alpha:  # and then each of them says so by itself
+        note += f"; all say that it {needed if max(up) < max(down) else refused}"
     missing = max(part.missing for part in parts.values())
     rows = parts[least].rows
     return Tested(parts[least].effect, limit, agree, disagree, missing, note, rows)
@@ -206,17 +263,26 @@ def not_redundant(claim: Claim, found: Evidence) -> Tested:
     seconds = found.restored("second")
     if not len(seconds):
         return UNMEASURED._replace(note="no disjoint set to compare with")
-    limit = claim.thresholds.second
-    parts = [_against(rows, limit, found.cluster, at_most=True) for _, rows in seconds.groupby("trial", observed=True)]
-    second = max(parts, key=lambda part: part.effect.value or 0.0)  # pyright: ignore[reportOptionalMemberAccess]
-    whole = _all(parts)
+    limit, alpha = claim.thresholds.second, claim.thresholds.alpha
+    parts = [
+        _against(rows, limit, found.cluster, alpha, at_most=True) for _, rows in seconds.groupby("trial", observed=True)
+    ]
     suffice = sum(part.effect is not None and (part.effect.value or 0.0) >= limit for part in parts)
-    note = f"{suffice} of {len(parts)} other sets suffice"
-    tested = whole._replace(effect=second.effect, rows=second.rows, note=note)
+    note = f"{suffice} of {plural(len(parts), 'other set')} restore{'s' * (suffice == 1)} {percent_of(limit)} or more"
+    tested = _all(parts)._replace(note=note, missing=max(part.missing for part in parts))
     masked = hidden(claim, found)
     if masked.holding is not None and masked.holding <= claim.thresholds.alpha / 2:
         return masked
     return tested
+
+
+def percent_of(threshold: float) -> str:
+    """A threshold that is a share.
+
+    >>> percent_of(0.5), percent_of(0.07), percent_of(0.0004)
+    ('50%', '7%', '0.04%')
+    """
+    return f"{100 * threshold:.10g}%"
 
 
 def hidden(claim: Claim, found: Evidence) -> Tested:
@@ -225,14 +291,15 @@ def hidden(claim: Claim, found: Evidence) -> Tested:
     `holding` is the p of there being none.
     """
     held, free = found.of("confirm", "held"), found.damage("confirm")
-    limit = claim.thresholds.necessary
+    limit, alpha = claim.thresholds.necessary, claim.thresholds.alpha
     if not len(held) or not len(free):
         return UNMEASURED
-    with_, without = _against(held, limit, found.cluster), _against(free, limit, found.cluster, at_most=True)
-    if with_.not_holding is None or without.not_holding is None:
+    with_ = _against(held, limit, found.cluster, alpha)
+    without = _against(free, limit, found.cluster, alpha, at_most=True)
+    if with_.not_holding is None or without.not_holding is None or without.effect is None:
         return UNMEASURED
     both = max(with_.not_holding, without.not_holding)
-    note = "masked by self-repair: damage with the later MLPs held as they were"
+    note = f"masked by self-repair: damage with the later MLPs held as they were; alone {share(without.effect)}"
     return Tested(with_.effect, limit, 1.0 - both, both, 0, note, held)
 
 
@@ -240,10 +307,12 @@ def monosemantic(claim: Claim, found: Evidence) -> Tested:
     """In a reference corpus of other facts, known or not, none fires the unit as this fact does: a count, no sample."""
     rows = found.damage("firing")
     if not len(rows):
-        return UNMEASURED._replace(note="for single heads and neurons only")
-    share, _, fact = str(rows["most"].iloc[0]).partition(" ")
-    ratio, limit = float(share), claim.thresholds.fires
-    note = f"of {rows['population'].iloc[0]} other facts, {fact} fires it most"
+        single = len(claim.sites) == 1 and claim.sites[0].unit is not None
+        return UNMEASURED._replace(note="not measured" if single else "for single heads and neurons only")
+    share_, _, fact = str(rows["most"].iloc[0]).partition(" ")
+    ratio, limit = float(share_), claim.thresholds.fires
+    facts = number(int(str(rows["population"].iloc[0])))
+    note = f"of {facts} shipped facts, {fact} fires it most, this subject's and those of its answer left out; a count"
     effect = Estimate(ratio, unit="share of this fact's activation")
     return Tested(effect, limit, float(ratio >= limit), float(ratio < limit), 0, note, rows)
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lashley.experiments.audit import Params
 
 FOILS = 12  # corruptions of a prompt, at most, that are worth proposing
-UNSEEN = "nothing is measured yet"
+UNSEEN = "nothing is measured yet about"
 WORDS = {  # the parameter -> what there are more of
     "draws": "corruptions of each prompt",
     "controls": "matched random sites",
@@ -100,7 +100,7 @@ def steps(
 def _finish(verdicts: Sequence[Verdict], folder: str | Path, seconds: float | None) -> Step:
     settles = []
     for verdict in verdicts:
-        if verdict.outcome == "undecided" or UNSEEN in verdict.why:
+        if verdict.outcome == "undecided":
             decided = {c.criterion for c in verdict.criteria if c.status in ("holds", "fails")}
             needed = [c for c in parse(verdict.claim).required if c not in decided and c not in UNREQUIRED]
             settles += [(verdict.claim, c) for c in needed]
@@ -133,8 +133,8 @@ def remedy(params: Params, claim: Claim, c: Judged) -> dict[str, int] | str:
         return c.note
     if claim.about.prompt or c.criterion == "stable under domain":
         return OWN_PROMPTS
-    if not n or n < 2 * params.draws:  # a template more is needed, not a draw
-        return c.note if c.criterion == "not redundant" else OWN_PROMPTS
+    if n < FEWEST:  # a template more is needed, not a draw
+        return c.note if c.criterion == "not redundant" and not n else OWN_PROMPTS
     draws = _grown(params.draws, n, c.missing)
     return OWN_PROMPTS if params.corruption == "replace" and draws > FOILS else {"draws": draws}
 

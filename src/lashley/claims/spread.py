@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from lashley.claims import topics as about
+from lashley.claims.criteria import by_prompt
 from lashley.claims.grammar import parse
+from lashley.core.claim import About
 from lashley.core.figure import Estimate, Finding, number
 from lashley.stats import interval
-from lashley.summary import percent, share
+from lashley.summary import CAP, percent, share
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,27 +21,69 @@ if TYPE_CHECKING:
 
 def spread(claims: Sequence[str], rows: pd.DataFrame) -> Iterator[Finding]:
     """For each topic with several sites: the strongest one, all of them together, and their participation ratio
-    (sum s)^2 / sum s^2 of positive damage."""
+    (sum s)^2 / sum s^2 of positive damage. `rows` are capped."""
     for i, topic in enumerate(about.topics([parse(c) for c in claims])):
-        mine = rows[(rows["question"].astype(str) == str(i)) & (rows["group"] == "confirm")]
-        own = mine[(mine["measure"] == "damage") & (mine["edit"] == "mean")]
+        asked = rows[rows["question"].astype(str) == str(i)]
+        mine = asked[asked["group"] == "confirm"]
+        own = mine[(mine["measure"] == "damage") & (mine["edit"] == "mean") & mine["set"].isna()]
         joint = mine[mine["measure"] == "together"]
         if len(topic.sets) < 2 or not len(own) or not len(joint):
             continue
-        mean = own.groupby("trial", observed=True)["effect"].mean().sort_index()
-        strongest = int(mean.to_numpy().argmax())
-        best, all_ = (_estimate(r) for r in (own[own["trial"] == strongest], joint))
-        positive = mean.clip(lower=0)
-        ratio = float(positive.sum() ** 2 / max(float((positive**2).sum()), 1e-12))
-        site = "+".join(map(str, topic.sets[strongest]))
-        sentence = (
-            f"Of the {number(len(topic.sets))} named sites for {about.name(topic.about)}, knocked out one by one, the "
-            f"strongest ({site}) costs {percent(best)}; together they cost {share(all_)}, and their damage is spread "
-            f"as over {number(ratio)} equal ones (participation ratio)."
-        )
-        yield Finding(sentence, all_, "Mean knockouts on the confirming prompts; 95% t intervals on cluster means.")
+        cluster = clustered(topic.about)
+        names = {t: "+".join(map(str, sites)) for t, sites in enumerate(topic.sets)}
+        texts = rows[
+            (rows["question"].astype(str) == str(i)) & (rows["measure"] == "damage") & (rows["group"] == "text")
+        ]
+        lost = {int(str(t)): loss(part) for t, part in texts.groupby("trial", observed=True)}
+        broken = {t: worse for t, worse in lost.items() if worse is not None and worse >= BREAKS}
+        each = {int(str(t)): _estimate(r, cluster) for t, r in own.groupby("trial", observed=True) if t not in broken}
+        damage = {t: e.value or 0.0 for t, e in each.items()}
+        all_, many = _estimate(joint, cluster), number(len(topic.sets))
+        words = f"Of the {many} named sites for {about.name(topic.about)}, knocked out one by one, "
+        if broken:
+            which = "; ".join(f"{names[t]} (+{number(worse)} nats a token)" for t, worse in broken.items())
+            words += (
+                f"{number(len(broken))} {'breaks' if len(broken) == 1 else 'break'} the model for any text: {which}"
+            )
+            words += "; of the others, " if each else "; "
+        strongest = max(damage, key=damage.__getitem__, default=None)
+        if strongest is not None and damage[strongest] > 0:
+            words += f"the strongest ({names[strongest]}{_told(lost.get(strongest))}) costs {percent(each[strongest])}"
+            positive = np.clip(list(damage.values()), 0, None)
+            ratio = float(positive.sum() ** 2 / max(float((positive**2).sum()), 1e-12))
+            words += f", and their damage is spread as over {number(ratio)} equal ones (participation ratio); "
+        elif strongest is not None:
+            words += "none costs anything on average; "
+        words += f"all {many} together cost {share(all_)}."
+        yield Finding(words, all_, f"Mean knockouts on the confirming prompts; 95% t intervals on cluster means. {CAP}")
 
 
-def _estimate(rows: pd.DataFrame) -> Estimate:
-    i = interval(rows["effect"].to_numpy(float), rows["template"].astype(str).to_numpy())
+BREAKS = 0.5  # nats a token: a site whose knockout makes unrelated text so much less likely breaks the model
+
+
+def loss(texts: pd.DataFrame) -> float | None:
+    """By how much the loss on unrelated text rises, in nats a token: the mean over the texts."""
+    return -float(by_prompt(texts)["effect"].mean()) if len(texts) else None
+
+
+def _told(lost: float | None) -> str:
+    return "" if lost is None else f"; loss on unrelated text {signed(lost)} nats a token"
+
+
+def signed(x: float) -> str:
+    """
+    >>> signed(0.25), signed(-0.25)
+    ('+0.25', '−0.25')
+    """
+    return f"{'+' if x > 0 else ''}{number(x)}"
+
+
+def clustered(topic: About) -> str:
+    """What the prompts of a topic are clustered by: templates of a fact, subjects of a relation."""
+    return "template" if topic.subject or topic.prompt else "subject"
+
+
+def _estimate(rows: pd.DataFrame, cluster: str) -> Estimate:
+    each = by_prompt(rows, cluster=cluster)
+    i = interval(each["effect"].to_numpy(float), each["cluster"].to_numpy())
     return Estimate(i.mean, i.low, i.high, i.n, "share of the logit difference")

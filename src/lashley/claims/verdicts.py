@@ -9,17 +9,16 @@ adjustment too, on its largest p (that of chance, whose resolution the number of
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import msgspec
 import numpy as np
 
-from lashley.claims.criteria import TESTS, Evidence, Tested
+from lashley.claims.criteria import TESTS, Evidence, Tested, by_prompt, chance, percent_of, plural
 from lashley.claims.grammar import topic, write
 from lashley.core.claim import CRITERIA, Claim, Judged, Status, Verdict
 from lashley.core.figure import Estimate, number
-from lashley.stats import benjamini_hochberg, holm, tost
+from lashley.stats import benjamini_hochberg, holm
 from lashley.summary import share
 
 NOT_TESTED = "not tested: editing is yet to be built, and is not required"
@@ -34,21 +33,18 @@ def judge(claim: Claim, found: Evidence) -> Verdict:
     required = [c for c in asked if c.criterion not in UNREQUIRED] or asked
     failed = [c for c in required if c.status == "fails"]
     open_ = [c for c in required if c.status in ("undecided", "not tested")]
-    stands = [c.stands for c in required if c.stands is not None]
-    confidence = 1.0 - max(stands) if len(stands) == len(required) else None
-    text = write(claim)
+    text, caveats = write(claim), _caveats(criteria)
     if failed:
         why = "; ".join(_failing(c) for c in failed)
-        return Verdict(
-            text, "refuted", f"Refuted: {why}.", criteria, weaker(claim, found), confidence, _caveats(criteria)
-        )
+        return Verdict(text, "refuted", f"Refuted: {why}.", criteria, weaker(claim, found), caveats=caveats)
     if open_:
         why = "; ".join(_open(c) for c in open_)
-        return Verdict(
-            text, "undecided", f"Undecided: {why}.", criteria, weaker(claim, found), confidence, _caveats(criteria)
-        )
-    why = f"Supported: all {len(required)} required criteria hold ({', '.join(c.criterion for c in required)})."
-    return Verdict(text, "supported", why, criteria, "", confidence, _caveats(criteria))
+        return Verdict(text, "undecided", f"Undecided: {why}.", criteria, weaker(claim, found), caveats=caveats)
+    names = ", ".join(c.criterion for c in required)
+    why = f"Supported: all {len(required)} required criteria hold ({names})."
+    if len(required) == 1:
+        why = f"Supported: the required criterion holds ({names})."
+    return Verdict(text, "supported", why, criteria, caveats=caveats)
 
 
 def _judged(claim: Claim, tested: dict[str, Tested]) -> tuple[Judged, ...]:
@@ -97,6 +93,11 @@ def untestable(claim: Claim, reason: str) -> Verdict:
     return Verdict(write(claim), "not testable", f"Not testable: {reason}.")
 
 
+def unseen(claim: Claim, reason: str) -> Verdict:
+    """The verdict on a claim of which nothing is measured yet."""
+    return Verdict(write(claim), "undecided", f"Undecided: {reason}.")
+
+
 def weaker(claim: Claim, found: Evidence) -> str:
     """The strongest weaker sentence that the evidence supports, with its numbers."""
     ladder = [] if not claim.only else [msgspec.structs.replace(claim, only=False, require=())]
@@ -126,7 +127,7 @@ def _padded(tested: dict[str, Tested]) -> dict[str, Tested]:
 
 
 def quantified(claim: Claim, found: Evidence) -> str:
-    """What the site was seen to do: `contributes 7% [5, 9] of the logit difference on 10 of 12 prompts, as do ...`."""
+    """What the site was seen to do: `contributes 7% [5, 9] of the logit difference on 10 of 12 prompts; ...`."""
     rows = found.damage("confirm")
     sites, about = "+".join(map(str, claim.sites)), topic(claim.about)
     if not len(rows):
@@ -134,30 +135,36 @@ def quantified(claim: Claim, found: Evidence) -> str:
     small = msgspec.structs.replace(claim, predicate="contributes to", only=False, require=())
     effect = TESTS["contributes"](small, found).effect
     assert effect is not None
-    chance = TESTS["better than chance"](small, found)
-    peers = ""
-    if chance.effect is not None and chance.effect.n:
-        as_strong = round((chance.effect.value or 0.0) * chance.effect.n)
-        peers = f"; {number(as_strong)} of {number(chance.effect.n)} matched random sites do as much"
     floor = float((rows["noise_floor"] / (rows["clean"] - rows["corrupt"]).abs()).max())
+    each = by_prompt(rows)["effect"]
     if effect.low is not None and effect.clear(floor):
-        sign = (effect.value or 0.0) > 0
-        seen = int(((rows["effect"] > floor) if sign else (rows["effect"] < -floor)).sum())
-        size = share(effect if sign else _flipped(effect))
-        verb = "contributes" if sign else "takes away"
-        return f"{sites} {verb} {size} of the logit difference of {about} on {seen} of {len(rows)} prompts{peers}."
+        sign = 1.0 if (effect.value or 0.0) > 0 else -1.0
+        seen = int((sign * each > floor).sum())
+        size = share(effect if sign > 0 else _flipped(effect))
+        verb = "contributes" if sign > 0 else "takes away"
+        on = f"on {number(seen)} of {plural(len(each), 'prompt')}"
+        return f"{sites} {verb} {size} of the logit difference of {about}, {on}{_peers(small, found, sign)}."
     if effect.low is None:
-        few = f"{number(len(rows))} prompt{'s' * (len(rows) > 1)}, too few for an interval"
-        return f"Knocking {sites} out costs {share(effect)} of the logit difference of {about} on {few}{peers}."
-    bound = _smallest(rows, found.cluster)
-    most = "" if bound is None else f", and is at most {100 * bound:.2g}% (equivalence at 5%)"
-    return f"Knocking {sites} out has no effect on {about} that is told apart from 0: {share(effect)}{most}{peers}."
+        few = f"{plural(len(each), 'prompt')}, too few for an interval"
+        return f"Knocking {sites} out costs {share(effect)} of the logit difference of {about}, on {few}."
+    told = f"Knocking {sites} out costs {about} {share(effect)}, which cannot be told from 0"
+    bound = max(abs(effect.low), abs(effect.high or 0.0))
+    if bound >= claim.thresholds.contributes:
+        return f"{told}; up to {_rounded(bound)} cannot be excluded."
+    return f"{told}; more than {_rounded(bound)} either way is excluded."
 
 
-def _smallest(rows, cluster: str) -> float | None:
-    """The smallest bound within which the mean damage is shown to lie (two one-sided tests)."""
-    inner = tost(rows["effect"].to_numpy(float), 1.0, rows[cluster].astype(str).to_numpy()).interval
-    return None if inner.low is None or inner.high is None else max(abs(inner.low), abs(inner.high))
+def _rounded(bound: float) -> str:
+    return percent_of(float(f"{bound:.2g}"))
+
+
+def _peers(claim: Claim, found: Evidence, sign: float) -> str:
+    """How many matched random sites do as much in the same direction, where the site itself goes there beside them."""
+    beside = chance(claim, found)
+    if beside is None or sign * beside.mine <= 0:
+        return ""
+    does = "do as much" if sign > 0 else "take away as much"
+    return f"; {number(beside.as_strong(sign))} of {number(len(beside.each))} matched random sites {does}"
 
 
 def _flipped(e: Estimate) -> Estimate:
@@ -172,39 +179,59 @@ def _failing(c: Judged) -> str:
 def _open(c: Judged) -> str:
     if c.status == "not tested":
         return f"{c.criterion} is not tested ({c.note})"
-    more = (
-        f"; about {number(c.missing)} more {'prompts' if c.criterion != 'better than chance' else 'peers'}"
-        if c.missing
-        else ""
-    )
+    more = f"; about {lacking(c)}" if c.missing else ""
     return f"{c.criterion} is open ({compared(c)}{more})"
 
 
+def lacking(c: Judged) -> str:
+    """What an open criterion lacks, by its name: `9 more prompts of other facts`."""
+    noun, *rest = MORE.get(c.criterion, "prompt").split(" ", 1)
+    if c.criterion == "specific":
+        noun, *rest = next((words for start, words in OF_OTHERS.items() if c.note.startswith(start)), noun).split(
+            " ", 1
+        )
+    return " ".join([number(c.missing), "more", noun + "s" * (c.missing != 1), *rest])
+
+
+MORE = {  # criterion -> what there are too few of, where that is not the topic's own prompts
+    "better than chance": "peer among matched random sites",
+    "stable under prompt": "paraphrase",
+    "stable under domain": "prompt after other texts or in other languages",
+}
+OF_OTHERS = {  # how the note of "specific" begins -> the same
+    "other facts": "prompt of other facts",
+    "the facts that fire it most": "prompt of facts that fire it",
+    "unrelated text": "text that is unrelated",
+}
 WANTED = {  # criterion -> how its effect is read, and whether it has to be at least or at most the threshold
     "necessary": ("damage", "at least"),
     "sufficient": ("restoration", "at least"),
     "contributes": ("damage", "at least"),
     "specific": ("change", "at most"),
-    "better than chance": ("peers as strong", "at most"),
     "stable under prompt": ("damage", "at least"),
     "stable under domain": ("damage", "at least"),
-    "robust to method": ("damage", "at least"),
     "not redundant": ("restoration by another set", "at most"),
     "monosemantic": ("activation by another fact", "at most"),
 }
 
 
 def compared(c: Judged) -> str:
-    """`damage 12% [8, 16], wanted at least 50%`."""
+    """`damage 12% [8, 16], wanted at least 50%`: a criterion's own test in words."""
     if c.effect is None or c.threshold is None or c.effect.value is None:
         return c.note
-    word, side = WANTED[c.criterion]
-    word = "damage with the later MLPs held" if "self-repair" in c.note else word
+    limit = percent_of(c.threshold)
+    if c.criterion == "better than chance":
+        n = c.effect.n or 0
+        p, least = (1 + round(c.effect.value * n)) / (1 + n), 1 / (1 + n)
+        words = f"p = {number(p)}, with so many never below {number(least)}, wanted at most {c.threshold:g}"
+        return f"{c.note.split(', on ')[0]}: {words}"
+    if c.criterion == "robust to method" and c.note.startswith("from "):
+        return f"damage {c.note.split(';')[0]}, wanted all at least {limit} or all less"
+    if "self-repair" in c.note:
+        return f"masked by self-repair: damage with the later MLPs held {share(c.effect)}, wanted below {limit}"
+    word, side = WANTED.get(c.criterion, ("damage", "at least"))
     if c.effect.unit == "nats a token":
         return f"loss change {c.effect} nats a token, wanted {side} {number(c.threshold)}"
-    limit = share(Estimate(math.floor(1000 * c.threshold + 0.5) / 1000))
-    if "self-repair" in c.note:
-        return f"masked by self-repair: {word}, {share(c.effect)}"
     return f"{word} {share(c.effect)}, wanted {side} {limit}"
 
 

@@ -114,8 +114,9 @@ class Judged(msgspec.Struct, frozen=True):
 
 class Verdict(msgspec.Struct, frozen=True):
     """What became of a claim. `why` is one sentence; `weaker` the strongest weaker sentence that is supported (of a
-    refuted or undecided claim; "" where there is none). `confidence`, in [0, 1], is 1 - the largest one-sided p of
-    the required criteria: calibration says how often claims of such a confidence are true."""
+    refuted or undecided claim; "" where there is none). `confidence` is read from pages of earlier versions and no
+    longer given: it was 1 - the largest one-sided p of the required criteria, as a rule the floor of a permutation
+    test, and no probability of anything."""
 
     claim: str
     outcome: Outcome

@@ -7,6 +7,7 @@ claims share one sweep; the verdict is a pure function of the ledger (see `lashl
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,16 +17,16 @@ import numpy as np
 
 from lashley.charts import audits
 from lashley.claims import topics as about
-from lashley.claims.criteria import Evidence
+from lashley.claims.criteria import Evidence, percent_of, plural
 from lashley.claims.grammar import check, closed, parse, write
 from lashley.claims.next import UNSEEN, Step, steps
-from lashley.claims.spread import spread
+from lashley.claims.spread import BREAKS, clustered, loss, signed, spread
 from lashley.claims.topics import Topic, topics
-from lashley.claims.verdicts import compared, together, untestable
+from lashley.claims.verdicts import compared, lacking, together, unseen, untestable
 from lashley.claims.verdicts import judge as judged
 from lashley.core.anatomy import Anatomy
 from lashley.core.case import Case, Dossier
-from lashley.core.claim import Claim, Verdict
+from lashley.core.claim import CRITERIA, Claim, Verdict
 from lashley.core.edit import Constant, Edit, Mean, Noise, Patch, Resample, Zero
 from lashley.core.errors import BadSite, LashleyError
 from lashley.core.figure import Column, Control, Estimate, Finding, Table, number
@@ -35,8 +36,9 @@ from lashley.core.run import Run
 from lashley.core.site import KINDS, Kind, Site, Sites
 from lashley.core.trial import Sweep
 from lashley.experiments import at_least
+from lashley.facts.question import find
 from lashley.peers import fits, matched, placed
-from lashley.summary import measured
+from lashley.summary import CAP, capped, measured, readings, share
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -329,24 +331,23 @@ def verdicts(params: Params, table: pd.DataFrame) -> list[Verdict]:
     each = evidence(params, claims, table)
     found = []
     for claim, own in zip(claims, each, strict=True):
-        if own is None or not len(own.damage("confirm")):
-            found.append(untestable(claim, _reason(claim, table)))
-        else:
+        if own is not None and len(own.damage("confirm")):
             found.append(judged(claim, own))
+        else:
+            reason = _reason(claim, table)
+            found.append(untestable(claim, reason) if reason else unseen(claim, f"{UNSEEN} {about.name(claim.about)}"))
     return together(found, claims)
 
 
 def evidence(params: Params, claims: Sequence[Claim], table: pd.DataFrame) -> list[Evidence | None]:
     """Each claim's own rows."""
-    rows = measured(table)
+    rows = capped(measured(table))
     every = topics(claims)
     where = {topic.about: str(i) for i, topic in enumerate(every)}
     sets = {topic.about: {sites: i for i, sites in enumerate(topic.sets)} for topic in every}
     if not len(rows):
         return [None] * len(claims)
     rows = rows.assign(set=rows["set"].astype(object).where(rows["set"].notna(), ""))
-    share = rows["corrupt"].notna()
-    rows["effect"] = rows["effect"].where(~share, rows["effect"].clip(-1.0, 1.0))  # what is all lost is lost once
     rows["context"] = rows["context"].astype(object).where(rows["context"].notna(), "")
     by_topic = dict(iter(rows.groupby(rows["question"].astype(str), sort=False)))
     labels = {q: {label: label.split() for label in of["set"].unique()} for q, of in by_topic.items()}
@@ -359,53 +360,75 @@ def evidence(params: Params, claims: Sequence[Claim], table: pd.DataFrame) -> li
             continue
         about_it = [label for label, numbers in labels[where[claim.about]].items() if str(i) in numbers]
         own = of[((of["set"] == "") & (of["trial"] == i)) | of["set"].isin(about_it)]
-        cluster = "template" if claim.about.subject or claim.about.prompt else "subject"
-        found.append(Evidence(own, cluster))
+        found.append(Evidence(own, clustered(claim.about)))
     return found
 
 
 def _reason(claim: Claim, table: pd.DataFrame) -> str:
-    """Why a topic could not be asked, as it was recorded."""
-    gone = table[table["excluded"]]
-    relation = claim.about.relation or "prompt"
-    gone = gone[gone["relation"] == relation]
-    if claim.about.subject:
-        gone = gone[gone["subject"] == claim.about.subject]
-    if claim.about.object:
-        gone = gone[gone["object"] == claim.about.object]
+    """Why a topic could not be asked, as it was recorded; "" where nothing was."""
+    gone, topic = table[table["excluded"]], claim.about
+    gone = gone[gone["relation"] == (topic.relation or "prompt")]
+    if topic.subject:
+        answer = topic.object or find(topic.relation).objects[topic.subject]
+        gone = gone[(gone["subject"] == topic.subject) & (gone["object"] == answer)]
     reasons = [str(r) for r in gone["reason"]]
-    what = about.name(claim.about)
-    if not len(gone):
-        return f"{UNSEEN} about {what}"
-    return f"the model cannot be asked about {what}; see the exclusions" + (f" ({reasons[0]})" if reasons else "")
+    typed = topic.prompt.replace("{}", topic.subject)
+    reasons = [r for r in reasons if typed in r] or reasons
+    return f"the model cannot be asked about {about.name(topic)}; see the exclusions ({reasons[0]})" if reasons else ""
 
 
 def judge(params: Params, table: pd.DataFrame) -> Outcome:
     """The verdict, its weaker sentence, and the controls."""
     found = verdicts(params, table)
-    rows = measured(table)
+    each = evidence(params, [parse(c) for c in params.claims], table)
+    rows = capped(measured(table))
     together = [_count(found), *spread(params.claims, rows)] if len(found) > 1 else []
-    findings = [*together, *map(_finding, found[:12])]
+    findings = [*together, *(_finding(v, e) for v, e in zip(found[:12], each, strict=False))]
     caveats = [
         "A verdict is about this model, these prompts and these thresholds; the README says how often the instrument "
         "errs on models whose truth is known.",
         "Self-repair is looked for in the later MLPs only, and rivals among sets of the same size and kind.",
-        *dict.fromkeys(c for v in found for c in v.caveats),
+        *_untested(found),
     ]
     if params.unknown:
         caveats.insert(0, "Asked although the model may not know the facts: this is a trial of the instrument.")
+    if params.searched:
+        caveats.insert(0, "The sites were found by a search: of so many that were tried, some look strong by chance.")
     not_tested = ("Editing: whether changing the site changes the answer, and spares others.",)
     return Outcome(tuple(findings), tuple(_controls(rows)), tuple(caveats), not_tested, tuple(found))
 
 
-def _finding(verdict: Verdict) -> Finding:
+def _untested(found: Sequence[Verdict]) -> Iterator[str]:
+    """Which criteria were not tested, and of how many claims."""
+    judged_ = [v for v in found if v.criteria]
+    for criterion in CRITERIA:
+        of = sum(v[criterion].status == "not tested" for v in judged_)
+        if of:
+            whose = f" (of {number(of)} of {number(len(judged_))} claims)" if of < len(judged_) else ""
+            yield f"Not tested: {criterion}{whose}."
+
+
+def _finding(verdict: Verdict, own: Evidence | None) -> Finding:
     first = next((c.effect for c in verdict.criteria if c.effect is not None), None)
     sentence = f"“{verdict.claim}”: {verdict.outcome}. {verdict.why.split(': ', 1)[1]}"
     if verdict.weaker:
         sentence += f" What the evidence supports: {verdict.weaker}"
-    sure = "" if verdict.confidence is None else f" Confidence that it stands: {number(verdict.confidence)}."
-    basis = f"Each criterion at 5%, a failing one after Holm; 95% t intervals on cluster means.{sure}"
-    return Finding(sentence, first, basis if verdict.criteria else "")
+    if not verdict.criteria or own is None:
+        return Finding(sentence, first)
+    alpha = parse(verdict.claim).thresholds.alpha
+    basis = f"Each criterion is tested at {percent_of(alpha)}, a failing one after Holm; {percent_of(1 - alpha)} t "
+    basis += f"intervals on cluster means. {CAP}"
+    texts = own.damage("text")
+    if (lost := loss(texts)) is not None:
+        basis += (
+            f" Knocked out, the loss on unrelated text changes by {signed(lost)} nats a token ({len(texts)} texts)."
+        )
+        if lost >= BREAKS:
+            sentence += (
+                f" Without it the model is broken for any text: the loss on unrelated text rises by {number(lost)} "
+            )
+            sentence += "nats a token, so that what it costs this fact says nothing about the fact."
+    return Finding(sentence, first, basis)
 
 
 def _count(found: Sequence[Verdict]) -> Finding:
@@ -417,25 +440,26 @@ def _count(found: Sequence[Verdict]) -> Finding:
 def _controls(rows: pd.DataFrame) -> Iterator[Control]:
     kept = rows[rows["corrupt"].notna()]
     least = float((kept["noise_floor"] / (kept["clean"] - kept["corrupt"]).abs()).max()) if len(kept) else None
-    yield Control("identity edit", Estimate(least), "the numerical noise floor; no smaller effect is reported")
+    yield Control("identity edit", Estimate(least), "the numerical noise floor, a share: smaller effects say nothing")
     own = rows[(rows["group"] == "confirm") & (rows["measure"] == "damage") & (rows["edit"] == "mean")]
-    true = (own["clean"] - own["value"]).abs()
-    for measure, words in (
-        ("untrained", "an untrained copy of the model"),
-        ("shuffled", "label-shuffled facts"),
-    ):
+    true = float((own["clean"] - own["value"]).abs().mean()) if len(own) else math.nan
+    what = {
+        "untrained": ("an untrained copy of the model", "the same knockouts move the readout of random weights"),
+        "shuffled": ("label-shuffled facts", "the same knockouts move the difference of two other facts' answers"),
+    }
+    for measure, (name, words) in what.items():
         control = rows[rows["measure"] == measure]
-        if len(control) and len(own):
-            size = control["effect"].abs()
-            reading = (
-                f"logits by which knocking the sites out moves the readout; {number(true.mean())} with true labels"
-            )
-            yield Control(words, Estimate(size.mean(), n=len(size)), reading)
+        if len(control) and true > 0:
+            size = float(control["effect"].abs().mean())
+            reading = f"logits by which {words} ({plural(len(control), 'knockout')}); this fact's own {number(true)}: "
+            reading += f"{share(Estimate(size / true))} of what they do to it, they do where there is nothing of it"
+            yield Control(name, Estimate(size), reading)
     random_ = rows[rows["measure"] == "random damage"]
     if len(random_):
         each = random_.groupby(["question", "set", "trial"], observed=True)["effect"].mean()
         low, high = np.quantile(each, [0.025, 0.975])
-        yield Control("matched random sites", Estimate(each.mean(), low, high, len(each)), "damage, mean and 95% range")
+        reading = f"damage, a share: mean and 95% range of {plural(len(each), 'site')}"
+        yield Control("matched random sites", Estimate(each.mean(), low, high, len(each)), reading)
 
 
 def draw(params: Params, table: pd.DataFrame) -> Drawing:
@@ -448,22 +472,48 @@ def draw(params: Params, table: pd.DataFrame) -> Drawing:
     if len(found) > 1:
         figures.append(audits.overview(found))
     for i, (verdict, own) in enumerate(shown[:3]):
-        figures += audits.pictures(verdict, own.rows, i)
-    tables = [_criteria(v) for v in found[:12] if v.criteria]
+        figures += audits.pictures(verdict, own.rows, i, parse(verdict.claim).thresholds.alpha)
+    tables = [*_readings(params, table), *(_criteria(v) for v in found[:12] if v.criteria)]
     if len(found) > 1:
-        rows = tuple((v.claim, v.outcome, v.weaker or v.why) for v in found[:200])
-        note = f"The first 200 of {number(len(found))}." if len(found) > 200 else ""
-        columns = (Column("claim"), Column("verdict"), Column("what the evidence supports"))
-        tables.insert(0, Table("What became of each claim", columns, rows, note))
+        tables.insert(0, _became(found, each))
     return Drawing(tuple(figures), tuple(tables))
+
+
+def _readings(params: Params, table: pd.DataFrame) -> Iterator[Table]:
+    """What effects are shares of, and what knocking out the first site of each topic makes of the readout."""
+    rows = measured(table)
+    for i, topic in enumerate(asks(params)[:3] if len(rows) else ()):
+        own = rows[(rows["question"].astype(str) == str(i)) & (rows["group"] == "confirm")]
+        knocked = own[(own["measure"] == "damage") & (own["edit"] == "mean") & (own["trial"] == 0) & own["set"].isna()]
+        what = f"mean knockout of {'+'.join(map(str, topic.sets[0]))}"
+        for each in readings(own, knocked, what):
+            yield each if not i else msgspec.structs.replace(each, title=f"{about.name(topic.about)}: {each.title}")
+
+
+def _became(found: Sequence[Verdict], each: Sequence[Evidence | None]) -> Table:
+    """Every claim with its verdict, what its site costs the fact, and what it costs unrelated text."""
+    rows = []
+    for verdict, own in list(zip(found, each, strict=True))[:200]:
+        damage = next((c.effect for c in verdict.criteria if c.criterion == "necessary"), None)
+        lost = None if own is None else loss(own.damage("text"))
+        rows.append((verdict.claim, verdict.outcome, damage, lost, verdict.weaker or verdict.why))
+    note = f"The first 200 of {number(len(found))}. " if len(found) > 200 else ""
+    note += f"{CAP} A site whose knockout costs unrelated text {BREAKS:g} nats a token or more breaks the model."
+    columns = (
+        Column("claim"), Column("verdict"), Column("damage", "share of the logit difference"),
+        Column("loss on unrelated text", "nats a token more"), Column("what the evidence supports"),
+    )  # fmt: skip
+    return Table("What became of each claim", columns, tuple(rows), note)
 
 
 def _criteria(verdict: Verdict) -> Table:
     columns = (Column("criterion"), Column("verdict"), Column("measured"), Column("p, adjusted"), Column("on"))
-    rows = tuple((c.criterion, c.status, compared(c), c.p, c.note) for c in verdict.criteria)
-    note = f"{verdict.why}" + (
-        f" Missing prompts: {max(c.missing for c in verdict.criteria)}."
-        if any(c.missing for c in verdict.criteria)
-        else ""
+    rows = tuple(
+        (c.criterion, c.status, compared(c), None if c.criterion == "monosemantic" else c.p, c.note)
+        for c in verdict.criteria
     )
+    note = f"{verdict.why} p: of the threshold itself, two-sided; of chance, by permutation where it holds and exact "
+    note += f"binomial where it fails; after Holm where one fails. {CAP}"
+    open_ = [f"{c.criterion}: about {lacking(c)}" for c in verdict.criteria if c.missing]
+    note += f" What is open might be decided by {'; '.join(open_)}." if open_ else ""
     return Table(f"The criteria of “{verdict.claim}”", columns, rows, note)
