@@ -62,7 +62,7 @@ def test_a_random_neuron_is_refuted_with_numbers(verdicts):
     necessary = got["necessary"]
     assert abs(necessary.effect.value) < 0.05 and necessary.effect.low < necessary.effect.high < 0.5
     assert necessary.effect.n == 8 and necessary.p < 0.01
-    assert "of 20 matched random sites" in got.weaker and "%" in got.why
+    assert "cannot be told from 0" in got.weaker and "of 20 matched random sites" in got.why
 
 
 def test_claims_with_roles_and_sets_have_their_own_measurements(made, verdicts):
@@ -178,7 +178,7 @@ def test_a_claim_about_a_relation_is_about_its_facts(bench, tmp_path, monkeypatc
     study = api.audit(bench, about, study=tmp_path / "s", controls=0, others=1)
     (got,) = audit.verdicts(study.params, study.table)
     confirm = study.table[study.table["group"] == "confirm"]
-    assert confirm["subject"].nunique() == 6 and got["sufficient"].note.endswith("subjects")
+    assert confirm["subject"].nunique() == 6 and "6 subjects" in got["sufficient"].note
     assert "currency" not in set(study.table[study.table["group"] == "other"]["relation"])
     assert got.outcome != "not testable" and "the relation" not in got.why
 
