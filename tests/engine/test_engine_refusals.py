@@ -55,6 +55,24 @@ def test_a_vector_of_another_width_is_refused(tiny_llama, edit, width):
         answer(Bench(tiny_llama), Sites.pack(0, MLP, -1, 2), edit(np.ones(width, "<f4").tobytes()))
 
 
+@pytest.mark.parametrize("token", [VOCABULARY, 10**6, -1])
+def test_a_token_that_the_model_does_not_embed_is_refused(tiny_llama, token):
+    bench, clean = Bench(tiny_llama), run(6)
+    beyond = msgspec.structs.replace(clean, tokens=(*clean.tokens[:5], token))
+    asked = Sweep(clean, None, "damage", (ZERO,), Sites.pack(0, MLP, -1, 2), READOUTS[0])
+    for sweep in (
+        msgspec.structs.replace(asked, clean=beyond),
+        msgspec.structs.replace(asked, corrupt=beyond),
+        msgspec.structs.replace(asked, edits=(Resample(beyond),)),
+        msgspec.structs.replace(asked, readout=LogitDifference((5, token), (7,))),
+        msgspec.structs.replace(asked, readout=LogitDifference((5,), (token,))),
+    ):
+        with pytest.raises(BadPrompt, match=f"has token {token}, and the model embeds {VOCABULARY}"):
+            list(bench.run([sweep]))
+    with pytest.raises(BadPrompt, match=f"has token {token}"):
+        bench.read([beyond], [Site(0, "mlp")])
+
+
 def test_what_fits_is_not_refused(tiny_llama):
     a = tiny_llama.anatomy
     ends = [[Site(a.layers, "resid", None, 5)], [Site(0, "head", a.heads - 1, 0)], [Site(0, "neuron", a.neurons - 1)]]

@@ -167,6 +167,27 @@ def test_a_model_whose_layers_differ_is_refused():
         Model(module, tokenizer(), "unlike")
 
 
+@pytest.mark.parametrize("positions", [1, 3, 4, 6, 7])
+@pytest.mark.parametrize("name", ["gpt2", "opt"])
+def test_a_model_of_few_positions_is_tested_on_as_many_or_refused(name, positions):
+    config = deepcopy(EVERY[name].config)
+    config.max_position_embeddings = positions
+    model = Model(built(config), tokenizer(), "short")
+    if positions < 4:
+        with pytest.raises(BadModel, match=rf"short has {positions} positions .*; choose another"):
+            checked(model)
+    else:
+        assert checked(model).path == "packed"
+
+
+def test_a_model_that_does_not_run_is_refused_in_one_line():
+    model = open_model("llama, grouped queries")
+    model.blocks[1].self_attn.v_proj = torch.nn.Linear(16, 7)
+    with pytest.raises(BadModel, match=r"llama, grouped queries does not run \(.*\); choose another") as caught:
+        checked(model)
+    assert "\n" not in str(caught.value)
+
+
 def test_an_unknown_family_says_what_to_do():
     with pytest.raises(
         UnknownFamily, match=r"'rwkv7' has no adapter .*llama.*; add src/lashley/engine/families/rwkv7.py"

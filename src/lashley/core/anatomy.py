@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
-from lashley.core.errors import BadSite
+from lashley.core.errors import BadPrompt, BadSite
 from lashley.core.site import KINDS, Kind, Site, Sites
 
 
@@ -47,6 +49,15 @@ class Anatomy(msgspec.Struct, frozen=True):
                 f"numbered from 0; choose a smaller number"
             )
         return site
+
+    def check_tokens(self, ids: Sequence[int], text: str) -> None:
+        """Raises `BadPrompt` where the tokenizer knows tokens that the model does not embed, and `text` has one."""
+        if ids and not 0 <= min(ids) <= max(ids) < self.vocabulary:
+            outside = min(ids) if min(ids) < 0 else max(ids)
+            raise BadPrompt(
+                f"{text!r} has token {outside}, and the model embeds {self.vocabulary}, numbered from 0; "
+                "leave out what it stands for"
+            )
 
     def every(self, kind: Kind) -> Sites:
         """Every unit of a kind, in all layers, at all positions; one trial each. Raises `BadSite`."""

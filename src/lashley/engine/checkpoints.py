@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import importlib.util
-import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -22,9 +21,9 @@ import transformers
 from platformdirs import user_cache_path
 
 from lashley.core.errors import BadModel
-from lashley.engine.families import family
 from lashley.engine.gguf.convert import READER, convert
 from lashley.engine.model import Model
+from lashley.engine.pretrained import PICKLES, folder, line, read
 
 EMBEDDED, EMBEDDED_GPT2, GEMMA = "embedded", "embedded-gpt2", "gemma3-270m"
 NAMES = {
@@ -33,7 +32,6 @@ NAMES = {
     GEMMA: "Gemma 3 270M, from the extra lashley[gemma] (under the Gemma terms)",
 }
 AUTO = "auto"
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 def load(name: str = EMBEDDED, device: str = "cpu", dtype: str = "float32", memory: int = 1 << 29) -> Model:
@@ -58,26 +56,26 @@ def load(name: str = EMBEDDED, device: str = "cpu", dtype: str = "float32", memo
         except BadModel as e:
             raise e if str(e).startswith(name) or repr(name) in str(e) else type(e)(f"{name[:200]}: {e}") from e
         except (OSError, RuntimeError) as e:  # a file that may not be read, a name that no file can have
-            raise BadModel(f"{name[:80]} cannot be read ({_first_line(e)}); check the name and who may read it") from e
+            raise BadModel(f"{name[:80]} cannot be read ({line(e)}); check the name and who may read it") from e
 
 
 def _read(name: str, dtype: torch.dtype, placed: dict[str, Any]):
     path = Path(name).expanduser()
     if name == EMBEDDED:
-        return _folder(Path(str(files("lashley.embedded") / "weights")), name, dtype, placed)
+        return folder(Path(str(files("lashley.embedded") / "weights")), dtype, placed)
     if name == EMBEDDED_GPT2:
-        return _folder(Path(str(files("lashley.embedded") / "weights_gpt2")), name, dtype, placed)
+        return folder(Path(str(files("lashley.embedded") / "weights_gpt2")), dtype, placed)
     if name == GEMMA:
-        return _folder(_gemma(), name, dtype, placed)
+        return folder(_gemma(), dtype, placed)
     if path.is_file():
         if path.suffix in PICKLES:
             raise BadModel(f"{name} is a pickle, which can run any code on loading; convert it to safetensors")
         if path.suffix != ".gguf":
             raise BadModel(f"{name} is a file, but not a .gguf; give a model folder or a GGUF file")
         whole = path.resolve()
-        return _folder(_converted(whole, _key(whole)), name, dtype, placed)
+        return folder(_converted(whole, _key(whole)), dtype, placed)
     if path.is_dir():
-        return _folder(path, name, dtype, placed)
+        return folder(path, dtype, placed)
     if name.count("/") == 1 and not name.startswith((".", "/", "~")):
         return _hub(name, dtype, placed)
     near = difflib.get_close_matches(name, NAMES, 1)
@@ -85,53 +83,13 @@ def _read(name: str, dtype: torch.dtype, placed: dict[str, Any]):
     raise BadModel(f"no model {name!r}: {hint}give {', '.join(NAMES)}, a folder, a .gguf file or a hub id ORG/NAME")
 
 
-def _folder(path: Path, name: str, dtype: torch.dtype, placed: dict[str, Any]):
-    config = path / "config.json"
-    if not config.is_file():
-        raise BadModel(f"{name} is no model folder: it has no config.json")
-    try:
-        model_type = str(json.loads(config.read_text(encoding="utf-8")).get("model_type", ""))
-    except (ValueError, AttributeError) as e:
-        raise BadModel(f"{config} is not a JSON object; the model folder is damaged, fetch it again") from e
-    family(model_type)
-    if not list(path.glob("*.safetensors")):
-        if any(p.suffix in PICKLES for p in path.iterdir()):
-            raise BadModel(f"{name} holds pickled weights only, which can run any code; convert them to safetensors")
-        raise BadModel(f"{name} holds no *.safetensors weights; complete the folder")
-    return _pretrained(str(path), name, dtype, local_files_only=True, **placed)
-
-
 def _hub(name: str, dtype: torch.dtype, placed: dict[str, Any]):
     try:
-        config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
-    except (OSError, ValueError) as e:
+        return read(name, dtype, placed)
+    except OSError as e:
         raise BadModel(
-            f"{name!r} is no folder here, and the hub did not deliver it ({_first_line(e)}); "
-            "check the id or the network"
+            f"{name!r} is no folder here, and the hub did not deliver it ({line(e)}); check the id or the network"
         ) from e
-    family(config.model_type)
-    return _pretrained(name, name, dtype, **placed)
-
-
-def _pretrained(source: str, name: str, dtype: torch.dtype, **options):
-    try:
-        words = {k: v for k, v in options.items() if k != "device_map"}
-        tokenizer = transformers.AutoTokenizer.from_pretrained(source, trust_remote_code=False, **words)
-        module, report = transformers.AutoModelForCausalLM.from_pretrained(  # pyright: ignore[reportGeneralTypeIssues]
-            source,
-            dtype=dtype,
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-            **options,
-        )
-    except Exception as e:  # a damaged folder can raise anything
-        raise BadModel(f"{name} cannot be read ({_first_line(e)}); its weights or configuration are damaged") from e
-    if missing := sorted(report["missing_keys"]):
-        raise BadModel(f"{name} lacks the weights {', '.join(missing[:3])}; they would be random, so it is refused")
-    if not tokenizer.is_fast:
-        raise BadModel(f"{name} has no fast tokenizer (tokenizer.json), which locating the subject's tokens needs")
-    return module, tokenizer
 
 
 def _gemma() -> Path:
@@ -155,8 +113,7 @@ def _converted(source: Path | Callable[[Path], Path], key: str) -> Path:
     target = cache() / "models" / f"{key}-r{READER}"
     if (target / "config.json").is_file():
         return target
-    for package in ("gguf", "accelerate"):
-        _need(package, "reading GGUF")
+    _need("gguf", "reading GGUF")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
@@ -181,10 +138,6 @@ def cache() -> Path:
     """The user cache; `LASHLEY_HOME` moves it."""
     home = os.environ.get("LASHLEY_HOME")
     return Path(home) / "cache" if home else user_cache_path("lashley")
-
-
-def _first_line(e: Exception) -> str:
-    return (str(e).strip().splitlines() or [type(e).__name__])[0][:160]
 
 
 @contextmanager

@@ -22,7 +22,12 @@ class _Enough(Exception):
 
 
 def forward(model: Model, runs: Sequence[Run], on: Mapping[Place, OnSite]) -> Tensor:
-    """One pass of runs of equal length under `on`: hidden states after the final norm, [runs, tokens, width]."""
+    """One pass of runs of equal length under `on`: hidden states after the final norm, [runs, tokens, width].
+
+    Raises `BadPrompt` for a token that the model does not embed.
+    """
+    for run in runs:
+        model.anatomy.check_tokens(run.tokens, run.text)
     first = on.get((0, "resid"))
 
     def enter(x: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import msgspec
 import numpy as np
 from msgspec import UNSET
 
@@ -76,6 +77,10 @@ class Rows:
 
 def check(sweep: Sweep, anatomy: Anatomy) -> None:
     """Raises `BadSite` or `BadPrompt` where a sweep asks for what its model or its run does not have."""
+    for run in (sweep.clean, sweep.corrupt or sweep.clean):
+        anatomy.check_tokens(run.tokens, run.text)
+    for ids in msgspec.structs.astuple(sweep.readout):
+        anatomy.check_tokens(ids, f"an answer to {sweep.run.text}")
     if sweep.edges is not UNSET:
         return _check_edges(sweep, sweep.edges, anatomy)
     layer, kind, unit, position, edit = sweep.sites.table

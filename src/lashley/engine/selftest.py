@@ -18,6 +18,7 @@ from lashley.engine.bench import Bench
 from lashley.engine.capture import Base
 from lashley.engine.model import Model
 from lashley.engine.planner import Route
+from lashley.engine.pretrained import line
 
 TOLERANCE = {
     torch.float64: 1e-9,
@@ -25,17 +26,26 @@ TOLERANCE = {
     torch.bfloat16: 0.5,
     torch.float16: 0.1,
 }  # logits / spread
+LEAST = 4  # positions and tokens
 PACKED: tuple[Route, ...] = ("suffix", "whole")
 
 
 def checked(model: Model) -> Bench:
     """A bench whose fast path agrees with the slow one on this very model; if not, the slow one, with a warning.
 
-    Raises `BadModel` where the unembedding, or a site, is not what the adapter says it is.
+    Raises `BadModel` where the model does not run, or the unembedding, or a site, is not what the adapter says it is.
     """
     bench, plain = Bench(model), Bench(model, "plain")
+    if (context := model.anatomy.context) < LEAST or model.anatomy.vocabulary < LEAST:
+        raise BadModel(
+            f"{model.name} has {context} positions and {model.anatomy.vocabulary} tokens, and no question fits fewer "
+            f"than {LEAST}; choose another model"
+        )
     sweeps = _questions(model)
-    witness = _witness(model, sweeps[0].clean)
+    try:
+        witness = _witness(model, sweeps[0].clean)
+    except Exception as e:  # what its configuration promises and its layers cannot do
+        raise BadModel(f"{model.name} does not run ({line(e)}); choose another model") from e
     limit = TOLERANCE[model.dtype] * witness["spread"]
     if not witness["difference"] <= limit:  # NaN too
         raise BadModel(
@@ -92,7 +102,7 @@ def _questions(model: Model) -> list[Sweep]:
         return Run("self-test", tuple(int(t) for t in draw.integers(3, model.anatomy.vocabulary - 1, length)))
 
     sweeps = []
-    for turn, length in enumerate((5, 8)):
+    for turn, length in enumerate(min(length, model.anatomy.context) for length in (5, 8)):
         clean, corrupt = run(length), run(length)
         at = (2, length - 1, None)
         sites = [(msgspec.structs.replace(s, position=at[(i + turn) % 3]),) for i, s in enumerate(_sites(model))]
