@@ -73,7 +73,9 @@ def module_of(config: dict[str, Any]):
     """The model of a configuration: random and large enough that every part of it is seen in the logits."""
     config = deepcopy(config)
     torch.manual_seed(0)
-    module = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config)).float().eval()
+    module = (
+        AutoModelForCausalLM.from_config(AutoConfig.for_model(**config), attn_implementation="eager").float().eval()
+    )
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, p in module.named_parameters():

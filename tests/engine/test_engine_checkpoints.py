@@ -119,7 +119,11 @@ SHARDED = {
     ),
     "an index without a shard": (
         lambda f, index: write_index(f, {k: v for k, v in index.items() if "00001" in v}),
-        "lacks the weights",
+        "its index does not name model-00002-of-00002.safetensors",
+    ),
+    "weights also in one file": (
+        lambda f, index: save_file({NORM: torch.ones(16)}, f / "model.safetensors"),
+        "holds both model.safetensors and model.safetensors.index.json",
     ),
     "an index without a weight": (
         lambda f, index: write_index(f, {k: v for k, v in index.items() if k != NORM}),
@@ -217,7 +221,7 @@ BROKEN = {
     "unknown model type": (lambda f: edit_config(f, model_type="rwkv7"), "'rwkv7' has no adapter"),
     "no model type": (lambda f: edit_config(f, model_type=...), "has no adapter"),
     "model type null": (lambda f: edit_config(f, model_type=None), "has no adapter"),
-    "words for numbers": (lambda f: edit_config(f, hidden_size="wide"), "does not describe a llama model"),
+    "words for numbers": (lambda f: edit_config(f, hidden_size="wide"), "got str"),
     "sizes of another model": (
         lambda f: edit_config(f, vocab_size=50),
         "its weight lm_head.weight is [97, 16], and its config.json makes it [50, 16]",
@@ -252,6 +256,10 @@ BROKEN = {
         f"its weight {NORM} is [17], and its config.json makes it [16]",
     ),
     "weights that are turned": (lambda f: edit_weights(f, turn), "up_proj.weight is [16, 24], and its config.json"),
+    "weights in whole numbers": (
+        lambda f: edit_weights(f, lambda w: w.update({NORM: torch.ones(16, dtype=torch.int8)})),
+        f"its weight {NORM} is stored as I8",
+    ),
     "a header that lies": (lambda f: lie(f), "its model.safetensors is damaged"),
     "quantised": (
         lambda f: edit_config(f, quantization_config={"quant_method": "marvel", "bits": 3}),

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 import transformers
 from platformdirs import user_cache_path
+from safetensors import SafetensorError
 
 from lashley.core.errors import BadModel
 from lashley.engine.gguf.convert import READER, convert
@@ -121,9 +122,9 @@ def _converted(source: Path | Callable[[Path], Path], key: str) -> Path:
             made.mkdir()
             convert(source if isinstance(source, Path) else source(Path(scratch)), made)
             made.replace(target)
-    except OSError:
+    except (OSError, SafetensorError) as e:
         if not (target / "config.json").is_file():  # unless another process was faster
-            raise
+            raise BadModel(f"it cannot be kept in {target.parent} ({line(e)}); make room, or set LASHLEY_HOME") from e
     return target
 
 

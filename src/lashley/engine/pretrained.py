@@ -18,6 +18,8 @@ from lashley.engine.families import family
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
+FLOATS = ("F64", "F32", "F16", "BF16")
+MASKS = (".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias", "position_ids")  # old buffers
 AGAIN = "fetch it again"
 # Models with a text part of a family known here: where its weights are, in each layout that was released, and what is
 # not of it.
@@ -102,6 +104,8 @@ def _account(report: Mapping[str, Any], options: Mapping[str, Any]) -> None:
 def _whole(path: Path) -> None:
     """Raises `BadModel` where a file of weights is missing or damaged, or they and their index differ."""
     if (path / WHOLE).is_file():
+        if (path / INDEX).is_file():
+            raise BadModel(f"it holds both {WHOLE} and {INDEX}; take out the one that is not meant")
         _names(path / WHOLE)
         return
     if not (path / INDEX).is_file():
@@ -121,17 +125,26 @@ def _whole(path: Path) -> None:
             if name in held:
                 raise BadModel(f"its weight {name} is in both {held[name]} and {file}; {AGAIN}")
             held[name] = file
+    if more := sorted({p.name for p in path.glob("model-*-of-*.safetensors")} - set(files)):
+        raise BadModel(f"its index does not name {more[0]}; {AGAIN}")
     for name in sorted(index.keys() ^ held.keys()):
         has, lacks = (INDEX, "the files") if name in index else (held[name], INDEX)
         raise BadModel(f"its weight {name} is in {has}, and not in {lacks}; {AGAIN}")
 
 
 def _names(file: Path) -> list[str]:
+    """The tensors of one file. Raises `BadModel` where it is damaged, or holds other than floating-point weights."""
     try:
         with safe_open(file, "pt") as opened:
-            return list(opened.keys())
+            kinds = {name: opened.get_slice(name).get_dtype() for name in opened.keys()}  # noqa: SIM118 (no mapping)
     except (SafetensorError, OSError) as e:
         raise BadModel(f"its {file.name} is damaged ({line(e)}); {AGAIN}") from e
+    for name, kind in kinds.items():
+        if kind not in FLOATS and not name.endswith(MASKS):
+            raise BadModel(
+                f"its weight {name} is stored as {kind}, which is not read; give the model before quantisation"
+            )
+    return list(kinds)
 
 
 def line(e: Exception) -> str:

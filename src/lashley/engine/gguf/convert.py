@@ -1,7 +1,7 @@
 """From a GGUF file to a model folder, each tensor used once, each parameter filled, each key of the header understood.
 
 transformers has a reader of its own, which drops what it does not know and fills with random numbers what it does not
-find; here both are refused. Its conversion of tokenizers is used, and checked.
+find; here both are refused.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lashley.engine.gguf.file import File
 from lashley.engine.gguf.header import FOREIGN, Header
 from lashley.engine.gguf.tokenizer import FOLDER, line, tokenizer
 
-READER = 2  # counts changes of what is made from one and the same file
+READER = 3  # counts changes of what is made from one and the same file
 
 
 def convert(path: Path, folder: Path) -> None:

@@ -40,10 +40,13 @@ class File:
     """
 
     def __init__(self, path: Path):
-        with path.open("rb") as opened:
-            if not (size := path.stat().st_size):
-                raise BadModel(f"the file is empty; {AGAIN}")
-            self._bytes = mmap.mmap(opened.fileno(), size, access=mmap.ACCESS_READ)
+        try:
+            with path.open("rb") as opened:
+                if not (size := path.stat().st_size):
+                    raise BadModel(f"the file is empty; {AGAIN}")
+                self._bytes = mmap.mmap(opened.fileno(), size, access=mmap.ACCESS_READ)
+        except OSError as e:
+            raise BadModel(f"it cannot be opened ({e.strerror}); check who may read it") from e
         self._size, self._at = size, 0
         self._quants = importlib.import_module("gguf.quants")
         self._sizes = {int(k): v for k, v in importlib.import_module("gguf.constants").GGML_QUANT_SIZES.items()}

@@ -1,4 +1,4 @@
-"""The tokenizer in a GGUF file, as transformers converts it; how it splits text and what it adds are made certain.
+"""The tokenizer in a GGUF file. Byte-level ones are put together here; of those of pieces, transformers' is checked.
 
 What `tokenizer.ggml.pre` stands for is in src/llama-vocab.cpp of llama.cpp; the patterns are those of the published
 tokenizer.json of the models that it names. transformers knows some of them, from some version on.
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import transformers
-from tokenizers import Regex, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 
 from lashley.core.errors import BadModel
 
@@ -35,7 +35,15 @@ SPLITS = {
 }
 PLAIN = ("gpt-2", "phi-2", "mpt", "olmo")  # GPT-2's own
 DIGITS = ("smollm",)  # the same, of single digits
-BEGINS = ("llama-bpe", "llama3", "llama-v3", "falcon3", "pixtral", "tekken")  # a file that does not say otherwise
+WHOLE = ("llama-bpe", "llama3", "llama-v3", "falcon3", "pixtral", "tekken")  # words that are tokens are not merged
+BEGINS = WHOLE  # begin a text with their token for it, where the file does not say otherwise
+CONTROL, USERS_OWN = 3, 4
+ROLES = {
+    "bos": "bos_token_id",
+    "eos": "eos_token_id",
+    "unk": "unknown_token_id",
+    "pad": "padding_token_id",
+}
 
 
 def tokenizer(path: Path, keys: Mapping[str, Any]):
@@ -44,27 +52,29 @@ def tokenizer(path: Path, keys: Mapping[str, Any]):
     kind, pre = said.get("model"), said.get("pre", "default")
     if kind not in ("gpt2", "llama"):
         raise BadModel(f"its tokenizer.ggml.model is {kind!r}, and gpt2 and llama are read; {FOLDER}")
+    begins = said.get("add_bos_token", kind == "llama" or pre in BEGINS)
+    ends = said.get("add_eos_token", False)
     try:
-        made = transformers.AutoTokenizer.from_pretrained(
-            str(path.parent), gguf_file=path.name, trust_remote_code=False
-        )
         if kind == "gpt2":
-            made.backend_tokenizer.pre_tokenizer = _splitting(pre)
+            made = _of_bytes(said, pre, begins, ends)
+            made.chat_template = keys.get("tokenizer.chat_template")
+        else:
+            made = transformers.AutoTokenizer.from_pretrained(
+                str(path.parent), gguf_file=path.name, trust_remote_code=False
+            )
         ids = made("a")["input_ids"]
     except BadModel:
         raise
     except Exception as e:  # whatever an unknown tokenizer raises
         raise BadModel(f"its tokenizer cannot be converted ({line(e)}); {FOLDER}") from e
-    begins = said.get("add_bos_token", kind == "llama" or pre in BEGINS)
-    ends = said.get("add_eos_token", False)
     if (begins, ends) != (made.bos_token_id in ids[:1], made.eos_token_id in ids[-1:]):
         what = f"a text begins with its bos token: {begins}, ends with its eos token: {ends}"
-        raise BadModel(f"of its tokenizer {what}, and not of the one that transformers makes from it; {FOLDER}")
+        raise BadModel(f"of its tokenizer {what}, and not of the one that is made from it; {FOLDER}")
     if kind == "llama":
         blank = made.convert_ids_to_tokens(made("a", add_special_tokens=False)["input_ids"])[0].startswith("▁")
         if blank != said.get("add_space_prefix", True):
-            raise BadModel(f"its tokenizer.ggml.add_space_prefix is {not blank}, and transformers makes one that "
-                           f"does otherwise; {FOLDER}")  # fmt: skip
+            what = f"a blank is put before a text: {not blank}"
+            raise BadModel(f"of its tokenizer {what}, and not of the one that is made from it; {FOLDER}")
     return made
 
 
@@ -72,6 +82,30 @@ def line(e: Exception) -> str:
     """What a library said, in one line."""
     said = " ".join(str(e).split())[:160]
     return said if type(e) is ValueError and said else f"{type(e).__name__}: {said}"
+
+
+def _of_bytes(said: Mapping[str, Any], pre: str, begins: bool, ends: bool) -> transformers.PreTrainedTokenizerFast:
+    """Byte-level BPE. Tokens of control and of the user's own are found whole in any text."""
+    tokens, kinds = said["tokens"], said.get("token_type", [])
+    if len(set(tokens)) < len(tokens) or len(kinds) not in (0, len(tokens)):
+        raise BadModel(f"its tokenizer lists a token twice, or not as many kinds as tokens; {FOLDER}")
+    merges = [tuple(merge.split(" ", 1)) for merge in said["merges"]]
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    made = Tokenizer(models.BPE(vocabulary, merges, ignore_merges=pre in WHOLE))
+    made.pre_tokenizer = _splitting(pre)
+    made.decoder = decoders.ByteLevel()
+    for token, kind in zip(tokens, kinds, strict=False):
+        if kind == CONTROL:
+            made.add_special_tokens([AddedToken(token, normalized=False, special=True)])
+        elif kind == USERS_OWN:
+            made.add_tokens([AddedToken(token, normalized=False)])
+    named = {f"{role}_token": tokens[said[key]] for role, key in ROLES.items() if key in said}
+    adds = [named["bos_token"]] * begins, [named["eos_token"]] * ends
+    made.post_processor = processors.TemplateProcessing(
+        single=" ".join([*adds[0], "$A", *adds[1]]),
+        special_tokens=[(token, vocabulary[token]) for token in {*adds[0], *adds[1]}],
+    )
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=made, **named)
 
 
 def _splitting(pre: str):
