@@ -67,6 +67,19 @@ def test_a_relation_of_the_lre_data_set_is_cleaned_and_every_change_is_noted(tmp
     ]
 
 
+@pytest.mark.parametrize(
+    "typed, kept", [("{} is ", "{} is"), (" {} is  ", "{} is"), ("{}:\n", "{}:\n"), ("\t{}", "\t{}")]
+)
+def test_line_breaks_around_a_template_stay_and_blanks_are_trimmed_with_a_word(
+    tmp_path, monkeypatch, typed, kept
+) -> None:
+    monkeypatch.setenv("LASHLEY_HOME", str(tmp_path))
+    relation, notes = import_relation(lre(tmp_path, prompt_templates=[typed], prompt_templates_zs=[]))
+    assert [t.text for t in relation.templates] == [kept]
+    assert any("templates with stray blanks" in note for note in notes) == (typed.strip(" ") not in (typed, typed[:-1]))
+    assert import_relation(save(relation))[0].templates == relation.templates
+
+
 def test_a_clean_file_has_no_notes_and_a_byte_order_mark_is_no_matter(tmp_path: Path) -> None:
     path = lre(tmp_path, samples=[{"subject": s, "object": s * 2} for s in "ab"])
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())

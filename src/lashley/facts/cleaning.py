@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lashley.core.errors import BadFact, excerpt
-from lashley.core.fact import SLOT, Relation, Template
+from lashley.core.fact import BLANK, SLOT, Relation, Template
 from lashley.facts.formats import Notes, Raw
 
 _ESCAPES = re.compile(r"(?:\\u[0-9a-fA-F]{4})+")
@@ -64,7 +64,7 @@ def clean(path: Path, raw: Raw) -> tuple[Relation, Notes]:
             (repeated if objects[subject] == answer else contrary).append(subject)
         else:
             objects[subject] = answer
-    templates = _templates(path, raw)
+    templates, asks = _templates(path, raw)
     for what, there in (("name", slug(raw.name)), ("template", templates), ("fact", objects)):
         if not there:
             raise BadFact(f"{path} holds no {what}; a relation needs a name, a template with a {{}}, and facts")
@@ -72,6 +72,7 @@ def clean(path: Path, raw: Raw) -> tuple[Relation, Notes]:
         **raw.notes,
         "names with literal \\u escapes, decoded": decoded,
         "names with stray blanks, trimmed": trimmed,
+        "templates with stray blanks, trimmed": asks,
         "samples without a subject or an object, dropped": empty,
         "samples that repeat one before, dropped": repeated,
         "samples that give a subject a second object, dropped (the first is kept)": contrary,
@@ -81,17 +82,22 @@ def clean(path: Path, raw: Raw) -> tuple[Relation, Notes]:
     return found, merged([notes])
 
 
-def _templates(path: Path, raw: Raw) -> list[Template]:
+def _templates(path: Path, raw: Raw) -> tuple[list[Template], list[str]]:
+    """The templates, and those of them whose blanks at either end were too many; line breaks stay, for answers follow
+    one without a blank, and one blank at the end is what answers follow anyway."""
     made: dict[str, Template] = {}
+    trimmed = []
     for number, (text, register, language) in enumerate(raw.asks, 1):
-        text = sound(_unescape(text), path, f"template {number}").strip()
-        if text == SLOT:
+        typed = sound(_unescape(text), path, f"template {number}")
+        text = typed.strip(BLANK)
+        trimmed += [text] * (typed not in (text, text + BLANK))
+        if text.strip() == SLOT:
             raise BadFact(f"{path}: template {text!r} asks nothing; write a sentence around the {{}}")
         try:
             made[text] = Template(text, register, language)
         except BadFact as e:
             raise BadFact(f"{path}: {e}") from e
-    return list(made.values())
+    return list(made.values()), trimmed
 
 
 def _unescape(text: str) -> str:
