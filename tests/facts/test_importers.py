@@ -68,11 +68,9 @@ def test_a_relation_of_the_lre_data_set_is_cleaned_and_every_change_is_noted(tmp
 
 
 @pytest.mark.parametrize(
-    "typed, kept", [("{} is ", "{} is"), (" {} is  ", "{} is"), ("{}:\n", "{}:\n"), ("\t{}", "\t{}")]
+    "typed, kept", [("{} is ", "{} is"), (" {} is  ", "{} is"), ("{}:\n", "{}:\n"), ("\tIn {}", "\tIn {}")]
 )
-def test_line_breaks_around_a_template_stay_and_blanks_are_trimmed_with_a_word(
-    tmp_path, monkeypatch, typed, kept
-) -> None:
+def test_line_breaks_around_a_template_stay_and_blanks_are_told(tmp_path, monkeypatch, typed, kept) -> None:
     monkeypatch.setenv("LASHLEY_HOME", str(tmp_path))
     relation, notes = import_relation(lre(tmp_path, prompt_templates=[typed], prompt_templates_zs=[]))
     assert [t.text for t in relation.templates] == [kept]
