@@ -11,6 +11,8 @@ import re
 
 import msgspec
 
+from lashley.core.visible import visible
+
 _SLUG = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -160,14 +162,12 @@ class Exclusion(msgspec.Struct, frozen=True):
 
 
 def plain(token: str) -> str:
-    """A token as a label of one line: what is not to be seen is written out, and outer blanks are left out.
+    r"""A token as a label of one line: unseen characters written out, outer blanks left out.
 
-    >>> plain(" France"), plain("a\\n\\n"), plain("   "), plain("<|im_start|>"), plain("\\u200b\\t")
-    ('France', 'a⏎⏎', '␣␣␣', '<|im_start|>', '\\\\u200b⇥')
+    >>> plain(" France"), plain("a\n\n"), plain("   "), plain("<|im_start|>")
+    ('France', 'a\\n\\n', '␣␣␣', '<|im_start|>')
     """
-    text = token.strip(" ") or "␣" * len(token)
-    known = {"\n": "⏎", "\r": "␍", "\t": "⇥"}
-    return "".join(known.get(c) or (c if c.isprintable() else ascii(c)[1:-1]) for c in text)
+    return visible(token.strip(" ")) or "␣" * len(token)
 
 
 def cell(value: Cell) -> str:
