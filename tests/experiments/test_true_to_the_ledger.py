@@ -262,7 +262,7 @@ def test_the_handover_is_told_wherever_it_is_or_why_it_is_not(carried, words, se
             value = {
                 "subject_last": carried[layer],
                 "final": 1 - carried[layer],
-                "subject_middle": 0.7,
+                "subject_middle": [0.7, 0.6, 0.3][layer],
                 "subject_first": 0.2,
             }
             rows.append((template, layer, role, position, token, value.get(role, 0.0)))
@@ -275,6 +275,7 @@ def test_the_handover_is_told_wherever_it_is_or_why_it_is_not(carried, words, se
     assert ("iffel" in finding.sentence) == (late and not several)
     assert ("subject middle positions" in finding.sentence) == (late and several)
     assert ("70%" in finding.sentence) >= late
+    assert ("leaves it between layers 1 (60%) and 2 (30%)" in finding.sentence) == late
     bare = table[table["role"] != "subject_last"]
     (other,) = locate._handover(bare, "X", "")
     assert "ends at the final token" in other.sentence and other.estimate is None

@@ -241,14 +241,23 @@ def _handover(rows: pd.DataFrame, what: str, basis: str) -> tuple[Finding, ...]:
 
 
 def _carrier(rows: pd.DataFrame) -> str:
-    """What else of the subject brings back most entering layer 0, in words; rows of the residual stream."""
-    own = rows[(rows["layer"] == 0) & rows["role"].isin(["subject_first", "subject_middle"])]
+    """What else of the subject brings back most entering layer 0, and where it no longer does, in words; rows of the
+    residual stream."""
+    own = rows[rows["role"].isin(["subject_first", "subject_middle"])]
     if not len(own):
         return "It is the only token of the subject."
     by = ["position", "token"] if single(rows) else ["role"]
-    best = cells(own, by).sort_values("effect").iloc[-1]
+    cell = cells(own, [*by, "layer"]).sort_values("layer")
+    best = cell[cell["layer"] == 0].sort_values("effect").iloc[-1]
     name = f"token {best['position']} “{plain(str(best['token']))}”" if single(rows) else f"the {_role(best['role'])}"
-    return f"Of the subject's other tokens {name} brings back most entering layer 0, {share(estimate(best))}."
+    words = f"Of the subject's other tokens {name} brings back most entering layer 0, {share(estimate(best))}"
+    carried = [estimate(row) for _, row in cell[cell[by[0]] == best[by[0]]].iterrows()]
+    big = [(e.value or 0.0) >= 0.5 for e in carried]
+    if not big[0] or all(big):
+        return f"{words}."
+    leaves = big.index(False)
+    before, after = share(carried[leaves - 1]), share(carried[leaves])
+    return f"{words}; the answer leaves it between layers {leaves - 1} ({before}) and {leaves} ({after})."
 
 
 def single(rows: pd.DataFrame) -> bool:
