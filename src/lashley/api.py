@@ -9,9 +9,11 @@ study.figures[0]                 # shows itself in a notebook
 
 from __future__ import annotations
 
+import hashlib
 import math
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import fields
 from inspect import signature
 from pathlib import Path
@@ -44,7 +46,7 @@ from lashley.facts.base import shipped
 from lashley.facts.question import Question, find, resolve
 from lashley.recall import recall
 from lashley.search import search
-from lashley.study import Progress, Study, begin, planned, silent
+from lashley.study import STUDIES, Progress, Study, begin, keeping, planned, resumable, silent
 
 
 def open_model(
@@ -226,17 +228,24 @@ def audit(
     most, on discovery templates, are claimed to store it each. `chat`: prompts are messages in the tokenizer's chat
     template."""
     bench = _bench(bench)
+    place: Path | None = None
     if strongest:
         if not of:
             raise LashleyError("whose strongest units? name a fact: --of 'capital(France)'")
         about = grammar.check(grammar.parse(f"L0.mlp stores {of}")).about
-        found = search(bench, about, strongest, units, words.get("seed", 0), progress, chat=chat)
+        seed = words.get("seed", 0)
+        asked = hashlib.blake2b(f"{of} {strongest} {units} {seed} {chat} {study}".encode(), digest_size=6).hexdigest()
+        place = (Path(study).parent if study else STUDIES) / f".search-{asked}.sqlite"
+        with resumable("the same command"), keeping(bench, place, planned=False):
+            found = search(bench, about, strongest, units, seed, progress, chat=chat)
         asserted = (*asserted, *(Claim((site,), "stores", about) for site in found))
         words["searched"] = True
     params = audits.Params(claims=audits.frozen(asserted, bench.anatomy), **words)
     typed = command or shlex.join(["lashley", "audit", *params.claims, *["--chat"] * chat])
     question = Question(chat=True) if chat else Question()
-    return begin("audit", params, question, bench, study, typed, progress).run(bench, progress)
+    with keeping(bench, place) if place else nullcontext():  # a search is found again until its audit is planned
+        begun = begin("audit", params, question, bench, study, typed, progress)
+    return begun.run(bench, progress)
 
 
 def follow(

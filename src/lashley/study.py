@@ -37,6 +37,8 @@ from lashley.core.trial import Sweep
 from lashley.facts.question import Question, resolve_all
 from lashley.ledger import Ledger, Spec
 from lashley.ledger.files import replacing
+from lashley.ledger.preliminaries import NAME as PRELIMINARIES
+from lashley.ledger.preliminaries import Preliminaries
 from lashley.ledger.tidy import export, table
 from lashley.ledger.trouble import explained
 from lashley.report import html
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from lashley.engine.bench import Bench
 
 CHAT = "Every prompt is a user's message in the tokenizer's chat template, and answers are read where the reply begins."
+STUDIES = Path("studies")  # where those go that are given no folder
 MAGNITUDES = "magnitudes"  # arrays [units] by "LAYER KIND", for matched controls in later rounds
 Progress = Callable[[str, int, int], None]  # what is being done, how much is done, how much there is
 
@@ -175,17 +178,22 @@ class Study:
         if self.complete:
             self.ledger.recount()
             return self
-        try:
-            if not self.planned:
-                self.plan(planned(self.ledger.spec.experiment, self.params, self.question, bench, progress))
+        with self._resumable():
+            self.prepare(bench, progress)
             self._answer(bench, progress)
             while sweeps := self.further():
                 self.ledger.plan(sweeps)
                 self._answer(bench, progress)
-        except KeyboardInterrupt as stop:
-            again = shlex.join(["lashley", "resume", str(self.folder)])
-            raise KeyboardInterrupt(f"what is measured is kept, and `{again}` goes on") from stop
         return self
+
+    def prepare(self, bench: Bench, progress: Progress = silent) -> None:
+        """Plan what is to be measured, where it is not planned yet. What is asked of the model for it is kept, too."""
+        if not self.planned:
+            with self._resumable(), keeping(bench, self.folder / PRELIMINARIES):
+                self.plan(planned(self.ledger.spec.experiment, self.params, self.question, bench, progress))
+
+    def _resumable(self):
+        return resumable(f"`{shlex.join(['lashley', 'resume', str(self.folder)])}`")
 
     def _answer(self, bench: Bench, progress: Progress) -> None:
         """Measure what is planned and not yet answered."""
@@ -305,7 +313,7 @@ def begin(
 ) -> Study:
     """Open the study that these words describe, or begin it. Raises `StudyConflict` at another study's folder.
 
-    A new one is planned before its folder is made, so that a question that cannot be asked leaves nothing behind.
+    A new one is planned, and keeps what that asks of the model; a question that cannot be asked leaves nothing behind.
     """
     model = bench.model
     if hasattr(experiments.find(experiment), "settled"):
@@ -329,14 +337,51 @@ def begin(
         },
         command=command,
     )
-    folder = Path(folder) if folder else Path("studies") / _name(spec)
+    folder = Path(folder) if folder else STUDIES / _name(spec)
     with explained(folder):
         new = not (folder / "spec.json").exists()
-    made = planned(experiment, params, question, bench, progress) if new else None
+        made = [p for p in (folder, *folder.parents) if not p.exists()]
     study = Study(Ledger.open_or_create(folder, spec))
-    if made:
-        study.plan(made)
+    if new:
+        try:
+            study.prepare(bench, progress)
+        except (BrokenStudy, StudyConflict):
+            raise
+        except LashleyError:
+            study.ledger.discard(made)
+            raise
     return study
+
+
+@contextmanager
+def keeping(bench: Bench, path: Path, planned: bool = True) -> Iterator[None]:
+    """Keep in the file `path` what `bench` is asked meanwhile. After an interruption it is there for the next who asks
+    the same; it goes when what is asked for is `planned`, or cannot be asked."""
+    model = bench.model
+    whose = (model.weights_hash, model.tokenizer_hash, str(model.dtype), version("lashley"))
+    store = Preliminaries(path, whose)
+    before, bench.kept = bench.kept, store
+    try:
+        yield
+        if planned:
+            store.remove()
+    except (BrokenStudy, StudyConflict):
+        raise
+    except LashleyError:
+        store.remove()
+        raise
+    finally:
+        store.close()
+        bench.kept = before
+
+
+@contextmanager
+def resumable(again: str) -> Iterator[None]:
+    """Say how to go on after an interruption."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(f"what is measured is kept, and {again} goes on") from stop
 
 
 def _anatomy(spec: Spec) -> Anatomy:

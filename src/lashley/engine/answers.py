@@ -12,12 +12,17 @@ from lashley.core.readout import LogProbability, Probability, Rank
 from lashley.core.run import Run
 from lashley.core.standing import Standing, name
 from lashley.engine.bench import Bench
+from lashley.engine.keeping import keep
 from lashley.engine.readouts import slices, token_log_probability, variants
 
 
-@torch.no_grad()
 def scores(bench: Bench, asked: Sequence[tuple[Run, tuple[int, ...]]]) -> np.ndarray:
     """Teacher-forced sum of the log-probabilities of each answer's tokens after its run, float64 [answers]."""
+    return keep(bench, ("scores", list(asked)), lambda: [_scores(bench, asked)])[0]
+
+
+@torch.no_grad()
+def _scores(bench: Bench, asked: Sequence[tuple[Run, tuple[int, ...]]]) -> np.ndarray:
     forced = [variants(LogProbability(answer), run)[0] for run, answer in asked]
     out = np.zeros(len(forced))
     for batch, hidden in bench.hidden([v.run for v in forced]):
@@ -29,9 +34,14 @@ def scores(bench: Bench, asked: Sequence[tuple[Run, tuple[int, ...]]]) -> np.nda
     return out
 
 
-@torch.no_grad()
 def first_tokens(bench: Bench, runs: Sequence[Run], tokens: Sequence[Sequence[int]]) -> list[np.ndarray]:
     """Log-probability of each of `tokens[i]` as the next token of run i, float64 [tokens]."""
+    asked = ("first tokens", list(runs), [list(some) for some in tokens])
+    return list(keep(bench, asked, lambda: _first_tokens(bench, runs, tokens)))
+
+
+@torch.no_grad()
+def _first_tokens(bench: Bench, runs: Sequence[Run], tokens: Sequence[Sequence[int]]) -> list[np.ndarray]:
     out: list[np.ndarray] = [np.empty(0)] * len(runs)
     for batch, hidden in bench.hidden(runs):
         last = slices(bench.model, bench.model.norm(hidden[:, -1]))
@@ -41,9 +51,14 @@ def first_tokens(bench: Bench, runs: Sequence[Run], tokens: Sequence[Sequence[in
     return out
 
 
-@torch.no_grad()
 def top(bench: Bench, run: Run, n: int = 3) -> str:
     """The model's own likeliest next tokens, in words: `' Lyon' 41%, ' Paris' 22%`."""
+    (told,) = keep(bench, ("top", run, n), lambda: [np.frombuffer(_top(bench, run, n).encode(), np.uint8)])
+    return told.tobytes().decode()
+
+
+@torch.no_grad()
+def _top(bench: Bench, run: Run, n: int) -> str:
     for _, hidden in bench.hidden([run]):
         p, tokens = bench.model.logits(bench.model.norm(hidden[0][-1])).softmax(-1).topk(n)
         words = bench.tokens.words(tuple(tokens.tolist()))

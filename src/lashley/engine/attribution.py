@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -22,6 +23,7 @@ from lashley.core.site import KINDS, Kind, Site, Sites
 from lashley.core.trial import Sweep
 from lashley.engine.edge_attribution import edge_estimates
 from lashley.engine.gradients import Pass, Slopes, backward
+from lashley.engine.keeping import keep
 from lashley.engine.model import Model
 from lashley.engine.passes import Place, watch
 from lashley.engine.planner import check
@@ -63,7 +65,8 @@ def estimates(bench: Bench, sweeps: Iterable[Sweep]) -> Iterator[np.ndarray]:
             check(sweep, bench.anatomy)
         for _, group in itertools.groupby(some, lambda sweep: bool(sweep.edges)):
             same = list(group)
-            yield from edge_estimates(bench.model, same) if same[0].edges else _together(bench, same)
+            ask = partial(edge_estimates, bench.model, same) if same[0].edges else partial(_together, bench, same)
+            yield from keep(bench, ("estimates", [s.key for s in same]), ask)
 
 
 def _together(bench: Bench, sweeps: Sequence[Sweep]) -> list[np.ndarray]:

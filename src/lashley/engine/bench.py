@@ -14,7 +14,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ from lashley.engine.allocator import keep_freed
 from lashley.engine.capture import Captures
 from lashley.engine.edges import Circuits
 from lashley.engine.gradients import gradients
+from lashley.engine.keeping import Kept, chunks, keep, put_chunks, together
 from lashley.engine.model import Model
 from lashley.engine.ops import Ops, kinds_of
 from lashley.engine.passes import Place, batches, part, watch
@@ -56,6 +57,7 @@ class Bench:
         self.captures = Captures(model)
         self.circuits = Circuits(model)
         self.checked = "not self-tested"
+        self.kept: Kept | None = None  # where answers are kept while a study is planned
         if model.device.type == "cpu":
             keep_freed(model.memory)
 
@@ -77,7 +79,9 @@ class Bench:
             module = type(self.model.module)(copy.deepcopy(self.model.module.config))
         module.to(self.model.device, self.model.dtype)
         model = Model(module, self.tokens.tokenizer, f"untrained {self.model.name}", self.model.memory)
-        return Bench(model, self.path)
+        other = Bench(model, self.path)
+        other.kept = self.kept and self.kept.within(f"untrained {seed}")
+        return other
 
     def pruned(self, what: Pruned) -> Bench:
         """A copy without some weights."""
@@ -104,9 +108,15 @@ class Bench:
         """
         model, routes = self.model, self.routes(sweeps)
         keys = [sweep.key for sweep in sweeps]
+        if self.kept and (known := chunks(self.kept, keys)):
+            yield known
+            answered = together(answered or {}, known)
         done = [answered.get(key, ()) for key in keys] if answered else ()
         for pieces in planner.packs(sweeps, model.tokens_per_pass, done, routes, model.base_tokens):
-            yield self._pack(pieces, sweeps, keys, routes)
+            found = self._pack(pieces, sweeps, keys, routes)
+            if self.kept:
+                put_chunks(self.kept, found)
+            yield found
 
     def routes(self, sweeps: Sequence[Sweep]) -> list[planner.Route]:
         """The way that `run` goes with each sweep. Raises `BadSite` or `BadPrompt`."""
@@ -208,10 +218,15 @@ class Bench:
         order = sorted(range(len(asked)), key=lambda i: len(asked[i][0]))
         for i in range(0, len(asked), UNEDITED):
             batch = order[i : i + UNEDITED]
-            self.captures.hold(v.run for j in batch for v in variants(asked[j][1], asked[j][0]))
-            for j, value in zip(batch, self._values([asked[j] for j in batch]), strict=True):
+            some = [asked[j] for j in batch]
+            (values,) = keep(self, ("values", some), lambda some=some: [np.array(self._unedited(some))])
+            for j, value in zip(batch, values.tolist(), strict=True):
                 found[j] = value
         return found
+
+    def _unedited(self, asked: Sequence[tuple[Run, Readout]]) -> list[float]:
+        self.captures.hold(v.run for run, readout in asked for v in variants(readout, run))
+        return self._values(asked)
 
     def value(self, run: Run, readout: Readout) -> float:
         """The readout of an unedited run, from a plain forward pass."""
@@ -234,21 +249,30 @@ class Bench:
 
         A site at a role takes that role's positions in every run; one without a position takes all.
         """
-        where = defaultdict(list)
-        for site in map(self.anatomy.check, sites):
-            where[site.layer, site.kind].append(site)
-        out: dict[Site, list[np.ndarray]] = {s: [np.empty(0)] * len(runs) for s in sites}
+        out: dict[Site, list[np.ndarray]] = {s: [np.empty(0)] * len(runs) for s in map(self.anatomy.check, sites)}
         for batch in batches([len(r) for r in runs], self.model.tokens_per_pass):
-
-            def keep(place: Place, x: Tensor, batch=batch) -> None:
-                for site in where[place]:
-                    y = part(self.model, x, site).float().cpu().numpy()
-                    for b, i in enumerate(batch):
-                        at = [s.position for s in runs[i].resolve(site)]
-                        out[site][i] = y[b] if at == [None] else y[b, at]
-
-            watch(self.model, [runs[i] for i in batch], list(where), keep)
+            some = [runs[i] for i in batch]
+            each = iter(keep(self, ("read", some, list(out)), lambda some=some: self._read(some, list(out))))
+            for site in out:
+                for i in batch:
+                    out[site][i] = next(each)
         return {s: np.concatenate(parts) for s, parts in out.items()}
+
+    def _read(self, runs: Sequence[Run], sites: Sequence[Site]) -> list[np.ndarray]:
+        """The same of one batch, site by site, and of each run by run."""
+        where = defaultdict(list)
+        for site in sites:
+            where[site.layer, site.kind].append(site)
+        out: dict[Site, list[np.ndarray]] = {}
+
+        def watched(place: Place, x: Tensor) -> None:
+            for site in where[place]:
+                y = part(self.model, x, site).float().cpu().numpy()
+                at: list[Any] = [[s.position for s in run.resolve(site)] for run in runs]
+                out[site] = [y[b] if own == [None] else y[b, own] for b, own in enumerate(at)]
+
+        watch(self.model, runs, list(where), watched)
+        return [x for site in sites for x in out[site]]
 
     def stream(
         self,
@@ -264,7 +288,7 @@ class Bench:
     def attend(self, runs: Sequence[Run]) -> list[np.ndarray]:
         """Attention probabilities of each run, float32 [layers, heads, query, key]. Raises `BadModel` for families
         whose attention cannot be reached."""
-        return patterns(self.model, runs)
+        return list(keep(self, ("attend", list(runs)), lambda: patterns(self.model, runs)))
 
     # -- grad -------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ import re
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,6 +24,7 @@ from lashley.ledger.begin import LEDGER, SPEC, begin
 from lashley.ledger.files import replacing
 from lashley.ledger.seal import (
     ARRAYS_NOTE,
+    COUNT,
     FILES,
     SPEC_NOTE,
     Count,
@@ -313,6 +314,17 @@ class Ledger:
         rows, were = self._count
         self._count = Count(rows + self._db.total_changes - before, were + measurements)
         write_count(self.folder, self._count)
+
+    def discard(self, made: Sequence[Path]) -> None:
+        """Take away a study in which nothing is measured, and the folders `made` for it, the deepest first."""
+        assert not self.progress()[0]
+        self.close()
+        for name in (SPEC, LEDGER, f"{LEDGER}-wal", f"{LEDGER}-shm", COUNT):  # from the one on that makes it a study
+            with suppress(OSError):
+                (self.folder / name).unlink()
+        for path in (self.folder / ARRAYS, *made):
+            with suppress(OSError):
+                path.rmdir()
 
     def recount(self) -> None:
         """Take what is here for all there is: what was lost is not missed any longer."""
