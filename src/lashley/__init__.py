@@ -14,12 +14,28 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lashley.api import ask, attention, audit, circuit, knockout, locate, open_model, spread, stability
+    from lashley.comparison import compare
     from lashley.study import Study
 
-__all__ = ["Study", "ask", "attention", "audit", "circuit", "knockout", "locate", "open_model", "spread", "stability"]
+__all__ = [
+    "Study",
+    "ask",
+    "attention",
+    "audit",
+    "circuit",
+    "compare",
+    "knockout",
+    "locate",
+    "open_model",
+    "spread",
+    "stability",
+]
+
+
+_ROOMS = {"Study": "study", "compare": "comparison"}  # of what does not stand in api
 
 
 def __getattr__(name: str):
     if name in __all__:
-        return getattr(import_module("lashley.study" if name == "Study" else "lashley.api"), name)
+        return getattr(import_module(f"lashley.{_ROOMS.get(name, 'api')}"), name)
     raise AttributeError(f"module 'lashley' has no attribute {name!r}")

@@ -450,6 +450,29 @@ def check(study: Path, /, *, json: bool = False) -> None:
 
 
 @app.command
+def compare(first: Path, second: Path, /, *, out: Path | None = None, json: bool = False) -> None:
+    """Two studies of one experiment side by side: what was asked otherwise, and which effects differ. Needs no model.
+
+    Parameters
+    ----------
+    out
+        A folder for the comparison as a page.
+    json
+        Print all of it as JSON, every effect included.
+    """
+    from lashley.comparison import compare as beside
+    from lashley.report import terminal, write
+
+    found = beside(first, second)
+    page = found.page()
+    path = write(page, out).html if out else None
+    if json:
+        sys.stdout.buffer.write(found.to_json())
+    else:
+        terminal.show(page, path)
+
+
+@app.command
 def export(
     study: Path,
     /,
