@@ -13,7 +13,7 @@ from lashley.core.site import Site, Sites
 from lashley.core.trial import Pruned, Sweep
 from lashley.searching import MAIN, RANDOM
 from lashley.sets import SHARES
-from lashley.summary import cells, estimate, facts, prompts, share
+from lashley.summary import CAP, cells, estimate, facts, prompts, readings, share
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,15 +41,16 @@ class Removed:
     """The measurements of one removal of weights: damage by share, of the fact itself and of others."""
 
     def __init__(self, rows: pd.DataFrame):
-        whole = rows[rows["copy"].isna()][["prompt", "pair", "clean", "corrupt"]]
+        whole = rows[rows["copy"].isna()][["prompt", "pair", "seed", "clean", "corrupt"]]
         cut = rows[rows["copy"].notna()].drop(columns=["effect", "corrupt"]).rename(columns={"clean": "left"})
-        found = cut.merge(whole, on=["prompt", "pair"])
+        found = cut.merge(whole, on=["prompt", "pair", "seed"])
         damage = (found["clean"] - found["left"]) / (found["clean"] - found["corrupt"])
         which = found["control"].astype(object).where(found["control"].notna(), "")
         self.rows = found.assign(
             effect=damage.clip(-1.0, 1.0), part=found["set"].astype(str).astype(float), control=which,
             whose=found["question"].astype(str).map(lambda q: OWN if q == MAIN else OTHERS),
         )  # fmt: skip
+        self.whole = rows[rows["copy"].isna() & (rows["question"] == MAIN)]
         self.what = facts(rows[rows["question"] == MAIN])
         self.mean = {
             (whose, control): cells(own, ["part"]).sort_values("part")
@@ -69,23 +70,25 @@ class Removed:
         return Estimate(None) if row is None or row.empty else estimate(row.iloc[0])
 
     def findings(self) -> Iterator[Finding]:
-        basis = f"By gradient × weight on the search prompts, read on {prompts(self.rows[self.rows['whose'] == OWN])}."
+        basis = f"By gradient × weight on the search prompts, read on {prompts(self.rows[self.rows['whose'] == OWN])}. "
+        basis += CAP
         for tau in SHARES:
             part = self.smallest(tau)
             words = "half" if tau == SHARES[0] else f"{100 * tau:.0f}%"
             if part is None:
                 most = self.at(OWN, "", REMOVED[-1])
                 yield Finding(
-                    f"Removing {100 * REMOVED[-1]:g}% of the weights costs the recall of {self.what} {share(most)}, "
-                    f"less than {words}.", most, basis,
+                    f"No share that was tried costs {words} of the recall of {self.what}; removing "
+                    f"{100 * REMOVED[-1]:g}% of the weights, the largest, costs {share(most)}.", most, basis,
                 )  # fmt: skip
                 continue
             own, others = self.at(OWN, "", part), self.at(OTHERS, "", part)
             chance = self.at(OWN, RANDOM, part)
             beside = "" if others.value is None else f"; other facts lose {share(others)}"
             yield Finding(
-                f"Removing {_share(part)} of the weights of all layers costs {words} of the recall of {self.what} "
-                f"({share(own)}){beside}; as many random weights cost {share(chance)}.",
+                f"Removing {_share(part)} of the weights of all layers, the least of the shares tried that costs "
+                f"{words} of the recall of {self.what}, costs {share(own)}{beside}; as many random weights cost "
+                f"{share(chance)}.",
                 own, basis,
             )  # fmt: skip
 
@@ -100,8 +103,12 @@ class Removed:
             title=f"How the recall of {self.what} goes as weights are removed",
             x_title="% of all weights in the decoder layers, removed (log scale)",
             muted=tuple(f"{w}, {words[RANDOM]}" for w in (OWN, OTHERS)),
-            about="weights set to 0, on prompts that did not choose them",
+            about=f"weights set to 0, on prompts that did not choose them. {CAP}",
         )  # fmt: skip
+
+    def readings(self) -> tuple[Table, ...]:
+        """What effects are shares of."""
+        return readings(self.whole)
 
     def table(self) -> Table:
         columns = (

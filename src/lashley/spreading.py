@@ -9,38 +9,29 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lashley.core.figure import Column, Control, Estimate, Finding, Table, number
+from lashley.peers import different
 from lashley.screening import SAMPLE, Screening, screening
 from lashley.searching import MAIN, MATCHED, RANDOM, name
 from lashley.sets import SHARES
 from lashley.stats import permutation
-from lashley.summary import cells, estimate, facts, floor, prompts, share
+from lashley.summary import CAP, REPLICATE, capped, cells, estimate, facts, floor, prompts, readings, resting, share
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from lashley.sets import Effect
 
-HALF = {0.5: "Half", 0.9: "Nine tenths"}
+HALF = {0.5: "half", 0.9: "nine tenths"}
 UNSEARCHED = Finding("The search is not finished: run `lashley resume` on this study.")
-
-
-def reached(effect: Estimate, part: float) -> bool:
-    """Whether what was found to reach a share still does on other prompts, as far as its interval can tell.
-
-    >>> reached(Estimate(0.47, 0.36, 0.6), 0.5), reached(Estimate(0.31, 0.23, 0.38), 0.5), reached(Estimate(0.4), 0.5)
-    (True, False, False)
-    """
-    top = effect.value if effect.high is None else effect.high
-    return top is not None and top >= part
 
 
 class Spread:
     """The measurements of one spread; `units` is the plural of what was searched among."""
 
     def __init__(self, rows: pd.DataFrame, units: str):
-        once = rows["effect"].where(rows["corrupt"].isna(), rows["effect"].clip(-1.0, 1.0))  # all lost is lost once
         control = rows["control"].astype(object).where(rows["control"].notna(), "")
-        self.all, self.units = rows.assign(effect=once, control=control), units
+        asked = rows["asked"] if "asked" in rows else rows["prompt"]
+        self.all, self.units = capped(rows).assign(control=control, asked=asked), units
         self.rows = self.all[self.all["question"] == MAIN]
         self.confirm = self.rows[self.rows["group"] == "confirm"]
         self.what = facts(self.rows[self.rows["relation"].notna()])
@@ -100,12 +91,19 @@ class Spread:
         return estimate(cells(own, ["set"]).iloc[0]), int(own["size"].iloc[0]), int(own["least"].iloc[0])
 
     def beside(self, effect: Effect, part: float, control: str) -> tuple[Estimate, float] | None:
-        """Random sets of the same size: mean and 95% range, and the p of the set's being one of them."""
-        peers, own = self.of("smallest", control), self.of("smallest")
-        peers, own = (r[r["set"] == name(effect, part)] for r in (peers, own))
-        if not len(peers) or not len(own):
+        """Random sets of the same size, each once: mean and 95% range, and the p of the set's being one of them. Those
+        of any units were drawn for each share apart, and count together where the sets are as large."""
+        r = self.confirm[(self.confirm["measure"] == "smallest")]
+        own = r[(r["set"] == name(effect, part)) & (r["control"] == "")]
+        if not len(own):
             return None
-        own = own[own["prompt"].isin(peers["prompt"])]
+        alike = [name(effect, s) for s in (SHARES if control == RANDOM else (part,))]
+        peers = r[r["set"].isin(alike) & (r["control"] == control) & (r["size"] == own["size"].iloc[0])]
+        peers = peers[peers["site"].astype(str) != str(own["site"].iloc[0])]
+        if not len(peers):
+            return None
+        peers = different(peers.assign(trial=peers.groupby(["set", "trial"], observed=True).ngroup()))
+        own = own[own["asked"].isin(peers["asked"])]
         each = peers.groupby("trial", observed=True)["effect"].mean().to_numpy()
         low, high = np.quantile(each, [0.025, 0.975])
         p = permutation([float(own["effect"].mean())], each, side="greater")
@@ -124,28 +122,34 @@ class Spread:
 
     # -- words ------------------------------------------------------------------------------------------------------
 
+    @property
+    def where(self) -> str:
+        return "on the prompts that it was searched on" if self.same else "on prompts that nothing was searched on"
+
     def findings(self) -> Iterator[Finding]:
-        """The sentence, then what suffices, how single units share, and what the screen may have missed."""
+        """The sentence, then what suffices, how single units share, and what the screen may have missed. What was found
+        on the search prompts and what other prompts confirm are two things; sentences give the second."""
         if not len(self.of("curve")):
             yield UNSEARCHED
             return
         n, units = number(self.population), self.units
         strongest = self.alone.iloc[int(self.alone["effect"].to_numpy().argmax())]
-        alone = f"no single one carries more than {share(Estimate(float(strongest['effect'])))}"
+        alone = f"where they were searched, none costs more than {share(Estimate(float(strongest['effect'])))} alone"
         basis = (
             f"Searched on {prompts(self.rows[self.rows['measure'] == 'alone'])}, quoted from "
-            f"{prompts(self.confirm)}; 95% t intervals on cluster means."
+            f"{resting(self.confirm)} {CAP}"
         )
         for part in SHARES:
-            found = self.smallest("damage", part)
+            half, found = HALF[part], self.smallest("damage", part)
             if found is None:
                 curve = cells(self.of("curve"), ["size"])
                 most = curve.iloc[int(curve["effect"].to_numpy().argmax())]
                 whole = estimate(most)
                 yield Finding(
-                    f"No set was found whose silencing costs {HALF[part].lower()} of the recall of {self.what}: of the "
+                    f"No set was found whose silencing costs {half} of the recall of {self.what}: of the "
                     f"{number(len(self.alone))} {units} searched, of {n}, the {number(int(most['size']))} strongest "
-                    f"together cost {share(whole)}, and no other number that was tried costs more; {alone}.",
+                    f"together cost {share(whole)} {self.where}, and no other number that was tried costs more; "
+                    f"{alone}.",
                     whole,
                     basis,
                 )
@@ -154,28 +158,25 @@ class Spread:
             random_ = self.beside("damage", part, RANDOM)
             chance = f"; random sets of that size cost {share(Estimate(random_[0].value))}" if random_ else ""
             bound = (
-                "no smaller set does it"
+                "no smaller set does"
                 if least == size
-                else f"best found; fewer than {number(least)} cannot do it"
+                else f"best found: fewer than {number(least)} cannot"
                 if least > 2 or not self.screened
                 else "best found"
             )
             tail = (f"; {alone}" if part == SHARES[0] and size > 1 else "") + f"{chance}."
-            verb = "is silenced" if size == 1 else "are silenced together"
-            told = (
-                f"{HALF[part]} of the recall of {self.what} goes when {number(size)} of {n} {units} {verb} ({bound}; "
-                f"{share(effect)} of it on prompts that were not searched on)"
-                if reached(effect, part)
-                else f"{share(effect)} of the recall of {self.what} goes, on prompts that were not searched on, when "
-                f"{number(size)} of {n} {units} {verb} that cost {HALF[part].lower()} of it where they were found"
+            yield Finding(
+                f"Silencing {number(size)} of {n} {units}, found to cost {half} of the recall of {self.what} where "
+                f"they were searched ({bound}), costs {share(effect)} of it {self.where}{tail}",
+                effect,
+                basis,
             )
-            yield Finding(told + tail, effect, basis)
         yield from self._sufficient(n)
         yield Finding(
             f"Alone, the positive damage of the {number(len(self.alone))} {units} that were searched is spread as over "
             f"{number(self.ratio)} equal ones (participation ratio); the strongest is {strongest['site']}.",
             estimate(strongest),
-            "On the search prompts.",
+            f"On the search prompts. {CAP}",
         )
         yield from self._repair()
         if self.screening:
@@ -183,56 +184,63 @@ class Spread:
 
     def _sufficient(self, n: str) -> Iterator[Finding]:
         for part in SHARES:
-            found = self.smallest("restoration", part)
+            half, found = HALF[part], self.smallest("restoration", part)
             if found is None:
-                yield Finding(f"No set of {self.units} was found that restores {HALF[part].lower()} of the recall.")
+                yield Finding(f"No set of {self.units} was found that restores {half} of the recall.")
                 continue
             effect, size, _ = found
-            sets = ""
-            if part == SHARES[0]:
-                k = self.disjoint
-                sets = (
-                    "; no second set, disjoint and at most twice as large, was found"
-                    if k < 2
-                    else f"; {number(k)} disjoint sets, at most twice as large, do so each"
-                )
-            verb, half = "brings" if size == 1 else "bring", HALF[part].lower()
-            back = "of the recall back into the corrupted run"
-            told = (
-                f"{half} {back} ({share(effect)} on prompts that were not searched on)"
-                if reached(effect, part)
-                else f"{share(effect)} {back} on prompts that were not searched on ({half} where they were found)"
+            sets = f"; {self._disjoint()}" if part == SHARES[0] else ""
+            verb = "brings" if size == 1 else "bring"
+            yield Finding(
+                f"{number(size)} of {n} {self.units}, found to bring {half} of the recall back into the corrupted run "
+                f"where they were searched, {verb} back {share(effect)} {self.where}{sets}.",
+                effect,
+                f"At all positions. {CAP}",
             )
-            yield Finding(f"{number(size)} of {n} {self.units} {verb} {told}{sets}.", effect, "At all positions.")
+
+    def _disjoint(self) -> str:
+        """How many disjoint sets were found, and what they bring back on the confirming prompts."""
+        if self.disjoint < 2:
+            return "no second set, disjoint and at most twice as large, was found"
+        each = cells(self.of("disjoint"), ["set"])["effect"]
+        low, high = (share(Estimate(float(x))) for x in (each.min(), each.max()))
+        return (
+            f"{number(self.disjoint)} disjoint sets, at most twice as large, were found to do so each: {low} to {high}"
+        )
 
     def _repair(self) -> Iterator[Finding]:
-        total, direct = (cells(r, ["trial"]) for r in (self.of("total"), self.of("direct")))
+        total, direct = self.of("total"), self.of("direct")
         if not len(total) or not len(direct):
             return
-        both = total.merge(direct, on="trial", suffixes=("", "_direct"))
-        lost, shown = float(both["effect_direct"].mean()), float(both["effect"].mean())
-        hidden = "less than" if shown < lost else "more than"
+        keys = ["trial", *REPLICATE]
+        both = total.merge(direct[[*keys, "effect"]], on=keys, suffixes=("", "_direct"))
+        apart = estimate(cells(both.assign(effect=both["effect_direct"] - both["effect"], all_=0), ["all_"]).iloc[0])
+        mean = both.groupby("trial", observed=True)[["effect", "effect_direct"]].mean().mean()
+        lost, shown = float(mean["effect_direct"]), float(mean["effect"])
+        told = "made up for by later layers (self-repair)" if shown < lost else "carried by later layers"
+        told = told if apart.clear(floor(both)) and apart.low is not None else "not told apart from 0"
         yield Finding(
-            f"The {number(len(both))} strongest cost {share(Estimate(shown))} each on average, {hidden} their direct "
-            f"effect on the output, {share(Estimate(lost))}, with all that comes after held as it was: what lies "
-            f"between them is {'made up for by later layers (self-repair)' if shown < lost else 'carried by them'}.",
-            Estimate(shown, n=len(both)),
-            "Damage, one by one, on the confirming prompts.",
+            f"The {number(both['trial'].nunique())} strongest cost {share(Estimate(shown))} each on average, and "
+            f"{share(Estimate(lost))} by their direct effect on the output, with all that comes after held as it was: "
+            f"what lies between them, {share(apart)}, is {told}.",
+            apart,
+            f"Damage, one by one, {self.where}: direct less total effect. {CAP}",
         )
 
     def controls(self) -> Iterator[Control]:
-        yield Control("identity edit", Estimate(floor(self.confirm)), "the numerical noise floor")
+        yield Control("identity edit", Estimate(floor(self.confirm)), "the numerical noise floor, a share")
         for part in SHARES:
             for control in (RANDOM, MATCHED):
                 if (found := self.beside("damage", part, control)) is not None:
                     size = self.smallest("damage", part)
-                    of = f"{found[0].n} {control} sets of {number(size[1] if size else 0)}"
+                    of = f"{found[0].n} different {control} sets of {number(size[1] if size else 0)}"
+                    helps = "; below 0: on average they help the answer" if (found[0].value or 0.0) < 0 else ""
                     yield Control(
                         f"{control} sets, {name('damage', part)}", found[0],
-                        f"{of}: damage, mean and 95% range; p = {found[1]:.3f} (one-sided, +1)",
+                        f"{of}: damage, mean and 95% range; p = {found[1]:.3f} (one-sided, +1){helps}",
                     )  # fmt: skip
         text = self.rows[self.rows["measure"] == "text"]
-        for control, words in (("", "the set that costs half"), (RANDOM, "random sets of that size")):
+        for control, words in (("", f"the set {name('damage', SHARES[0])}"), (RANDOM, "random sets of that size")):
             own = text[text["control"] == control]
             if len(own):
                 mean = -own.groupby("prompt", observed=True)["effect"].mean()
@@ -241,6 +249,13 @@ class Spread:
                 )
         if self.screening:
             yield from self.screening.controls
+
+    def readings(self, edit: str) -> tuple[Table, ...]:
+        """What effects are shares of, and what silencing the smallest set makes of the readout."""
+        own = self.of("smallest")
+        own = own[own["set"] == name("damage", SHARES[0])]
+        size = f"{number(int(own['size'].iloc[0]))} {self.units}" if len(own) else ""
+        return readings(self.confirm, own, f"{edit} knockout of {name('damage', SHARES[0])}, {size}")
 
     def tables(self) -> list[Table]:
         """The smallest sets, and the strongest single units."""
@@ -265,8 +280,9 @@ class Spread:
             Column("which"),
         )
         note = (
-            "k_n: the smallest set found whose knockout costs that share; k_s: whose restoration brings it back. "
-            "“At least” is what exhaustion proves among the units searched."
+            "k_n: the smallest set whose knockout costs that share on the search prompts; k_s: whose restoration "
+            f"brings it back there. The confirmed effect is {self.where}; random and matched sets: mean, 95% range. "
+            f"“At least” is what exhaustion proves among the units searched. {CAP}"
         )
         tables = [Table("The smallest sets that were found", columns, tuple(lines), note)] if lines else []
         top = self.alone.sort_values("effect", ascending=False).head(12)
@@ -283,10 +299,14 @@ class Spread:
     @cached_property
     def interference(self) -> pd.DataFrame:
         """Mean damage of each fact's smallest set to each: columns silenced, recalled, effect, low, high, n."""
+        import pandas as pd
+
         r = self.all[self.all["measure"] == "interference"]
         asked = self.all[self.all["subject"].notna()].groupby("question", observed=True)["subject"]
         names = {str(q): "several" if s.nunique() > 1 else str(s.iloc[0]) for q, s in asked}
-        found = cells(r, ["set", "question"])
+        if not len(r):
+            return r.assign(silenced="", recalled="")
+        found = pd.concat([cells(part, ["set", "question"]) for _, part in r.groupby("question", observed=True)])
         return found.assign(
             silenced=found["set"].astype(str).map(names), recalled=found["question"].astype(str).map(names)
         )

@@ -33,7 +33,7 @@ from lashley.screening import SAMPLE
 from lashley.searching import CURVES, MAIN, MATCHED, RANDOM, Answers, Confirming, Searching, drawn, joined, taken
 from lashley.sets import Effect, Found, doubling
 from lashley.spreading import Spread
-from lashley.summary import cells, floor, measured
+from lashley.summary import CAP, cells, floor, measured
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -293,7 +293,7 @@ def draw(params: Params, table: pd.DataFrame) -> Drawing:
 
     if params.units == "weights":
         removed = Removed(measured(table))
-        return Drawing((removed.figure(),), (removed.table(),))
+        return Drawing((removed.figure(),), (*removed.readings(), removed.table()))
     found, units = Spread(measured(table), UNITS[params.units]), UNITS[params.units]
     about = f"{params.edit} knockout at all positions"
     figures = []
@@ -306,12 +306,13 @@ def draw(params: Params, table: pd.DataFrame) -> Drawing:
                 title=f"How the recall of {found.what} goes as more {units} are silenced together",
                 x_title=f"{units} silenced together, of {number(found.population)} (log scale)",
                 muted=(RANDOM, MATCHED),
-                about=f"{about}, on prompts that nothing was searched on; strongest first, and last those that hinder",
+                about=f"{about}, {found.where}; strongest first, and last those that hinder. {CAP}",
             )
         )  # fmt: skip
     figures.append(
         ranks(
-            found.alone, name="ranks", measure=DAMAGE, floor=floor(found.rows), about=f"{about}, on the search prompts",
+            found.alone, name="ranks", measure=DAMAGE, floor=floor(found.rows),
+            about=f"{about}, on the search prompts. {CAP}",
             title=f"What each of {number(len(found.alone))} {units} costs the recall of {found.what} alone",
         )
     )  # fmt: skip
@@ -320,7 +321,8 @@ def draw(params: Params, table: pd.DataFrame) -> Drawing:
             heat(
                 found.interference, name="interference", measure=DAMAGE, x="recalled", y="silenced", panel=None,
                 title=f"What silencing the {units} of {found.what}, or of a fact beside it, does to the recall of each",
-                about=f"{about}: each fact's smallest set that costs half, on each fact's confirming prompts",
+                about=f"{about}: each fact's smallest set that was found to cost half of its recall, here on each "
+                f"fact's confirming prompts. {CAP}",
             )
         )  # fmt: skip
-    return Drawing(tuple(figures), tuple(found.tables()))
+    return Drawing(tuple(figures), (*found.readings(params.edit), *found.tables()))
