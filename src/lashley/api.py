@@ -44,7 +44,7 @@ from lashley.engine.stream import Store
 from lashley.experiments import audit as audits
 from lashley.facts.base import shipped
 from lashley.facts.question import Question, find, resolve
-from lashley.recall import recall
+from lashley.recall import recall, settled
 from lashley.search import search
 from lashley.study import STUDIES, Progress, Study, begin, keeping, planned, resumable, silent
 
@@ -311,7 +311,7 @@ def _new(text: str) -> Fact:
 
 def known(bench: Bench, relation: str, language: str = "en", progress: Progress = silent) -> list[Known]:
     """Which facts of a relation the model knows: its object ranks first on at least half of the templates."""
-    asked = resolve(Question(relation=relation, language=language))
+    asked = settled(bench, resolve(Question(relation=relation, language=language)))
     found = []
     for number, fact in enumerate(asked.facts):
         progress("asking what the model knows", number, len(asked.facts))

@@ -53,6 +53,10 @@ if TYPE_CHECKING:
 
 CHAT = "Every prompt is a user's message in the tokenizer's chat template, and answers are read where the reply begins."
 STUDIES = Path("studies")  # where those go that are given no folder
+SUNK = (
+    "Some subjects begin their text, and the tokenizer puts nothing before it: their first token is the attention sink "
+    "too, and what is done there is done to both."
+)
 MAGNITUDES = "magnitudes"  # arrays [units] by "LAYER KIND", for matched controls in later rounds
 Progress = Callable[[str, int, int], None]  # what is being done, how much is done, how much there is
 
@@ -167,6 +171,8 @@ class Study:
         """Record what is to be measured; the sweeps come last, and at once. Doing so twice changes nothing."""
         self.ledger.exclude(planned.exclusions)
         self.ledger.note("self-test", planned.checked)
+        if planned.sunk:
+            self.ledger.note("subject first", planned.sunk)
         for name, arrays in planned.arrays.items():
             self.ledger.put_arrays(name, arrays)
         self.ledger.plan(planned.sweeps)
@@ -280,7 +286,7 @@ class Study:
             also=outcome.findings[1:],
             figures=drawing.figures,
             tables=drawing.tables,
-            caveats=self._lost() + partial + (CHAT,) * bool(self.question.chat) + _joined(kept) + outcome.caveats,
+            caveats=self._lost() + partial + self._prompted(kept) + outcome.caveats,
             not_tested=outcome.not_tested,
             controls=outcome.controls,
             **common,
@@ -289,6 +295,13 @@ class Study:
     def _lost(self) -> tuple[str, ...]:
         notice = self.ledger.standing.notice
         return (f"{notice[0].upper()}{notice[1:]}.",) if notice else ()
+
+    def _prompted(self, rows: pd.DataFrame) -> tuple[str, ...]:
+        """What is to be known of the prompts: a chat, answers that follow by another join than one blank beyond doubt,
+        subjects at the attention sink."""
+        chat = (CHAT,) * bool(self.question.chat)
+        joined = [f"Between prompt and answer: {j}." for j in rows["join"].dropna().unique() if j]
+        return (*chat, *joined, *(SUNK,) * ("subject first" in self.ledger.notes()))
 
     def write(self, folder: str | Path | None = None) -> Path:
         """Write page, pictures and JSON beside the ledger, or into another folder; the path of the page."""
@@ -389,12 +402,14 @@ def _anatomy(spec: Spec) -> Anatomy:
 
 
 class Planned(NamedTuple):
-    """What an experiment wants to know, what was left out, how the model's self-test went, and arrays to keep."""
+    """What an experiment wants to know, what was left out, how the model's self-test went, arrays to keep, and in how
+    many cases the subject begins at the attention sink."""
 
     sweeps: list[Sweep | Estimated]
     exclusions: tuple[LeftOut, ...]
     checked: str
     arrays: Mapping[str, Mapping[str, np.ndarray]] = {}
+    sunk: int = 0
 
 
 def planned(experiment: str, params: Any, question: Question, bench: Bench, progress: Progress) -> Planned:
@@ -428,7 +443,8 @@ def planned(experiment: str, params: Any, question: Question, bench: Bench, prog
         from lashley.operations import operations
 
         kept["operations"] = operations(bench, material.cases, question.seed, progress)
-    return Planned(list(module.plan(params, material)), material.exclusions, bench.checked, kept)
+    sunk = sum(c.clean.sunk for c in material.cases)
+    return Planned(list(module.plan(params, material)), material.exclusions, bench.checked, kept, sunk)
 
 
 def _claimed(module: ModuleType, params: Any, bench: Bench, progress: Progress, chat: bool) -> Planned:
@@ -451,7 +467,8 @@ def _claimed(module: ModuleType, params: Any, bench: Bench, progress: Progress, 
     exclusions = tuple(e for d in dossiers for e in d.exclusions)
     cases = [c for d in dossiers for group in ("confirm", "paraphrase") for c in d.cases.get(group, ())]
     kept = {STANDING: pack(standing(bench, cases))}
-    return Planned(list(module.plan(params, dossiers)), exclusions, bench.checked, kept)
+    sunk = sum(c.clean.sunk for c in cases)
+    return Planned(list(module.plan(params, dossiers)), exclusions, bench.checked, kept, sunk)
 
 
 def _name(spec: Spec) -> str:
@@ -464,12 +481,6 @@ def _name(spec: Spec) -> str:
     slug = "-".join(re.sub(r"[^a-z0-9]+", "_", str(w).lower()).strip("_") for w in words)
     identity = msgspec.json.encode(spec.identity(), order="deterministic")
     return f"{slug}-{hashlib.blake2b(identity, digest_size=3).hexdigest()}"
-
-
-def _joined(rows: pd.DataFrame) -> tuple[str, ...]:
-    """How answers follow prompts, where that is not by one blank beyond doubt."""
-    found = [j for j in rows["join"].dropna().unique() if j] if "join" in rows else []
-    return tuple(f"Between prompt and answer: {joined}." for joined in found)
 
 
 def _what(e) -> str:

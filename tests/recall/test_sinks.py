@@ -4,11 +4,14 @@ import msgspec
 import numpy as np
 import pytest
 
+import lashley
 from lashley.claims.topics import Topic
 from lashley.core.claim import About
+from lashley.core.run import Run
 from lashley.core.site import Site
 from lashley.dossier import _quantiles, _sizes
 from lashley.recall import mean_sizes
+from lashley.study import SUNK
 
 SITES = [Site(1, "neuron"), Site(2, "head"), Site(2, "mlp")]
 
@@ -42,3 +45,14 @@ def test_however_large_a_sink_is_what_is_pooled_stays(bench, asked, monkeypatch,
         changed = not np.allclose(found, plain[site], rtol=1e-5)
         # a beginning-of-text token, which every text has, is among what an activation can be
         assert changed == (pooled is quantiles and begin == 1), site
+
+
+@pytest.mark.parametrize("sunk", [False, True])
+def test_subjects_at_the_sink_are_told(bench, tmp_path, monkeypatch, sunk):
+    assert [Run("x is", (5, 6, 7), begin, (begin, begin + 1)).sunk for begin in (0, 1)] == [True, False]
+    assert not Run("x is", (5, 6, 7)).sunk and not Run("In x is", (5, 6, 7), 0, (1, 2)).sunk
+    monkeypatch.setattr(Run, "sunk", property(lambda run: sunk))
+    study = lashley.locate(
+        bench, relation="capital", subject="France", register="list", kinds=("resid",), study=tmp_path / "s"
+    )
+    assert (SUNK in study.page().caveats) == sunk

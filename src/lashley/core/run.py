@@ -47,6 +47,11 @@ class Run(msgspec.Struct, frozen=True):
         activations a hundred times those of other positions (Xiao et al. 2309.17453, Sun et al. 2402.17762)."""
         return max(self.begin, 1)
 
+    @property
+    def sunk(self) -> bool:
+        """Whether the subject's first token is the attention sink as well."""
+        return self.subject[0] < self.sink <= self.subject[1]
+
     def role(self, position: int) -> str:
         """The one role a position is listed under. Where roles coincide: final, subject_last, subject_first; position 0
         is "begin" where it is none of these, also without a beginning-of-text token."""
