@@ -132,6 +132,14 @@ def test_json_prints_the_page_and_nothing_else(lashley, here):
     )
 
 
+def test_two_studies_are_compared(lashley, studied, here):
+    said = lashley("compare", "study", "study", "--out", "beside")
+    assert said.code == 0 and "Both were asked the same." in said.out and "beside/report.html" in said.out
+    held = json.loads(lashley("compare", "study", "study", "--json").out)
+    assert held["asked"] == [] and {cell["difference"] for cell in held["cells"]} == {0.0}
+    assert lashley("compare", "study", "nothing").code == 2
+
+
 @pytest.mark.parametrize("command", ["report", "resume"])
 def test_a_finished_study_is_shown_again(lashley, studied, command):
     said = lashley(command, "study")

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from lashley import experiments
+from lashley.comparison import compare
 from lashley.core.figure import Finding
 from lashley.core.graph import Graph
 from lashley.core.outcome import Drawing, Outcome
@@ -126,6 +127,14 @@ def test_what_is_measured_so_far_can_be_judged_and_drawn(experiment, study, rows
     part = made.table.head(rows)
     assert made.experiment.judge(made.params, part).findings[0].sentence
     made.experiment.draw(made.params, part)
+
+
+def test_a_study_compared_with_itself_differs_in_nothing(experiment, study):
+    found = compare(study(experiment), study(experiment).folder)
+    assert len(found.table) and not found.table["differs"].any() and (found.table["difference"] == 0).all()
+    cells = found.table[found.keys].astype(str)
+    assert not cells.duplicated().any()
+    assert from_json(to_json(found.page())) == found.page() and found.to_json()
 
 
 def test_command_line_types_are_plain(experiment):
