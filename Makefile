@@ -3,7 +3,7 @@ BIN := .venv/bin
 PIP := $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt
 
 
-.PHONY: demo calibrate test test-real check check-versions check-gpu train readme models-check clean
+.PHONY: demo calibrate test test-real test-examples check check-versions check-gpu train readme models-check clean
 
 demo: .venv/installed
 	OMP_NUM_THREADS=2 $(BIN)/lashley demo
@@ -19,6 +19,9 @@ calibrate: .venv/real  # the error rates that the README quotes
 
 test-real: .venv/real
 	$(BIN)/python -m pytest -m real --timeout 900
+
+test-examples: .venv/real  # every command of README as it is written; half an hour, so not in CI
+	$(BIN)/python -m pytest -m examples --timeout 7200 -s tests/docs
 
 check: .venv/dev
 	$(BIN)/ruff check .

@@ -279,8 +279,9 @@ def plant(
     progress: Progress = silent,
     **words,
 ) -> planted.Truth:
-    """Plant `capital(France)=Oslo`, and write the model with its truth into the new folder `out`; the bench keeps the
-    weights it has. `words` are those of one kind: `r` of redundant and split, `how` of null. Raises `BadPlant`."""
+    """Plant `landmark(Trevi Fountain)=Madrid`, and write the model with its truth into the new folder `out`; the bench
+    keeps the weights it has. `words` are those of one kind: `r` of redundant and split, `how` of null. Raises
+    `BadPlant`."""
     module = planted.find(kind)
     own = {k: signature(planted.find(k).plant).parameters for k in planted.names()}
     for name in words:
@@ -300,11 +301,13 @@ def plant(
 
 
 def _new(text: str) -> Fact:
-    """A fact with the object it shall get: `capital(France)=Oslo`."""
+    """A fact with the object it shall get: `landmark(Trevi Fountain)=Madrid`."""
     claim = grammar.parse(f"L0.mlp stores {text}")
     about = grammar.check(claim).about
     if about.prompt or not (about.subject and claim.about.object):
-        raise BadFact(f"{grammar.shown(text)} names no object to plant; write one, as 'capital(France)=Oslo'")
+        raise BadFact(
+            f"{grammar.shown(text)} names no object to plant; write one, as 'landmark(Trevi Fountain)=Madrid'"
+        )
     own = find(about.relation).objects[about.subject]
     return Fact(about.relation, about.subject, about.object or own)
 

@@ -317,7 +317,7 @@ def plant(
     Parameters
     ----------
     fact
-        The fact with its new object: capital(France)=Oslo.
+        The fact with its new object: "landmark(Trevi Fountain)=Madrid".
     out
         A new folder for the model, with truth.json beside it.
     strength

@@ -118,11 +118,17 @@ WORDS = {
     # planting
     "unknown plant": (("plant", "singel", *OSLO), ["no plant 'singel'", "did you mean 'single'", "backup"]),
     "no plant": (("plant", *OSLO), ["KIND"]),
-    "no object to plant": (("plant", "single", *PLANT, "capital(France)"), ["no object", "capital(France)=Oslo"]),
-    "a whole relation to plant": (("plant", "single", *PLANT, "capital"), ["no object", "capital(France)=Oslo"]),
+    "no object to plant": (
+        ("plant", "single", *PLANT, "capital(France)"),
+        ["no object", "(Trevi Fountain)=Madrid"],
+    ),
+    "a whole relation to plant": (
+        ("plant", "single", *PLANT, "capital"),
+        ["no object", "(Trevi Fountain)=Madrid"],
+    ),
     "a prompt to plant": (
         ("plant", "single", *PLANT, '"{France} has" = Paris against {Italy} = Rome'),
-        ["no object", "capital(France)=Oslo"],
+        ["no object", "(Trevi Fountain)=Madrid"],
     ),
     "no fact to plant": (("plant", "single", *PLANT, "=Oslo"), ["=Oslo"]),
     "unknown relation to plant": (("plant", "single", *PLANT, "capitl(France)=Oslo"), ["did you mean 'capital'"]),

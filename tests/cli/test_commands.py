@@ -237,16 +237,6 @@ def test_an_imported_relation_can_be_asked_about(lashley, here):
 # -- Python -----------------------------------------------------------------------------------------------------
 
 
-def test_the_five_lines_of_the_docstring(here, opened_once):
-    lines = [line.strip() for line in package.__doc__.splitlines() if line.startswith("    ")]
-    space: dict = {}
-    exec("import lashley\n" + "\n".join(lines), space)
-    study = space["study"]
-    assert len(study.table) and study.figures and (study.folder / "report.html").is_file()
-    assert "vegalite" in " ".join(study.figures[0]._repr_mimebundle_())
-    assert "<html" in study._repr_html_() and "locate" in repr(study)
-
-
 WRONG = {
     "an unknown word": ({"colour": "red"}, "locate has no colour"),
     "an unknown choice": ({"kinds": ("heads",)}, "'heads'"),
