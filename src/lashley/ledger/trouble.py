@@ -56,7 +56,8 @@ def explained(path: Path) -> Iterator[None]:
         raise StudyConflict(f"{path}: {error}") from error
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-        raise BrokenStudy(_SQLITE.get(code & 0xFF, DAMAGED).format(path, error)) from error
+        said = " ".join(str(error).split())  # a damaged schema is quoted at length
+        raise BrokenStudy(_SQLITE.get(code & 0xFF, DAMAGED).format(path, said)) from error
     except OSError as error:
         line = _SYSTEM.get(error.errno or 0, _OTHER)
         raise BrokenStudy(line.format(path, error.strerror or error)) from error
