@@ -3,7 +3,7 @@ BIN := .venv/bin
 PIP := $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt
 
 
-.PHONY: demo calibrate test test-real test-examples check check-versions check-gpu train readme models-check clean
+.PHONY: demo calibrate test test-real test-examples check check-versions mutants check-gpu train readme models-check clean
 
 demo: .venv/installed
 	OMP_NUM_THREADS=2 $(BIN)/lashley demo
@@ -32,6 +32,9 @@ check: .venv/dev
 
 check-versions:  # lowest and newest dependencies, every Python at hand; some GB an environment, so not in CI
 	$(PYTHON) tools/check_versions.py $(ARGS)
+
+mutants: .venv/dev  # are small faults caught by the tests near them? an hour, so not in CI
+	$(BIN)/python tools/mutants.py $(ARGS)
 
 train: .venv/installed  # the embedded model again, from one seed
 	$(BIN)/python -m lashley.embedded.train
