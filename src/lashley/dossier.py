@@ -313,6 +313,7 @@ def _shuffled(bench: Bench, asked: Prompts, confirm: Sequence[Case]) -> tuple[tu
         with suppress(BadPrompt):
             said = [relation.say(o, case.template.language) for o in draw.sample(names, 2)]
             target, foil = (bench.tokens.answer(case.clean, o) for o in said)
-            if shared(target, foil) < min(len(target), len(foil)):
-                made.append((case, LogitDifference(target, foil)))
-    return tuple(made)
+            if (same := shared(target, foil)) < min(len(target), len(foil)):
+                made.append((same, case, LogitDifference(target, foil)))
+    apart = [m for m in made if not m[0]]  # from the first token on
+    return tuple((case, readout) for _, case, readout in apart or made)

@@ -363,9 +363,10 @@ def _pair(
     refused: list[str] = []
     order = [foils[(turn * draws + i) % len(foils)] for i in range(len(foils))]
     preference = [(True, True), (True, False)]  # whether the foil's subject, and its object, have as many tokens
+    #                                             (those whose objects share no first token come before all others)
     if noise and not (donors and any(foils)):  # a foil without a subject has no run
         preference.append((False, False))
-    for alike, same_length in preference:
+    for first, (alike, same_length) in itertools.product((True, False), preference):
         for name in order:
             if len(cases) == wanted:
                 break
@@ -390,7 +391,7 @@ def _pair(
                 refused.append(f"{name!r} and {fact.subject!r} are the same tokens")
             elif alike and (not corrupt or corrupt.subject != clean.subject or len(corrupt) != len(clean)):
                 refused.append(f"{name or 'no subject'!r} has another number of tokens than {fact.subject!r}")
-            elif not same_length or len(other) == len(target):
+            elif (not first or not same) and (not same_length or len(other) == len(target)):
                 donor = corrupt if alike else None
                 case = _case(found, foil, corrupt or clean, donor, target, other, bench, len(cases))
                 own = {"answer": (found.answer, fact.object), "foil_answer": (against, foil.object)}

@@ -68,6 +68,20 @@ WORDS = {
     "prompt without slot": (("locate", "In France it is", *FRANCE, *JAPAN), ["no {}", "write 'In {} it is'"]),
     "prompt with two slots": (("locate", "{} and {} are", *FRANCE, *JAPAN), ["2 slots", "exactly one"]),
     "bare slot": (("locate", "{}", *FRANCE, *JAPAN), ["asks nothing"]),
+    "a special token": (
+        ("locate", "<bos>In {} it is", *FRANCE, *JAPAN),
+        ["'<bos>'", "a special token", "leave it out"],
+    ),
+    "bytes in a prompt": (("locate", "In \udce9 {} it is", *FRANCE, *JAPAN), ["'\\udce9'", "not UTF-8"]),
+    "bytes in a subject": ((*CAPITAL, "--subject", "Fran\udce7e"), ["the subject", "not UTF-8"]),
+    "bytes in a claim": (("audit", "L0.mlp stores capital(Fran\udce7e)"), ["control character"]),
+    "no chat template": ((*PROMPT, "--chat"), ["no chat template", "without --chat"]),
+    "an audit without a chat template": (("audit", "L0.mlp stores capital(France)", "--chat"), ["no chat template"]),
+    "noise without a foil": ((*LOCATE, *FRANCE, "--corruption", "noise"), ["the foil object is missing"]),
+    "resampled from nothing": (
+        (*KNOCKOUT, *FRANCE, "--foil-object", "Tokyo", "--corruption", "noise", "--edit", "resample"),
+        ["give a foil subject"],
+    ),
     "prompt without a fact": (LOCATE, ["subject and the object", "missing"]),
     "foil without an object": ((*LOCATE, *FRANCE, "--foil-subject", "Japan"), ["the foil object is missing"]),
     "same object": ((*LOCATE, *FRANCE, "--foil-subject", "Japan", "--foil-object", "Paris"), ["foil's object"]),
@@ -218,12 +232,6 @@ def pairs(spelt):
 def ask(lashley, spelt, subject: str, foil: str) -> Said:
     words = ("--subject", subject, "--object", spelt[subject][0])
     return lashley(*LOCATE, *words, "--foil-subject", foil, "--foil-object", spelt[foil][0])
-
-
-def test_object_and_foil_that_start_with_the_same_token(lashley, here, spelt):
-    pair = next((a, b) for a, b in pairs(spelt) if spelt[a][1] == spelt[b][1] and spelt[a][2][0] == spelt[b][2][0])
-    refused(ask(lashley, spelt, *pair), "starts with the same token", "--foil-subject")
-    assert written(here) == {}
 
 
 def test_a_foil_of_another_token_length(lashley, here, spelt):

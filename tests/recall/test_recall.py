@@ -317,3 +317,15 @@ def test_of_noise_the_central_draw_is_told_by_the_first_token_that_differs(bench
         for c in every
     ]
     assert kept.seed == every[int(np.argsort(np.abs(np.array(values) - np.median(values)), kind="stable")[0])].seed
+
+
+def test_foils_whose_objects_share_no_first_token_come_first(bench, asked):
+    """Others are taken only where none is left, be they ever so early in the order."""
+    ways = bench.tokens.answers(bench.tokens.run("The capital of France is"), asked.relation.candidates())
+    facts = asked.relation.facts()
+    begins = {f: ways[f.object][0] for f in facts}
+    fact = next(f for f in facts if sum(begins[f] == b for b in begins.values()) > 1)
+    order = tuple(g.subject for g in sorted(facts, key=lambda g: begins[g] != begins[fact]) if g.object != fact.object)
+    [case] = aligned(bench, Asked(asked.relation, (fact,), asked.templates[:1], {fact.subject: order}), need="none")[0]
+    assert begins[facts[[f.subject for f in facts].index(order[0])]] == begins[fact]
+    assert case.target[0] == begins[fact] != case.foil_tokens[0]
