@@ -242,7 +242,10 @@ def against(cell: pd.DataFrame, best: pd.Series) -> pd.Series | None:
 
 def estimate(row: pd.Series) -> Estimate:
     """The mean effect of one row of `cells`."""
-    return Estimate(row["effect"], row["low"], row["high"], row["n"], "share of the logit difference")
+    import pandas as pd
+
+    value, low, high, n = pd.to_numeric(row[["effect", "low", "high", "n"]], errors="coerce").tolist()
+    return Estimate(value, low, high, None if n != n else n, "share of the logit difference")
 
 
 def share(e: Estimate) -> str:

@@ -11,7 +11,7 @@ import lashley
 from lashley.core.standing import NAME
 from lashley.ledger.tidy import export, exported
 from lashley.study import Study
-from lashley.summary import cells, measured, prompts, readings, resting, spread_over
+from lashley.summary import cells, estimate, measured, prompts, readings, resting, spread_over
 
 OWN = {
     "relation": None,
@@ -120,3 +120,10 @@ def test_the_interval_over_prompts_is_of_means_over_draws():
     (cell,) = cells(table, ["cell"]).to_dict("records")
     low, high = stats.t.interval(0.95, 5, each.mean(), stats.sem(each))
     assert (cell["low"], cell["high"]) == (pytest.approx(low), pytest.approx(high))
+
+
+def test_what_is_not_known_is_none_however_a_frame_says_so():
+    for missing in (np.nan, None, pd.NA):
+        row = pd.Series({"effect": 0.5, "low": missing, "high": missing, "n": 3}, dtype=object)
+        found = estimate(row)
+        assert (found.value, found.low, found.high, found.n) == (0.5, None, None, 3)

@@ -129,6 +129,12 @@ def test_terminal_fits_and_is_plain(page, width):
     assert "L2.attn.h5" in text and "Residual stream" in text
 
 
+def test_alternative_texts_have_numbers_that_can_be_read():
+    frame = pd.DataFrame({"k": [0.00030000000000000003, 10.0, 36864], "effect": [0.1, 0.2, -0.3]})
+    alt = curves(frame, name="x", title="t", measure=DAMAGE, x="k", by=None).alt
+    assert alt.endswith("largest 0.20 at 10, smallest −0.30 at 36,864.") and "000000" not in alt
+
+
 def test_figures_are_vega_lite_without_complaint(page, capfd):
     for figure in page.figures:
         picture = vl_convert.vegalite_to_svg(figure.spec, show_warnings=True)

@@ -98,4 +98,5 @@ def alt_text(title: str, rows: list[Row], measure: str) -> str:
 
 
 def _where(row: Row) -> str:
-    return " ".join(str(row[k]) for k in ("panel", "y", "x") if row.get(k) not in (None, ""))
+    words = (row.get(k) for k in ("panel", "y", "x"))
+    return " ".join(w if isinstance(w, str) else number(w) for w in words if w not in (None, ""))
