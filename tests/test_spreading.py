@@ -10,7 +10,7 @@ from lashley.spreading import Spread
 from lashley.summary import share
 
 SEARCH, CONFIRM = [f"search {i} {{}}" for i in range(4)], [f"confirm {i} {{}}" for i in range(8)]
-BOTH = ("k_n(0.5)", "k_n(0.9)", "k_s(0.5)", "k_s(0.9)")
+BOTH: tuple[str, ...] = ("k_n(0.5)", "k_n(0.9)", "k_s(0.5)", "k_s(0.9)")
 
 
 def rows(measure: str, templates, effect, sites: list[str], edit: str = "mean", **words) -> pd.DataFrame:
