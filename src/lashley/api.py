@@ -46,7 +46,7 @@ from lashley.facts.base import shipped
 from lashley.facts.question import Question, find, resolve
 from lashley.recall import recall, settled
 from lashley.search import search
-from lashley.study import STUDIES, Progress, Study, begin, keeping, planned, resumable, silent
+from lashley.study import LEFT_OUT, STUDIES, Progress, Study, begin, keeping, planned, resumable, silent
 
 
 def open_model(
@@ -228,7 +228,7 @@ def audit(
     most, on discovery templates, are claimed to store it each. `chat`: prompts are messages in the tokenizer's chat
     template."""
     bench = _bench(bench)
-    place: Path | None = None
+    place, found = None, None
     if strongest:
         if not of:
             raise LashleyError("whose strongest units? name a fact: --of 'capital(France)'")
@@ -238,13 +238,15 @@ def audit(
         place = (Path(study).parent if study else STUDIES) / f".search-{asked}.sqlite"
         with resumable("the same command"), keeping(bench, place, planned=False):
             found = search(bench, about, strongest, units, seed, progress, chat=chat)
-        asserted = (*asserted, *(Claim((site,), "stores", about) for site in found))
+        asserted = (*asserted, *(Claim((site,), "stores", about) for site in found.sites))
         words["searched"] = True
     params = audits.Params(claims=audits.frozen(asserted, bench.anatomy), **words)
     typed = command or shlex.join(["lashley", "audit", *params.claims, *["--chat"] * chat])
     question = Question(chat=True) if chat else Question()
     with keeping(bench, place) if place else nullcontext():  # a search is found again until its audit is planned
         begun = begin("audit", params, question, bench, study, typed, progress)
+    if found and LEFT_OUT not in begun.ledger.notes():
+        begun.ledger.note(LEFT_OUT, found.left_out)
     return begun.run(bench, progress)
 
 

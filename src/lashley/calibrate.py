@@ -251,7 +251,7 @@ def _made(
             wrong = draw.choice(sorted({*objects.values()} - {objects[subject]}))
             about = About(relation, subject, wrong if trial.plant == "shuffled labels" else "")
             with suppress(BadFact):  # of an untrained model few prompts come apart from their corrupt ones at all
-                found = search(bench, about, SEARCHED, "neurons", trial.seed, lambda *_: None, unknown)
+                found = search(bench, about, SEARCHED, "neurons", trial.seed, lambda *_: None, unknown).sites
                 break
         if not found:
             raise BadPlant(f"{trial.key}: no fact of {relation} comes apart from its corrupt run")

@@ -32,8 +32,9 @@ from lashley.core.site import Site
 from lashley.effects import effects
 from lashley.engine.bench import Bench
 from lashley.ledger.files import room
-from lashley.recall import AMONG, Need, aligned, mean_sizes, reference_runs
+from lashley.recall import AMONG, Need, aligned, mean_sizes, reference_runs, texts
 from lashley.report.page import Page
+from lashley.search import rise
 from lashley.stats import intervals
 from lashley.study import Progress, Study
 from lashley.summary import estimate, share
@@ -362,7 +363,39 @@ def _traced(bench: Bench, cases: list[Case]) -> dict[int, np.ndarray]:
     return found
 
 
-EXHIBITS = (decoy, unread, dormant, redundant, backup, ranking, window)
+def broken(bench: Bench, audit: Audit) -> Exhibit:
+    """The sub-layer of largest damage to one fact is one that every text needs. Units that carry the attention sink of
+    larger models are of this kind; no unit of the embedded models is, so that a sub-layer stands for them."""
+    fact = _natural("capital", "France")
+    cases, mean = _cases(bench, fact, "discovery")
+    whole = [Site(layer, kind) for layer in range(bench.anatomy.layers) for kind in ("attn", "mlp")]
+    site = whole[int(np.argmax(_damage(bench, cases, [[s] for s in whole], mean).mean(1)))]
+    rows = []
+    for other in (fact, *(_natural("capital", s) for s in SUBJECTS if s != fact.subject)):
+        cases, mean = _cases(bench, other)
+        rows.append(_means(cases, [({"fact": _said(other)}, _damage(bench, cases, [[site]], mean)[0])]))
+    frame = pd.concat(rows, ignore_index=True)
+    found, unrelated = estimate(frame.iloc[0]), list(texts(bench, 0))
+    (lost,) = rise(bench, unrelated, [site], mean)
+    real = Estimate(lost, n=len(unrelated), unit="nats a token")
+    return Exhibit(
+        "the strongest site is one that breaks the model",
+        "attention sinks: Sun et al., arXiv 2402.17762; here a sub-layer",
+        f"Of all sub-layers {site} costs {_said(fact)} most: {share(found)}.",
+        found,
+        f"Knocked out, the loss on unrelated text rises by {number(lost)} nats a token: every text needs it.",
+        real,
+        audit(bench, "broken", f"{site} stores {fact.relation}({fact.subject})"),
+        bars(
+            frame, name="broken", label="fact", measure=DAMAGE,
+            title=f"{site} looks like the place of {fact.object}, and costs other facts as much",
+            about=f"mean knockout of {site} on the confirming prompts of each fact; lines: 95% t intervals on template "
+            "means",
+        ),
+    )  # fmt: skip
+
+
+EXHIBITS = (decoy, unread, dormant, redundant, backup, ranking, window, broken)
 
 
 # -- what they share -------------------------------------------------------------------------------------------------
@@ -425,7 +458,8 @@ def _means(cases: list[Case], rows: Iterable[Row]) -> pd.DataFrame:
         for case, effect in zip(cases, found, strict=True)
     ]
     by = [k for k in each[0] if k not in ("effect", "template")]
-    return intervals(pd.DataFrame(each), by, "effect", "template").rename(columns={"mean": "effect"})
+    prompts_ = pd.DataFrame(each).groupby([*by, "template"], sort=False)["effect"].mean().reset_index()  # over draws
+    return intervals(prompts_, by, "effect", "template").rename(columns={"mean": "effect"})
 
 
 def _rows(frame: pd.DataFrame) -> list[pd.Series]:
@@ -448,7 +482,8 @@ def _page(shown: list[Exhibit], studies: list[Study], folder: Path) -> Page:
     rows = tuple((e.pitfall, e.source, e.method, e.found, e.truth, e.real, e.said) for e in shown)
     note = (
         "Numbers are shares: of the logit difference lost or restored, of prompts read rightly by the probe; in the "
-        "ranking, of the difference, beside the logits that it comes to. Each audit is a study beside this page."
+        "ranking, of the difference, beside the logits that it comes to; of what breaks the model, nats a token. "
+        "Each audit is a study beside this page."
     )
     return Page(
         title="Pitfalls: what standard methods say, what is there, and what this instrument says",

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
 CHAT = "Every prompt is a user's message in the tokenizer's chat template, and answers are read where the reply begins."
 STUDIES = Path("studies")  # where those go that are given no folder
+LEFT_OUT = "left out of the search"  # the note that holds, in words, what a search passed over
 SUNK = (
     "Some subjects begin their text, and the tokenizer puts nothing before it: their first token is the attention sink "
     "too, and what is done there is done to both."
@@ -286,7 +287,7 @@ class Study:
             also=outcome.findings[1:],
             figures=drawing.figures,
             tables=drawing.tables,
-            caveats=self._lost() + partial + self._prompted(kept) + outcome.caveats,
+            caveats=self._lost() + partial + self._prompted(kept) + self._searched() + outcome.caveats,
             not_tested=outcome.not_tested,
             controls=outcome.controls,
             **common,
@@ -295,6 +296,10 @@ class Study:
     def _lost(self) -> tuple[str, ...]:
         notice = self.ledger.standing.notice
         return (f"{notice[0].upper()}{notice[1:]}.",) if notice else ()
+
+    def _searched(self) -> tuple[str, ...]:
+        """What a search left out that preceded the study."""
+        return tuple(self.ledger.notes().get(LEFT_OUT, ()))
 
     def _prompted(self, rows: pd.DataFrame) -> tuple[str, ...]:
         """What is to be known of the prompts: a chat, answers that follow by another join than one blank beyond doubt,

@@ -48,6 +48,14 @@ def test_a_window_lends_a_layer_its_neighbours(bench):
     assert shown.found.low > 0.5 > shown.real.high
 
 
+def test_the_strongest_site_breaks_the_model(bench):
+    shown = show(pitfalls.broken, bench)
+    assert shown.found.value > 0.4
+    assert shown.real.value > 1.0, "nats a token, on any text"
+    others = [row["effect"] for row in shown.figure.spec["data"]["values"]]
+    assert min(others) > 0.4, "no fact is spared"
+
+
 @pytest.mark.real  # minutes; `make test-real` runs it
 @pytest.mark.timeout(900)
 def test_the_whole_page_supports_no_claim(tmp_path):
