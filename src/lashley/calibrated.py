@@ -15,6 +15,7 @@ from lashley.calibrate import NULLS, STANDARD, Record, Result
 from lashley.charts import calibration as charts
 from lashley.claims.grammar import parse
 from lashley.core.figure import Estimate, Figure, number
+from lashley.ledger.files import replacing
 from lashley.report import vega
 from lashley.stats import clopper_pearson
 
@@ -248,11 +249,11 @@ def pictures(found: Calibration) -> list[Figure]:
 
 
 def write(found: Calibration, folder: Path) -> Path:
-    """results.json, RESULTS.md and the pictures; the path of the text."""
-    (folder / "results.json").write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
+    """results.json, RESULTS.md and the pictures, each whole or not at all; the text's path. Raises `BrokenStudy`."""
+    _put(folder / "results.json", msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
     names = []
     for figure in pictures(found):
-        (folder / f"{figure.name}.png").write_bytes(vega.png(figure))
+        _put(folder / f"{figure.name}.png", vega.png(figure))
         names.append(f"![{figure.alt}]({figure.name}.png)")
     failed = "\n".join(f"- {line}" for line in found.failed) or "none"
     text = (
@@ -261,5 +262,10 @@ def write(found: Calibration, folder: Path) -> Path:
         f"## Plants that could not be made\n\n{failed}\n"
     )
     path = folder / "RESULTS.md"
-    path.write_text(text, encoding="utf-8")
+    _put(path, text.encode())
     return path
+
+
+def _put(path: Path, data: bytes) -> None:
+    with replacing(path) as draft:
+        draft.write_bytes(data)

@@ -22,10 +22,14 @@ ASK = {"relation": "capital", "subject": "France", "draws": 1}
 
 
 @pytest.fixture(scope="module")
-def studies(tmp_path_factory) -> list[Path]:
+def bench():
+    return lashley.open_model("embedded-gpt2")
+
+
+@pytest.fixture(scope="module")
+def studies(bench, tmp_path_factory) -> list[Path]:
     """Finished ones: a map, a search with arrays beside it, a screen, and one whose last rows lie in a WAL."""
     root = tmp_path_factory.mktemp("flips")
-    bench = lashley.open_model("embedded-gpt2")
     lashley.locate(bench, **ASK, register="list", kinds=("resid",), study=root / "map").ledger.close()
     lashley.circuit(bench, **ASK, register="list", study=root / "circuit").ledger.close()
     lashley.knockout(
@@ -56,8 +60,8 @@ def resume(folder: Path) -> None:
     api.resume(folder).ledger.close()
 
 
-def test_a_flipped_bit_is_noticed_or_changes_nothing_that_is_shown(studies, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(api, "open_model", None)  # nothing of a finished study is measured again
+def test_a_flipped_bit_is_noticed_or_changes_nothing_that_is_shown(bench, studies, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(api, "open_model", lambda *_, **__: bench)
     draw, found, copy = random.Random(1929), Counter(), tmp_path / "study"
     intact = {whole: report(shutil.copytree(whole, tmp_path / whole.name)) for whole in studies}
     for number in range(FLIPS):
