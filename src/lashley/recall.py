@@ -43,6 +43,7 @@ BESIDE = 8  # templates of facts that are asked about beside the others
 AMONG = 5  # noise draws a prompt of audits, of which the most central is kept
 SETTLING = 8  # facts, and objects of each, by which it is found out how answers join a template
 ALL = 1 - 1e-12  # of an answer's probability, that longer ones have at most
+UNJOINED = "one blank, though none looks right: without one, the tokenizer writes the prompt's end otherwise"
 DOUBT = 2.0  # below such odds that is in doubt
 
 
@@ -229,7 +230,8 @@ def _settled(bench: Bench, asked: Asked, template: Template) -> Template:
         return template
     odds = float(np.exp(min(logs[best] - logs[other], 99.0)))
     if best == BLANK and odds >= DOUBT:
-        return msgspec.structs.replace(template, join=BLANK)
+        alone = ways[0] == NONE and logs[NONE] == -np.inf
+        return msgspec.structs.replace(template, join=BLANK, joined=UNJOINED if alone else "")
     word = {BLANK: "one blank", NONE: "no blank"}
     likelier = f"{odds:.3g} times as likely as {word[other]}" if odds < 1e6 else f"{word[other]} is out of the question"
     doubt = " (in doubt)" if odds < DOUBT else ""

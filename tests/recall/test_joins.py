@@ -4,9 +4,9 @@ import pytest
 import torch
 
 import lashley
-from lashley.core.errors import BadFact, LashleyError
+from lashley.core.errors import BadFact, BadPrompt, LashleyError
 from lashley.facts.question import Question, resolve
-from lashley.recall import settled
+from lashley.recall import UNJOINED, settled
 
 FACT = {"subject": "France", "object": "Paris", "foil_subject": "Japan", "foil_object": "Tokyo"}
 
@@ -56,6 +56,21 @@ def test_what_is_read_is_what_follows_and_the_page_says_so(bench, tmp_path):
     assert set(study.table["join"]) == {"2 blanks, as typed"}
     page = study.page()
     assert any("2 blanks, as typed" in caveat for caveat in page.caveats)
+
+
+def test_where_only_a_blank_leaves_the_prompt_as_it_is_that_is_told(bench, monkeypatch):
+    """As of "17" and "89", which most tokenizers write as one."""
+    plain = type(bench.tokens).answers
+
+    def merging(self, run, names):
+        if run.join == "":
+            raise BadPrompt("the answer changes how the prompt is tokenised")
+        return plain(self, run, names)
+
+    monkeypatch.setattr(type(bench.tokens), "answers", merging)
+    for prompt, told in (('The capital of {} is "', True), ("The capital of {} is.", False)):
+        [template] = settled(bench, resolve(Question(prompt=prompt, **FACT))).templates
+        assert template.join == " " and (template.joined == UNJOINED) == told
 
 
 def test_plain_prompts_ask_the_model_nothing(bench, monkeypatch):

@@ -24,7 +24,7 @@ def joins(text: str, answers: Iterable[str]) -> tuple[str, ...]:
     >>> joins("The capital of France is", ["Paris"]), joins("The capital of France:\n", ["Paris"])
     ((' ',), ('',))
     >>> joins('The capital of France is "', ["Paris"]), joins("法国的首都是", ["巴黎"]), joins("It began in 17", ["89"])
-    (('', ' '), ('', ' '), (' ', ''))
+    (('', ' '), ('', ' '), ('', ' '))
     """
     last, before = text[-1:], text[-2:-1]
     if last.isspace():
@@ -34,7 +34,7 @@ def joins(text: str, answers: Iterable[str]) -> tuple[str, ...]:
         return (NONE, BLANK)
     numbers = any(c.isdigit() for c in begins)
     if numbers and (last.isdigit() or (before.isdigit() and last in ",.:")):  # "in 17" and "89", "3." and "14"
-        return (BLANK, NONE)
+        return (NONE, BLANK)
     if last in '.”»"' and not (last == '"' and text.count(last) % 2):
         return (BLANK, NONE)
     if not all(c.isalnum() for c in begins):
