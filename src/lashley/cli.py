@@ -292,7 +292,7 @@ def calibrate(
     if json:
         say_json(path.with_name("results.json").read_bytes())
     else:
-        Console().print(table([found]), highlight=False, markup=False)
+        Console().print(table([found]), highlight=False)
         say(path)
 
 

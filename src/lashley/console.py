@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
+from typing import Any
 
 import rich.console
 from rich.console import ConsoleOptions, RenderableType
@@ -36,7 +37,10 @@ _PLAIN = str.maketrans({character: like for like, characters in _LIKE.items() fo
 
 
 class Console(rich.console.Console):
-    """A console of rich's that shows unseen characters of what it is given."""
+    """A console of rich's that shows unseen characters of what it is given, and takes no text for markup."""
+
+    def __init__(self, **options: Any):
+        super().__init__(markup=False, emoji=False, **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         if isinstance(renderable, Text) and (seen := visible(renderable.plain, LAYOUT)) != renderable.plain:

@@ -42,18 +42,20 @@ def facts(console: Console, relation: str | None) -> None:
         grid.add_row(subject, answer)
     console.print(grid)
     console.print(f"{len(found.objects)} facts. Source: {found.source}", highlight=False)
+    for own, others in found.aliases.items():
+        console.print(f"  {own}: also {', '.join(others)}", highlight=False)
     for t in found.templates:
-        console.print(f"  {t.language} {t.register:10} {t.text}", highlight=False, markup=False)
+        console.print(f"  {t.language} {t.register:10} {t.text}", highlight=False)
 
 
 def tasks(console: Console) -> None:
     """All tasks, each with an item."""
     for name, task in TASKS.items():
         (item,) = items(name, 1)
-        console.print(f"{name}: {task.title} ({task.source})", style="bold", highlight=False, markup=False)
+        console.print(f"{name}: {task.title} ({task.source})", style="bold", highlight=False)
         shown = item.prompt.replace(SLOT, f"[{item.subject} | {item.foil}]")
-        console.print(f"  {shown} → {item.answer} | {item.foil_answer}", highlight=False, markup=False)
-        console.print(f"  {task.metric}", highlight=False, markup=False)
+        console.print(f"  {shown} → {item.answer} | {item.foil_answer}", highlight=False)
+        console.print(f"  {task.metric}", highlight=False)
 
 
 def known(console: Console, found: Sequence[Known], model: str, json: bool) -> None:
@@ -140,10 +142,10 @@ def verdicts(console: Console, found: Sequence[Verdict], json: bool) -> None:
         say_json(msgspec.json.encode(found, order="deterministic"))
         return
     for verdict in found:
-        console.print(f"{verdict.claim}: {verdict.outcome}", style="bold", highlight=False, markup=False)
-        console.print(f"  {verdict.why}", highlight=False, markup=False)
+        console.print(f"{verdict.claim}: {verdict.outcome}", style="bold", highlight=False)
+        console.print(f"  {verdict.why}", highlight=False)
         if verdict.weaker:
-            console.print(f"  What the evidence supports: {verdict.weaker}", highlight=False, markup=False)
+            console.print(f"  What the evidence supports: {verdict.weaker}", highlight=False)
 
 
 def standing(console: Console, study: Path, found: Standing, json: bool) -> None:
@@ -154,13 +156,13 @@ def standing(console: Console, study: Path, found: Standing, json: bool) -> None
         return
     rows, measurements = found.found
     sure = f"{rows - found.unsealed:,} of {rows:,} rows have their checksums"
-    console.print(f"{study}: {measurements:,} measurements; {sure}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"{study}: {measurements:,} measurements; {sure}", highlight=False, soft_wrap=True)
     if found.unsealed:
         said = f"{found.unsealed:,} rows are of an older lashley and have none: what became of them cannot be told"
-        console.print(said, highlight=False, markup=False, soft_wrap=True)
+        console.print(said, highlight=False, soft_wrap=True)
     if not found.counted:
         said = f"{COUNT} is missing or damaged: whether anything was lost cannot be told; `lashley resume` mends it"
-        console.print(said, highlight=False, markup=False, soft_wrap=True)
+        console.print(said, highlight=False, soft_wrap=True)
 
 
 def steps(console: Console, found: Sequence[Step], json: bool) -> None:
@@ -175,11 +177,11 @@ def steps(console: Console, found: Sequence[Step], json: bool) -> None:
         time = "" if step.seconds is None else f", about {_time(step.seconds)}"
         number = f"{place}." if step.command else "–"
         head = f"{number} {step.what}: {len(step.settles)} criteri{'on' if len(step.settles) == 1 else 'a'}{time}"
-        console.print(head, style="bold", highlight=False, markup=False)
+        console.print(head, style="bold", highlight=False)
         for claim in list(dict.fromkeys(claim for claim, _ in step.settles))[:MOST]:
             criteria = ", ".join(criterion for of, criterion in step.settles if of == claim)
-            console.print(f"   {criteria} of “{claim}”", highlight=False, markup=False)
+            console.print(f"   {criteria} of “{claim}”", highlight=False)
         if (more := len({claim for claim, _ in step.settles}) - MOST) > 0:
             console.print(f"   and of {more:,} more claims", highlight=False)
         if step.command:
-            console.print(f"   {step.command}", highlight=False, markup=False, soft_wrap=True)
+            console.print(f"   {step.command}", highlight=False, soft_wrap=True)
