@@ -103,7 +103,8 @@ def picture(
     }  # fmt: skip
     how = "Boxes: heads (h) and MLPs; small letters: the input an edge enters by (query, key, value). Width: what "
     how += "patching the edge alone costs. Blue edges help the answer, orange ones hurt it, dashed grey ones come and "
-    how += "go with the prompts resampled. Operations stand under heads where their score passes"
+    how += "go with the prompts resampled. Operations stand under the heads that do them most, past what untrained "
+    how += "copies reach; their scores are in the table"
     some = f". The {len(kept)} largest of {number(len(edges))} edges" * (len(kept) < len(edges))
     alt = f"{title}. Largest: " + "; ".join(f"{_name(e)} {e.text}" for e in kept[:5]) + "."
     return Figure(name, title, f"{about}. {how}{some}.", spec, alt)

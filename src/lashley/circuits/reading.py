@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -12,14 +12,27 @@ from lashley.circuits import rounds
 from lashley.circuits.scores import Existence, cmd, cpr, existence, shares
 from lashley.circuits.subgraphs import SIZES, component
 from lashley.core.figure import Estimate
-from lashley.recognised import OPERATIONS, recognised
+from lashley.recognised import OPERATIONS, thresholds
 from lashley.summary import REPLICATE, cells, cluster
 
 if TYPE_CHECKING:
     import pandas as pd
 
 STABLE = 0.95  # of resamples: an edge that is in the circuit less often comes and goes
+NAMED = 3  # heads, at most, that an operation is written under: those of the circuit that do it most
 MATTERS = 0.01  # of the logit difference: what the loss of an edge has to change for it to count as needed
+
+
+class Does(NamedTuple):
+    """One head of the circuit whose score passes what untrained copies reach by chance (`bound`). `named`: it is among
+    the few that do so most, and not most heads of the circuit do."""
+
+    head: str
+    operation: str
+    score: float
+    bound: float
+    passing: int  # how many heads of the circuit
+    named: bool
 
 
 class Found(NamedTuple):
@@ -37,7 +50,8 @@ class Found(NamedTuple):
     cut: int  # how many edges of the circuit were examined one by one
     singles: pd.DataFrame
     subsets: pd.DataFrame
-    operations: dict[str, tuple[str, ...]] | None  # of components; None: not measured
+    operations: dict[str, tuple[str, ...]] | None  # that set a component apart; None: not measured
+    does: tuple[Does, ...] = ()
 
     @property
     def faithfulness(self) -> Estimate:
@@ -80,7 +94,12 @@ def read(rows: pd.DataFrame, least: float, arrays: Mapping[str, Mapping[str, np.
     )
     edges = edges.merge(singles, on="site", how="left") if len(edges) else edges
     subsets = _subsets(own.get(rounds.WITHOUT, nothing), own.get(rounds.REMOVED, nothing))
-    return Found(curve, total, best, rivals, exists, edges, len(edges), singles, subsets, _operations(arrays))
+    made = Found(curve, total, best, rivals, exists, edges, len(edges), singles, subsets, None)
+    does = tuple(apart(arrays, made.nodes))
+    named: dict[str, tuple[str, ...]] = {}
+    for d in (d for d in does if d.named):
+        named[d.head] = (*named.get(d.head, ()), d.operation)
+    return made._replace(operations=named if "operations" in arrays else None, does=does)
 
 
 def confirming(rows: pd.DataFrame) -> pd.DataFrame:
@@ -227,13 +246,15 @@ def _subsets(without: pd.DataFrame, removed: pd.DataFrame) -> pd.DataFrame:
     return whole.assign(apart=(whole["circuit"] - whole["model"]).abs())
 
 
-def _operations(arrays: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, tuple[str, ...]] | None:
-    """Of every head what it is recognised to do."""
-    if "operations" not in arrays:
-        return None
-    found: dict[str, tuple[str, ...]] = {}
-    scored = recognised(arrays["operations"])
-    for name in (n for n in OPERATIONS if n in scored):
-        for layer, head in np.argwhere(scored[name]):
-            found[f"L{layer}.attn.h{head}"] = (*found.get(f"L{layer}.attn.h{head}", ()), name)
-    return found
+def apart(arrays: Mapping[str, Mapping[str, np.ndarray]], nodes: Sequence[str]) -> Iterator[Does]:
+    """What the circuit's heads do more than untrained weights explain. An operation that most of them pass sets none
+    of them apart, and is written under none."""
+    scores = arrays.get("operations", {})
+    bounds = thresholds(scores) if scores else {}
+    heads = {node: tuple(map(int, node[1:].split(".attn.h"))) for node in nodes if ".attn.h" in node}
+    for name in (n for n in OPERATIONS if n in bounds):
+        own = {head: float(scores[name][at]) for head, at in heads.items()}
+        passing = sorted((h for h in own if own[h] > bounds[name]), key=lambda h: -own[h])
+        common = len(passing) > max(NAMED, len(heads) / 2)
+        for rank, head in enumerate(passing):
+            yield Does(head, name, own[head], bounds[name], len(passing), not common and rank < NAMED)

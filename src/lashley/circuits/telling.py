@@ -83,8 +83,20 @@ def remainder(found: Found) -> Finding:
     opaque = [node for node in found.nodes if not found.operations.get(node)]
     n, size = len(found.nodes), int(found.best["size"]) if found.best is not None else found.cut
     whose = "its" if found.cut == size else f"the {number(found.cut)} examined edges'"
-    sentence += f", and {number(len(opaque))} of {whose} {number(n)} heads and MLPs have no recognised operation."
+    sentence += f", and {number(len(opaque))} of {whose} {number(n)} heads and MLPs have no operation that sets "
+    sentence += "them apart."
+    for name, passing in common(found).items():
+        heads = sum(".attn.h" in node for node in found.nodes)
+        sentence += (
+            f" “{name}” is passed by {number(passing)} of its {number(heads)} heads, and says nothing of any one."
+        )
     return Finding(sentence, left)
+
+
+def common(found: Found) -> dict[str, int]:
+    """Operations that so many heads of the circuit do that they set none apart, and how many do."""
+    named = {d.operation for d in found.does if d.named}
+    return {d.operation: d.passing for d in found.does if d.operation not in named}
 
 
 def cut(found: Found) -> Finding | None:
@@ -97,11 +109,17 @@ def cut(found: Found) -> Finding | None:
     sentence = (
         f"Completeness: without a subset K, circuit and model differ by {share(mean)} of the logit difference in the "
         f"mean and by {share(Estimate(worst['apart']))} at worst (K: {str(worst['subset']).replace('+', ' + ')}); "
-        f"minimality: {number(needed)} of {number(len(found.edges))} edges taken out alone change its faithfulness by "
-        "1% or more."
+        f"minimality: {number(needed)} of {number(len(found.edges))} edges taken out alone{_of(found)} change its "
+        "faithfulness by 1% or more."
     )
     basis = f"{len(found.subsets)} subsets: components, random halves, and the worst components together"
     return Finding(sentence, mean, f"{basis} (Wang et al. 2211.00593).")
+
+
+def _of(found: Found) -> str:
+    """How many edges there are besides those that were examined."""
+    size = int(found.best["size"]) if found.best is not None else found.cut
+    return f" (the strongest of {number(size)})" if found.cut < size else ""
 
 
 def areas(found: Found) -> Finding | None:

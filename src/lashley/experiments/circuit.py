@@ -17,17 +17,17 @@ import msgspec
 import numpy as np
 
 from lashley.circuits import drawing, files, planning, rounds, telling
-from lashley.circuits.reading import confirming, read, seeking
+from lashley.circuits.reading import Found, confirming, read, seeking
 from lashley.core.anatomy import Anatomy
 from lashley.core.case import Estimated, Material
 from lashley.core.errors import BadCircuit
-from lashley.core.figure import Control, Estimate, Finding
+from lashley.core.figure import Control, Estimate, Finding, Table
 from lashley.core.graph import Graph
 from lashley.core.outcome import Drawing, Outcome
 from lashley.core.site import Kind, Site
 from lashley.core.trial import Sweep
 from lashley.experiments import at_least
-from lashley.summary import facts, floor, measured, prompts
+from lashley.summary import facts, floor, measured, prompts, readings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -150,7 +150,7 @@ def judge(params: Params, table: pd.DataFrame, arrays: Arrays = NOTHING) -> Outc
     seek, confirm = seeking(own), confirming(own)
     basis = f"All other edges take the corrupt run's contribution, over {prompts(confirm if len(confirm) else own)}; "
     basis += "95% t interval on cluster means."
-    reading = "the numerical noise floor; no smaller effect is reported"
+    reading = "the numerical noise floor, a share: smaller effects say nothing"
     controls = [Control("identity edit", Estimate(floor(own if len(own) else rows)), reading)]
     first = Finding(
         telling.sentence(found, what, telling.known(table), _method(params), params.least), found.faithfulness, basis
@@ -187,8 +187,17 @@ def draw(params: Params, table: pd.DataFrame, arrays: Arrays = NOTHING) -> Drawi
         drawing.faithfulness(found, what, prompts(confirmed) if len(confirmed) else n),
         drawing.estimates(found, what, n),
     )
-    edges = drawing.edges(found, what)
-    return Drawing(tuple(f for f in figures if f), (edges,) if edges else ())
+    tables = (drawing.edges(found, what), drawing.does(found))
+    return Drawing(tuple(f for f in figures if f), (*_readings(confirmed, found), *(t for t in tables if t)))
+
+
+def _readings(rows: pd.DataFrame, found: Found) -> tuple[Table, ...]:
+    """What faithfulness is a share of, and what the circuit alone makes of the readout."""
+    own = rows[rows["measure"] == rounds.CURVE]
+    if not len(own):
+        return ()
+    best = own.iloc[:0] if found.best is None else own[own["trial"] == found.best["trial"]]
+    return readings(own, best, "every edge outside the circuit patched")
 
 
 def export(params: Params, table: pd.DataFrame, arrays: Arrays, model: str) -> files.Circuit:
