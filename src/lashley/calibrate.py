@@ -72,7 +72,6 @@ class Result(msgspec.Struct, frozen=True):
     claim: str
     true: bool
     outcome: str
-    confidence: float | None
     damage: float | None
     restored: float | None
     held: float | None
@@ -307,9 +306,7 @@ def _result(claim: Claim, true: bool, verdict: Verdict, own: Evidence | None) ->
         rivals = int((seconds.groupby("trial", observed=True)["effect"].mean() >= claim.thresholds.second).sum())
     required = [c for c in verdict.criteria if c.criterion in claim.required]
     failed, open_ = (tuple(c.criterion for c in required if c.status == s) for s in ("fails", "undecided"))
-    return Result(
-        verdict.claim, true, verdict.outcome, verdict.confidence, damage, restored, held, rivals, methods, failed, open_
-    )
+    return Result(verdict.claim, true, verdict.outcome, damage, restored, held, rivals, methods, failed, open_)
 
 
 def _mean(rows) -> float | None:

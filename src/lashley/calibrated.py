@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -20,7 +19,6 @@ from lashley.report import vega
 from lashley.stats import clopper_pearson
 
 FEWEST = 10  # cases that a share has to be of, for its target to be called met
-BINS = (0.0, 0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0 + 1e-9)
 TARGETS = {  # what is wanted: at most or at least, and how much
     "false": ("at most", 0.05),
     "power": ("at least", 0.9),
@@ -46,7 +44,6 @@ class Calibration(msgspec.Struct, frozen=True):
 
     model: str
     lines: tuple[Line, ...]
-    reliability: tuple[tuple[float, Estimate], ...]
     power: tuple[tuple[str, float, Estimate], ...]
     minutes: float
     failed: tuple[str, ...]
@@ -125,12 +122,6 @@ def summary(model: str, records: Sequence[Record], planned: int) -> Calibration:
             "robust",
         )
     )
-    bins = [(x.confidence, x.true) for x in every if x.confidence is not None]
-    reliability = []
-    for low, high in itertools.pairwise(BINS):
-        inside = [(c, t) for c, t in bins if low <= c < high]
-        if inside:
-            reliability.append((float(np.mean([c for c, _ in inside])), _share(t for _, t in inside)))
     failed = tuple(f"{r.trial.plant}: {r.error}" for r in records if r.error)
     minutes = sum(r.seconds for r in records) / 60
     kept = tuple(line for line in lines if line.share.n)
@@ -138,9 +129,7 @@ def summary(model: str, records: Sequence[Record], planned: int) -> Calibration:
     machine = "; ".join(sorted({r.machine for r in records if r.machine}))
     done = len(records)
     planted = Counter(relation_of(r.results[0]) for r in records if any(x.true for x in r.results))
-    return Calibration(
-        model, kept, tuple(reliability), tuple(powers), minutes, failed, today, machine, done, planned, dict(planted)
-    )
+    return Calibration(model, kept, tuple(powers), minutes, failed, today, machine, done, planned, dict(planted))
 
 
 def relation_of(result: Result) -> str:
@@ -242,10 +231,7 @@ def _met(line: Line) -> str:
 
 
 def pictures(found: Calibration) -> list[Figure]:
-    return [
-        charts.reliability(found.reliability, found.model),
-        charts.power(found.power, TARGETS["power"][1], STANDARD, found.model),
-    ]
+    return [charts.power(found.power, TARGETS["power"][1], STANDARD, found.model)]
 
 
 def write(found: Calibration, folder: Path) -> Path:

@@ -13,7 +13,7 @@ from lashley.core.errors import BadPlant
 
 
 def result(true: bool, outcome: str, claim: str = "L2.mlp.n5 stores capital(France)", **words) -> Result:
-    base = {"confidence": 0.5, "damage": 0.8, "restored": 0.8, "held": 0.8, "rivals": 0, "methods": {"mean": True}}
+    base = {"damage": 0.8, "restored": 0.8, "held": 0.8, "rivals": 0, "methods": {"mean": True}}
     return Result(claim, true, outcome, **{**base, **words})
 
 

@@ -1,4 +1,4 @@
-"""Pictures of a calibration: how often confident claims are true, and how often true ones are supported."""
+"""A picture of a calibration: how often true claims are supported."""
 
 from __future__ import annotations
 
@@ -9,23 +9,6 @@ from lashley.charts import theme
 from lashley.core.figure import Estimate, Figure, number
 
 Row = dict[str, Any]
-
-
-def reliability(bins: Sequence[tuple[float, Estimate]], model: str) -> Figure:
-    """Share of true claims, a row each bin of reported confidence; `bins` are mean confidences with their shares."""
-    rows = [_row(f"confidence {x:.2f}", e, expected=x) for x, e in bins if e.value is not None]
-    tick = {
-        "mark": {"type": "tick", "thickness": 3, "size": 18, "color": theme.MUTED},
-        "encoding": {"x": {"field": "expected", "type": "quantitative"}, "y": ROWS},
-    }
-    title = f"How often claims of a given confidence are true, in {model}"
-    words = "; ".join(f"confidence {x:.2f}: {number(e.value)} of {number(e.n)} true" for x, e in bins)
-    caption = (
-        "Claims of known truth, by the reported confidence that the claim stands (mean of a bin: grey ticks, where a "
-        "calibrated instrument's dots lie); lines are exact 95% binomial bounds."
-    )
-    spec = _shares(rows, "share of these claims that are true", {"value": theme.BLUE}, tick)
-    return Figure("reliability", title, caption, spec, f"{title}. {words}.")
 
 
 def power(rows: Sequence[tuple[str, float, Estimate]], wanted: float, standard: float, model: str) -> Figure:
