@@ -78,6 +78,8 @@ def remainder(found: Found) -> Finding:
     value, low, high = (None if x is None else 1 - x for x in (f.value, f.high, f.low))
     left = Estimate(value, low, high)
     sentence = f"Opaque remainder: {share(left)} of the logit difference does not pass through it"
+    if value is not None and value < 0:
+        sentence = f"Opaque remainder: none; the circuit alone keeps {share(f)}, more than the whole model"
     if found.operations is None or not found.nodes:
         return Finding(f"{sentence}; what its heads do was not measured.", left)
     opaque = [node for node in found.nodes if not found.operations.get(node)]

@@ -27,7 +27,7 @@ from lashley.core.outcome import Drawing, Outcome
 from lashley.core.site import Kind, Site
 from lashley.core.trial import Sweep
 from lashley.experiments import at_least
-from lashley.summary import facts, floor, measured, prompts, readings
+from lashley.summary import facts, floor, measured, prompts, readings, resting
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -148,8 +148,7 @@ def judge(params: Params, table: pd.DataFrame, arrays: Arrays = NOTHING) -> Outc
     found = read(rows, params.least, arrays)
     what, own = facts(rows), rows[rows["copy"].isna()]
     seek, confirm = seeking(own), confirming(own)
-    basis = f"All other edges take the corrupt run's contribution, over {prompts(confirm if len(confirm) else own)}; "
-    basis += "95% t interval on cluster means."
+    basis = f"All other edges take the corrupt run's contribution, over {resting(confirm if len(confirm) else own)}"
     reading = "the numerical noise floor, a share: smaller effects say nothing"
     controls = [Control("identity edit", Estimate(floor(own if len(own) else rows)), reading)]
     first = Finding(
