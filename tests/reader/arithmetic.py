@@ -56,36 +56,39 @@ def values(
     """For every cell of `by` the mean of the cluster means of the prompts' means, with Student's interval: over
     clusters, where a cell has six prompts and two clusters; or over the draws of its prompts (Satterthwaite 1946)."""
     of = of or cluster(rows)
-    runs = rows.groupby(list(dict.fromkeys([*by, of, *RUN])), observed=True, dropna=False, sort=False)[column].mean()
-    keys = list(dict.fromkeys([*by, of, *PROMPT]))
-    each = (
-        runs.reset_index().groupby(keys, observed=True, dropna=False, sort=False)[column].agg(["mean", "var", "size"])
-    )
-    each = each.reset_index()
-    group = list(dict.fromkeys([*by, of]))
-    means = each.groupby(group, observed=True, dropna=False, sort=False)["mean"].agg(["mean", "size"]).reset_index()
-    cells = means.groupby(by, observed=True, dropna=False, sort=False)["mean"].agg(["mean", "std", "size"])
-    grouped = each.groupby(by, observed=True, dropna=False, sort=False)
-    counted = grouped.size()
-    inside = _inside(each, means, by, group, level) if over == "draws" else {}
+
+    def mean(frame: pd.DataFrame, keys: list[str], name: str) -> pd.DataFrame:
+        """Mean, variance and number of the values under each key."""
+        found = frame.groupby(list(dict.fromkeys(keys)), observed=True, dropna=False, sort=False)[name]
+        return found.agg(mean_="mean", var_="var", n_="size").reset_index()
+
+    runs = mean(rows, [*by, of, *RUN], column)
+    prompts_ = mean(runs, [*by, of, *PROMPT], "mean_")
+    clusters = mean(prompts_, [*by, of], "mean_")
+    cells = mean(clusters, by, "mean_")
+    counted = mean(prompts_, by, "mean_")["n_"]
+    inside = _inside(prompts_, clusters, by, of, level) if over == "draws" else {}
     found = {}
-    for key, (mean, sd, k), n in zip(cells.index, cells.to_numpy(float), counted.reindex(cells.index), strict=True):
-        half = stats.t.ppf(0.5 + level / 2, k - 1) * sd / math.sqrt(k) if n >= FEWEST and k > 1 else math.nan
+    keys = cells[by].itertuples(index=False, name=None)
+    for key, x, var, k, n in zip(keys, cells["mean_"], cells["var_"], cells["n_"], counted, strict=True):
+        half = stats.t.ppf(0.5 + level / 2, k - 1) * math.sqrt(var / k) if n >= FEWEST and k > 1 else math.nan
         half = inside.get(key, half)
-        ends = (None, None) if math.isnan(half) else (mean - half, mean + half)
-        found[key if isinstance(key, tuple) else (key,)] = Value(mean, *ends, int(n))
+        ends = (None, None) if math.isnan(half) else (x - half, x + half)
+        found[key] = Value(float(x), *ends, int(n))
     return found
 
 
-def _inside(each: pd.DataFrame, means: pd.DataFrame, by: list[str], group: list[str], level: float) -> dict:
+def _inside(prompts_: pd.DataFrame, clusters: pd.DataFrame, by: list[str], of: str, level: float) -> dict:
     """Half the interval of each cell over the draws of its prompts."""
-    each = each.merge(means[[*group, "size"]].rename(columns={"size": "prompts"}), on=group, how="left")
+    group = list(dict.fromkeys([*by, of]))
+    each = prompts_.merge(clusters[[*group, "n_"]], on=group, how="left", suffixes=("", "prompts"))
     out = {}
-    for key, cell in each.groupby(by if len(by) > 1 else by[0], observed=True, dropna=False, sort=False):
-        clusters = len(cell[group].drop_duplicates())
-        part = (cell["var"] / cell["size"]).to_numpy() / (clusters * cell["prompts"].to_numpy()) ** 2
+    for key, cell in each.groupby(by, observed=True, dropna=False, sort=False):
+        share = 1 / (len(cell[group].drop_duplicates()) * cell["n_prompts"].to_numpy())
+        draws_ = cell["n_"].to_numpy()
+        part = share**2 * cell["var_"].to_numpy() / draws_
         total = part.sum()
-        free = total**2 / (part**2 / (cell["size"].to_numpy() - 1)).sum() if total else 1.0
+        free = total**2 / (part**2 / (draws_ - 1)).sum() if total else 1.0
         out[key] = float(stats.t.ppf(0.5 + level / 2, max(free, 1.0)) * math.sqrt(total))
     return out
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from . import attention, knockout, locate, stability, verdicts
+from . import attention, circuit, knockout, locate, spread, stability, verdicts
 from .known import Known
 from .page import complaints
 from .study import Shown
 
-READERS = {"locate": locate, "knockout": knockout, "attention": attention, "stability": stability, "audit": verdicts}
+READERS = {
+    "locate": locate,
+    "knockout": knockout,
+    "attention": attention,
+    "stability": stability,
+    "audit": verdicts,
+    "spread": spread,
+    "circuit": circuit,
+}
 
 
 def read(shown: Shown) -> tuple[Known, list[str]]:

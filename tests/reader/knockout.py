@@ -7,7 +7,7 @@ import re
 import pandas as pd
 
 from . import arithmetic as a
-from . import common
+from . import common, screen
 from .arithmetic import Value
 from .known import Known
 from .sites import canonical, placed
@@ -15,7 +15,7 @@ from .study import Shown
 
 KIND = {"layers": "sub-layer", "heads": "head", "neurons": "neuron"}
 BIG = 0.1
-SETS, SAMPLE = "matched random", "random sample outside the screen"
+SETS = "matched random"
 
 
 def read(shown: Shown) -> tuple[Known, list[str]]:
@@ -108,50 +108,13 @@ def _all(k: Known, shown: Shown, own: pd.DataFrame, each: dict[str, Value]) -> l
         k.count("unit", drawn["ranks"])
         k.count("largest", min(200, len(each)))
     if params["screen"]:
-        _screen(k, shown, own, each)
+        _screen(k, shown, own)
     return out
 
 
-def _screen(k: Known, shown: Shown, own: pd.DataFrame, each: dict[str, Value]) -> None:
-    noun = KIND[shown.params["units"]]
-    sample = shown.table[shown.table["control"] == SAMPLE]
-    population = int(own["population"].iloc[0])
-    left = population - len(each)
-    guess = {n: v.value for n, v in _named(own.assign(effect=own["estimate"]), shown.params).items()}
-    k.count(noun, population, left)
-    k.count("others", left)
-    k.add(population, "units screened", "among")
-    k.count("strongest", min(10, len(each)))
-    rho = a.spearman(pd.Series(guess), pd.Series({n: v.value for n, v in each.items()}))
-    k.add(rho, "Spearman of the confirmed", "Spearman")
-    if not len(sample):
-        return
-    drawn = _named(sample, shown.params)
-    estimates = {n: v.value for n, v in _named(sample.assign(effect=sample["estimate"]), shown.params).items()}
-    k.cells |= drawn
-    for name, v in drawn.items():
-        k.add(v, name, name)
-    k.count(f"{noun} unit others", len(drawn))
-    k.count("", len(drawn))
-    k.count("point", len(drawn) + len(each))
-    k.add(a.spearman(pd.Series(estimates), pd.Series({n: v.value for n, v in drawn.items()})), "Spearman of the sample",
-          "Spearman")  # fmt: skip
-    k.add(a.middle([v.value for v in drawn.values()]), "the sample", SAMPLE)
-    sizes = sorted((abs(v.value) for v in each.values()), reverse=True)
-    limits = {
-        "a damage of 10%": BIG,
-        f"the {min(10, len(sizes))}th strongest confirmed": sizes[min(10, len(sizes)) - 1],
-        "the weakest confirmed of few": sizes[-1],
-        "the median confirmed": float(pd.Series(sizes).median()),
-        "the weakest confirmed": sizes[-1],
-    }
-    for words, limit in limits.items():
-        hits = sum(abs(v.value) >= limit for v in drawn.values())
-        most = a.exact_upper(hits, len(drawn)) if len(drawn) < left else hits / len(drawn)
-        k.add(limit, f"size of {words}", words)
-        k.add(hits, f"as strong as {words}", words, ("sample", "in the sample units"))
-        k.add(most, f"at most as strong as {words}", words)
-        k.add(int(most * left + 1e-9), f"at most as strong as {words}", words)
+def _screen(k: Known, shown: Shown, own: pd.DataFrame) -> None:
+    sample = shown.table[shown.table["control"] == screen.SAMPLE]
+    screen.known(k, own, sample, int(own["population"].iloc[0]), KIND[shown.params["units"]])
 
 
 def _set(k: Known, shown: Shown, own: pd.DataFrame, random: pd.DataFrame, each: dict[str, Value]) -> list[str]:

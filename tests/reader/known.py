@@ -36,6 +36,7 @@ class Fact:
     value: Value
     name: str
     about: tuple[Tag, ...] = ()
+    slack: float = 0.0  # how far a number that was drawn at random may be off
 
     def in_(self, text: str) -> bool:
         return all(any(_mentions(text, a) for a in ((tag,) if isinstance(tag, str) else tag)) for tag in self.about)
@@ -54,6 +55,7 @@ class Known:
     cells: dict[str, Value] = field(default_factory=dict)  # by the name of the site or set
     # of figures whose rows are not told by a site alone: the value of a row, by the figure's name
     of_row: dict[str, Callable[[dict[str, Any]], Value | None]] = field(default_factory=dict)
+    drawn: dict[str, int] = field(default_factory=dict)  # how many rows a figure has to have
     reasons: set[str] = field(default_factory=set)  # why facts were left out
     identifiers: dict[str, int] = field(default_factory=dict)  # "layer" -> how many there are: 0 .. n - 1 are names
 
@@ -64,9 +66,9 @@ class Known:
             return f"{name} {row.get('y', '')}", self.of_row[figure](row)
         return name, self.cells.get(name)
 
-    def add(self, value: Value | float | None, name: str, *about: Tag) -> None:
+    def add(self, value: Value | float | None, name: str, *about: Tag, slack: float = 0.0) -> None:
         if value is not None:
-            self.facts.append(Fact(value if isinstance(value, Value) else Value(float(value)), name, about))
+            self.facts.append(Fact(value if isinstance(value, Value) else Value(float(value)), name, about, slack))
 
     def count(self, noun: str, *of: int) -> None:
         for each in noun.split():
@@ -74,7 +76,7 @@ class Known:
 
     def holds(self, value: Value, text: str) -> bool:
         """Whether an estimate given in full is known, its interval and n included."""
-        return any(_same(f.value, value) and f.in_(text) for f in self.facts)
+        return any(_same(f.value, value, f.slack) and f.in_(text) for f in self.facts)
 
     def unknown(self, text: str, context: str = "") -> list[str]:
         """The printed numbers of a text that nobody knows. `context` is what the text stands beside."""
@@ -100,11 +102,11 @@ class Known:
         return any(f.value.low is None and is_(f.value.value) and f.in_(text) for f in self.facts)
 
 
-def _same(known: Value, given: Value) -> bool:
+def _same(known: Value, given: Value, slack: float) -> bool:
     """Equal to nine digits, and from as many replicates where it is said from how many."""
     if given.n is not None and known.n != given.n:
         return False
-    return all(close(a, b) for a, b in zip(known[:3], given[:3], strict=True))
+    return all(close(a, b, slack=max(slack, 1e-9)) for a, b in zip(known[:3], given[:3], strict=True))
 
 
 def close(a: float | None, b: float | None, rel: float = 1e-9, slack: float = 1e-9) -> bool:
