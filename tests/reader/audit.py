@@ -32,6 +32,7 @@ class Criterion(NamedTuple):
     needed: int = 0
     parts: Mapping[str, Value] = MappingProxyType({})
     sides: int = 2
+    clusters: int = 0
 
     @property
     def p(self) -> float | None:
@@ -43,15 +44,19 @@ class Criterion(NamedTuple):
 NOTHING = Criterion(None)
 
 
+def _capped(rows: pd.DataFrame) -> pd.DataFrame:
+    capped = rows["effect"].where(rows["corrupt"].isna(), rows["effect"].clip(-1, 1))
+    template = rows["template"].where(rows["group"] != "text", rows["prompt"])
+    who = rows["relation"].astype(str) + "(" + rows["subject"].astype(str) + ")"
+    return rows.assign(effect=capped, size=capped.abs(), template=template, who=who)
+
+
 class Evidence:
     """The rows of one claim; shares are capped at 1, since what is all lost is lost once (ARCHITECTURE, Claims)."""
 
-    def __init__(self, claim: Claim, rows: pd.DataFrame):
-        capped = rows["effect"].where(rows["corrupt"].isna(), rows["effect"].clip(-1, 1))
-        template = rows["template"].where(rows["group"] != "text", rows["prompt"])
-        who = rows["relation"].astype(str) + "(" + rows["subject"].astype(str) + ")"
+    def __init__(self, claim: Claim, rows: pd.DataFrame, topic: pd.DataFrame):
         self.claim, self.level = claim, 1 - claim.limits["alpha"]
-        self.rows = rows.assign(effect=capped, size=capped.abs(), template=template, who=who)
+        self.rows, self.topic = _capped(rows), _capped(topic)
 
     def of(self, group: str, measure: str = "damage", edit: str = "mean") -> pd.DataFrame:
         r = self.rows
@@ -66,7 +71,7 @@ class Evidence:
         of = of or self.claim.cluster
         t = a.t_test(rows, limit, of, column, self.level)
         p = (t.below, t.above) if most else (t.above, t.below)
-        return Criterion(a.value(rows, of, column, self.level), limit, most, *p, t.needed)
+        return Criterion(a.value(rows, of, column, self.level), limit, most, *p, t.needed, clusters=rows[of].nunique())
 
     def all_of(self, parts: dict[str, Criterion]) -> Criterion:
         """Parts that must all hold: intersection-union, and Bonferroni; the part nearest to failing is shown."""
@@ -118,11 +123,14 @@ class Evidence:
         own = own.merge(peers[runs].drop_duplicates(), on=runs)
         if not len(peers) or not len(own):
             return None
-        names = {
-            t: "+".join(sorted(s.split("+"))) for t, s in peers.drop_duplicates("trial")[["trial", "site"]].to_numpy()
-        }
-        each = peers.assign(which=peers["trial"].map(names)).groupby("which")["effect"].mean()
-        return float(own["effect"].mean()), each.tolist(), a.prompts(own)
+        each = self.different(peers)
+        return float(own["effect"].mean()), each, a.prompts(own)
+
+    def different(self, peers: pd.DataFrame) -> list[float]:
+        """The mean effect of every random set, those of the same units counting once."""
+        first = peers.drop_duplicates("trial").set_index("trial")["site"]
+        which = peers["trial"].map(first.map(lambda s: "+".join(sorted(s.split("+")))))
+        return peers.groupby(which)["effect"].mean().tolist()
 
     def chance(self) -> Criterion:
         if (found := self.beside()) is None:

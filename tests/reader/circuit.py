@@ -118,7 +118,9 @@ def _reported(k: Known, c: Circuit, shown: Shown) -> list[str]:
     out = []
     k.add(best, "faithfulness", "keeps")
     k.add(
-        Value(1 - best.value, *(None if x is None else 1 - x for x in (best.high, best.low)), best.n), "opaque", "opaque"
+        Value(1 - best.value, *(None if x is None else 1 - x for x in (best.high, best.low)), best.n),
+        "opaque",
+        "opaque",
     )
     k.add(c.size / c.total, "share of edges", "edges")
     rivals = c.rivals()

@@ -60,13 +60,17 @@ def parse(text: str) -> Claim:
     return Claim(text, m["sites"], m["predicate"], m["about"], limits, required)
 
 
-def own(claims: list[Claim], claim: Claim, rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows about a claim. What claims are about is numbered as it comes, and so are the sets of sites for each; a
-    sweep over all sets has a trial each, one about some names their numbers in `set`."""
+def topic(claims: list[Claim], claim: Claim, rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows about what a claim is about; what claims are about is numbered as it comes."""
     abouts = list(dict.fromkeys(c.about for c in claims))
-    sets = list(dict.fromkeys(c.sites for c in claims if c.about == claim.about))
-    question, number = str(abouts.index(claim.about)), sets.index(claim.sites)
-    rows = rows[rows["question"].astype(str) == question]
+    return rows[rows["question"].astype(str) == str(abouts.index(claim.about))]
+
+
+def own(claims: list[Claim], claim: Claim, rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows about a claim. The sets of sites for one thing are numbered as they come; a sweep over all sets has a
+    trial each, one about some names their numbers in `set`."""
+    rows = topic(claims, claim, rows)
+    number = list(dict.fromkeys(c.sites for c in claims if c.about == claim.about)).index(claim.sites)
     label = rows["set"].fillna("").astype(str)
-    named = label.map(lambda s: str(number) in s.split())
-    return rows[named | ((label == "") & (rows["trial"] == number))]
+    named = label.map(lambda s: str(number) in s.split()).astype(bool)
+    return rows[named | ((label == "") & (rows["trial"] == number)).astype(bool)]

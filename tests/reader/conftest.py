@@ -21,12 +21,22 @@ def shown(small, tmp_path):
 
     def made(name: str) -> Shown:
         experiment, words = STUDIES[name]
-        folder = tmp_path / "study"
-        if experiment == "audit":
-            words = dict(words)
-            study = api.audit(small, *words.pop("claims", ()), study=folder, **words)
-        else:
-            study = lashley.ask(experiment, small, study=folder, **words)
+        words, folder = dict(words), tmp_path / "study"
+        share = words.pop("stop", None)
+
+        def stop(what: str, done: int, total: int) -> None:
+            if share is not None and what == "measuring" and done > share * total:
+                raise Stopped
+
+        try:
+            if experiment == "audit":
+                api.audit(small, *words.pop("claims"), study=folder, progress=stop, **words)
+            else:
+                api.ask(experiment, small, study=folder, progress=stop, **words)
+        except Stopped:
+            pass
+        study = Study.open(folder)
+        assert study.complete == (share is None)
         study.export(tmp_path / "table.parquet")
         (tmp_path / "page.json").write_bytes(to_json(study.page()))
         return load(tmp_path / "table.parquet", tmp_path / "page.json")

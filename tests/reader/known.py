@@ -57,6 +57,7 @@ class Known:
     of_row: dict[str, Callable[[dict[str, Any]], Value | None]] = field(default_factory=dict)
     drawn: dict[str, int] = field(default_factory=dict)  # how many rows a figure has to have
     reasons: set[str] = field(default_factory=set)  # why facts were left out
+    checks: list[Callable[[dict[str, Any]], list[str]]] = field(default_factory=list)  # of a page, beside its numbers
     identifiers: dict[str, int] = field(default_factory=dict)  # "layer" -> how many there are: 0 .. n - 1 are names
 
     def row(self, figure: str, row: dict[str, Any]) -> tuple[str, Value | None]:
@@ -80,6 +81,8 @@ class Known:
 
     def unknown(self, text: str, context: str = "") -> list[str]:
         """The printed numbers of a text that nobody knows. `context` is what the text stands beside."""
+        for reason in self.reasons:
+            text = text.replace(reason, "")
         whole = f"{text} {context}"
         return [f"{p.text}{' %' if p.percent else ''}{_ends(p)} in “{_around(text, p)}”"
                 for p in numbers(text) if not self.knows(p, whole)]  # fmt: skip

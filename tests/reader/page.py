@@ -41,6 +41,8 @@ def _complaints(page: dict[str, Any], known: Known) -> Iterator[str]:
         yield from _figure(figure, known)
     for verdict in page["verdicts"]:
         yield from _verdict(verdict, known)
+    for check in known.checks:
+        yield from check(page)
 
 
 def _text(where: str, text: str, known: Known, context: str = "") -> Iterator[str]:
@@ -60,6 +62,8 @@ def _table(table: dict[str, Any], known: Known) -> Iterator[str]:
     title = table["title"]
     yield from _text("table", title, known)
     yield from _text(f"table “{title}”, note", table["note"], known, title)
+    for column in table["columns"]:
+        yield from _text(f"table “{title}”, a head", f"{column['label']} {column['unit']}", known, title)
     for row in table["rows"]:
         words = " ".join(str(c) for c in row if isinstance(c, str))
         sizes = [c.get("n") for c in row if isinstance(c, dict)]

@@ -179,6 +179,7 @@ def read(shown: Shown) -> tuple[Known, list[str]]:
     top, one = max(min(int(params["top"]), units // 2), 1), ONE[params["units"]]
     k.count(f"{one} unit", units, top)
     k.count("strongest", top)
+    k.add(top, "so many strongest", "strongest")
     k.add(by_chance(units, top), "chance", ("random", "by chance"))
     k.add(by_chance(units, top).value, "chance", ("chance", "random"))
     ranks, sets = [rank_correlation(m) for m in found], [overlap(m, top) for m in found]
@@ -210,13 +211,13 @@ def _strongest(k: Known, rows: pd.DataFrame, found: list[Map], top: int, one: st
         sets = top_sets(m, top)
         for i, unit in enumerate(m.units):
             often.setdefault(unit, []).append(np.mean([i in s for s in sets]))
+    logits = a.values(rows, ["site"], "value", over=a.interval_over(rows))
     for (site,), v in cells.items():
         k.add(v, site, site)
+        common.edited(k, site, logits[site,], site)
         k.add(float(np.mean(often[site])), f"{site} among the strongest", site, "among the strongest")
     always = [len(frozenset.intersection(*top_sets(m, top))) for m in found]
     k.add(float(np.mean(always)), "always among the strongest", "on every one of its prompts")
-    if len(found) == 1:
-        k.count(one, always[0])
 
 
 def _counted(page: dict, change: str, prompts: int, facts: int, several: bool) -> list[str]:

@@ -42,4 +42,62 @@ STUDIES: dict[str, tuple[str, Words]] = {
     "attention heads of facts": ("attention", {"relation": "capital", "max_facts": 7, "units": "heads"} | LIST),
     "attention one prompt, noise draws": ("attention", ONE | {"corruption": "noise", "draws": 10}),
     "attention from the subject": ("attention", FRANCE | LIST | {"at": "subject_last", "window": 9}),
+    "stability of one fact": ("stability", FRANCE | {"templates": 7, "contexts": 1}),
+    "stability of heads of facts": (
+        "stability",
+        {"relation": "capital", "max_facts": 6, "templates": 2, "contexts": 1, "units": "heads", "draws": 1,
+         "edit": "resample"},
+    ),
+    "stability under noise": (
+        "stability", FRANCE | {"templates": 4, "contexts": 0, "draws": 3, "corruption": "noise", "edit": "zero"},
+    ),
+    "spread over sub-layers": ("spread", FRANCE | {"units": "layers", "beside": 1}),
+    "spread over heads, replaced": (
+        "spread", FRANCE | {"units": "heads", "beside": 0, "corruption": "replace", "draws": 2, "register": "question"},
+    ),
+    "spread over neurons": (
+        "spread", FRANCE | {"screen": 48, "sample": 24, "beside": 1, "budget": 60, "register": "statement"},
+    ),
+    "spread of a relation": (
+        "spread", {"relation": "capital", "max_facts": 4, "units": "layers", "edit": "resample", "register": "list"},
+    ),
+    "spread over weights": ("spread", FRANCE | LIST | {"units": "weights", "beside": 1}),
+    "circuit of a task": (
+        "circuit", {"task": "agreement", "max_facts": 12, "operations": False, "rivals": 19, "exact": 12},
+    ),
+    "circuit with operations": ("circuit", FRANCE | {"rivals": 19, "exact": 40, "register": "statement"}),
+    "circuit of a relation": (
+        "circuit",
+        {"relation": "capital", "max_facts": 6, "rivals": 19, "exact": 30, "operations": False, "method": "eap"} | LIST,
+    ),
+    "audit of a neuron": ("audit", {"claims": ("L2.mlp.n173 stores capital(France)",), "controls": 20, "others": 6}),
+    "audit of four claims": (
+        "audit",
+        {
+            "claims": (
+                "L0.mlp@subject_last is sufficient for capital(France)", "L2.mlp contributes to capital(France)",
+                "L2.attn.h1 is necessary for capital(France) [alpha = 0.1]", "L1.mlp stores capital(France)=Oslo",
+            ),
+            "controls": 20, "others": 6,
+        },
+    ),
+    "audit of a prompt of one's own, replaced": (
+        "audit",
+        {
+            "claims": (
+                'L0.mlp is necessary for "The capital of {France} is" = Paris against {Japan} = Tokyo',
+                'L1.mlp.n5+L2.mlp.n7 contributes to "The capital of {France} is" = Paris against {Japan} = Tokyo',
+            ),
+            "controls": 19, "others": 2, "corruption": "replace",
+        },
+    ),
+    "audit of the strongest": (
+        "audit", {"claims": (), "strongest": 2, "of": "capital(France)", "controls": 20, "others": 4},
+    ),
+    "locate, cut off": ("locate", FRANCE | LIST | {"stop": 0.4}),
+    "knockout, cut off": ("knockout", FRANCE | {"units": "heads", "stop": 0.6}),
+    "attention, cut off": ("attention", FRANCE | {"stop": 0.5}),
+    "audit, cut off": (
+        "audit", {"claims": ("L0.mlp@subject_last stores capital(France)",), "controls": 20, "others": 2, "stop": 0.5},
+    ),
 }  # fmt: skip

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from . import arithmetic as a
+from . import common
 from .arithmetic import Value
-from .audit import METHODS, Criterion, Evidence, judged, outcomes
-from .claims import Claim, own, parse
+from .audit import METHODS, ORDER, Criterion, Evidence, judged, outcomes
+from .claims import Claim, own, parse, topic
 from .known import Known, close
 from .page import given
 from .study import Shown
@@ -20,6 +21,7 @@ from .study import Shown
 GROUPS = {"confirm": "confirming prompts", "paraphrase": "paraphrases", "other": "other facts",
           "firing": "facts that fire it most"}  # fmt: skip
 PEERS = "matched random sites"
+BREAKS = 0.5  # nats a token
 
 
 def read(shown: Shown) -> tuple[Known, list[str]]:
@@ -31,11 +33,14 @@ def read(shown: Shown) -> tuple[Known, list[str]]:
     _constants(k, claims)
     every: list[tuple[Evidence, dict[str, Criterion]] | None] = []
     for claim in claims:
-        evidence = Evidence(claim, own(claims, claim, rows)) if len(rows) else None
+        evidence = Evidence(claim, own(claims, claim, rows), topic(claims, claim, rows)) if len(rows) else None
         asked = evidence is not None and len(evidence.of("confirm")) > 0
         every.append((evidence, evidence.criteria()) if asked else None)
     statuses = [judged(c, e[1]) if e else None for c, e in zip(claims, every, strict=True)]
     came = outcomes(claims, statuses)
+    k.count("claim", len([e for e in every if e]))
+    for name in (*ORDER, "editable"):
+        k.count("claim", sum(s is not None and s.get(name, ("not tested",))[0] == "not tested" for s in statuses))
     for claim, found, status in zip(claims, every, statuses, strict=True):
         if found:
             _facts(k, claim, found[0], found[1], status)
@@ -45,9 +50,16 @@ def read(shown: Shown) -> tuple[Known, list[str]]:
         kept = rows[rows["corrupt"].notna()]
         k.add(a.floor(kept), "noise floor", ("noise floor", "identity edit"))
         _controls(k, rows, len(claims))
-        out += _spread(k, claims, rows)
-    for verdict, claim, found, status, outcome in zip(page["verdicts"], claims, every, statuses, came, strict=True):
-        out += _verdict(verdict, claim, found, status, outcome)
+        for _, asked in rows[rows["group"] == "confirm"].groupby("question"):
+            common.basics(k, asked)
+        _spread(k, claims, every)
+    k.checks.append(
+        lambda page: [
+            words
+            for each in zip(page["verdicts"], claims, every, statuses, came, strict=True)
+            for words in _verdict(*each)
+        ]
+    )
     shown_ = [(c, f) for c, f in zip(claims, every, strict=True) if f]
     return k, [*out, *_pictures(k, page, claims, every, shown_[:3])]
 
@@ -60,8 +72,8 @@ def _constants(k: Known, claims: list[Claim]) -> None:
             k.add(alpha, "alpha", ("at 5%", "at 5", "criterion", "equivalence", "alpha", "tested at"))
             k.add(1 - alpha, "level", ("interval", "intervals", "range"))
     k.add(0.95, "level", ("interval", "intervals", "range"))
-    k.add(1, "cap", ("capped", "±1", "100%", "lost once"))
-    k.add(0.5, "what breaks a model, nats a token", ("breaks", "break"))
+    k.add(1, "cap", ("capped", "±1", "100%", "lost once", "either way"))
+    k.add(BREAKS, "what breaks a model, nats a token", ("breaks", "break"))
 
 
 def _facts(k: Known, claim: Claim, e: Evidence, found: dict[str, Criterion], status: dict) -> None:
@@ -80,14 +92,19 @@ def _facts(k: Known, claim: Claim, e: Evidence, found: dict[str, Criterion], sta
         k.cells[f"{text} {name}"] = c.value
     damage = e.of("confirm")
     v = a.value(damage, claim.cluster, level=e.level)
+    logits = a.value(damage, claim.cluster, "value")
+    common.edited(k, claim.sites, logits, claim.sites)
     flipped = Value(-v.value, None if v.high is None else -v.high, None if v.low is None else -v.low, v.n)
     for x in (v, flipped):
         k.add(x, f"damage of {claim.sites}", claim.sites)
     each = a.by_prompt(damage)
     sign, floor = math.copysign(1, v.value), e.floor()
-    k.count("prompt", len(each), sum(sign * x > floor for x in each))
+    k.count("prompt", len(each))
+    k.add(
+        sum(sign * x > floor for x in each), "prompts on which it does so", claim.sites, ("contributes", "takes away")
+    )
     if (bound := e.bound()) is not None:
-        k.add(float(f"{bound:.2g}"), "equivalence bound", claim.sites, "equivalence")
+        k.add(float(f"{bound:.2g}"), "equivalence bound", claim.sites, ("equivalence", "excluded"))
     for group in ("confirm", "paraphrase", "domain", "confirm paraphrase", "other", "firing"):
         some = e.of(group, "restore", "patch") if group == "confirm paraphrase" else e.of(group)
         if len(some):
@@ -131,11 +148,12 @@ def _verdict(verdict: dict[str, Any], claim: Claim, found, status, outcome: str)
         return [f"{where}: nothing was measured, and it is {verdict['outcome']}"] if bad else []
     if verdict["outcome"] != outcome:
         out.append(f"{where}: {verdict['outcome']}, judged again {outcome}")
+    evidence, criteria = found
     for c in verdict["criteria"]:
         name = c["criterion"]
-        if name not in found:
+        if name not in criteria:
             continue
-        mine, (wanted, p) = found[name], status[name]
+        mine, (wanted, p) = criteria[name], status[name]
         if c["status"] != wanted:
             out.append(f"{where}: {name} {c['status']}, judged again {wanted}")
         if not close(c.get("p"), p, 1e-6):
@@ -144,11 +162,11 @@ def _verdict(verdict: dict[str, Any], claim: Claim, found, status, outcome: str)
             out.append(f"{where}: {name} is {c['effect']['value']:.4g}, computed again {mine.value.value:.4g}")
         if mine.limit is not None and not close(c.get("threshold"), mine.limit):
             out.append(f"{where}: threshold of {name} is {c.get('threshold')}, it is {mine.limit}")
-        if c["status"] == "undecided" and c.get("missing") and c["missing"] != mine.needed:
+        if c.get("missing", 0) != (mine.needed if wanted == "undecided" else 0):
             out.append(f"{where}: {name} lacks {c['missing']}, computed again {mine.needed}")
         out += _interval(where, c, mine)
         out += _note(where, c, mine, claim)
-    return out + _as_much(where, verdict.get("weaker") or "", found[0])
+    return out + _as_much(where, verdict.get("weaker") or "", evidence)
 
 
 def _interval(where: str, c: dict[str, Any], mine: Criterion) -> list[str]:
@@ -174,8 +192,12 @@ def _interval(where: str, c: dict[str, Any], mine: Criterion) -> list[str]:
 def _note(where: str, c: dict[str, Any], mine: Criterion, claim: Claim) -> list[str]:
     """What a note says has to be so: all that it says of all."""
     note = c.get("note", "")
+    out = []
+    m = re.search(r"([\d,]+) prompts?, ([\d,]+) (?:template|subject|fact|context)s?", note)
+    if m and [int(x.replace(",", "")) for x in m.groups()] != [mine.value.n, mine.clusters]:
+        out.append(f"{where}: “{note}” of {c['criterion']}, it is {mine.value.n} prompts and {mine.clusters} clusters")
     if "all say" not in note:
-        return []
+        return out
     no = "not necessary" in note or "does not contribute" in note
     ends = [v.high if no else v.low for v in mine.parts.values()]
     agree = [e is not None and (e < claim.recall if no else e > claim.recall) for e in ends]
@@ -219,26 +241,26 @@ def _controls(k: Known, rows: pd.DataFrame, claims: int) -> None:
         k.count("site", len(each))
 
 
-def _spread(k: Known, claims: list[Claim], rows: pd.DataFrame) -> list[str]:
-    """Sites for one thing: the strongest, all together, and over how many the damage is spread."""
-    out = []
-    capped = rows.assign(effect=rows["effect"].where(rows["corrupt"].isna(), rows["effect"].clip(-1, 1)))
-    for i, about in enumerate(dict.fromkeys(c.about for c in claims)):
-        mine = capped[(capped["question"].astype(str) == str(i)) & (capped["group"] == "confirm")]
-        single = mine[(mine["measure"] == "damage") & (mine["edit"] == "mean") & mine["set"].isna()]
-        joint = mine[mine["measure"] == "together"]
-        of = next(c for c in claims if c.about == about).cluster
-        if not len(single) or not len(joint):
+def _spread(k: Known, claims: list[Claim], every: list) -> None:
+    """Sites for one thing: the strongest, all together, and over how many the damage is spread, without those that
+    break the model for any text."""
+    for about in dict.fromkeys(c.about for c in claims):
+        mine = {c.sites: e[0] for c, e in zip(claims, every, strict=True) if e and c.about == about}
+        if not mine:
             continue
-        each = {t: a.value(r, of) for t, r in single.groupby("trial")}
-        sites = list(dict.fromkeys(c.sites for c in claims if c.about == about))
-        for t, v in each.items():
-            k.add(v, f"damage of {sites[t]}", sites[t])
-        k.add(a.value(joint, of), f"all together, {about}", "together")
-        k.add(a.participation([v.value for v in each.values()]), "participation ratio", "participation ratio")
-        k.count("site", len(sites))
-        k.count("", len(sites))
-    return out
+        losses = {sites: e.loss() for sites, e in mine.items()}
+        broken = [sites for sites, x in losses.items() if x is not None and x >= BREAKS]
+        k.add(len(broken), "sites that break the model", ("breaks", "break"))
+        each = {sites: a.value(e.of("confirm"), e.claim.cluster).value for sites, e in mine.items()}
+        for some in (each, {sites: x for sites, x in each.items() if sites not in broken}):
+            k.add(a.participation(list(some.values())), "participation ratio", "participation ratio")
+        first = next(iter(mine.values()))
+        joint = first.topic[first.topic["measure"] == "together"]
+        if len(joint):
+            k.add(a.value(joint, first.claim.cluster), f"all together, {about}", "together")
+        k.count("site", len(mine))
+        k.count("", len(mine))
+        k.add(len(mine), "sites together", "together")
 
 
 def _pictures(k: Known, page: dict, claims: list[Claim], every, first) -> list[str]:
@@ -275,7 +297,7 @@ def _points(k: Known, name: str, rows: list[dict], e: Evidence) -> list[str]:
         wanted[f"{'in' if 'language' in kind else 'after'} {kind}"] = a.by_prompt(part)
     peers = e.of("confirm", "random damage")
     if len(peers):
-        wanted[PEERS] = peers.groupby("site")["effect"].mean().tolist()
+        wanted[PEERS] = e.different(peers)
     drawn: dict[str, list[float]] = {}
     out = []
     for r in rows:
