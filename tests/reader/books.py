@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from . import attention, circuit, knockout, locate, spread, stability, verdicts
 from .known import Known
 from .page import complaints
@@ -21,5 +23,18 @@ READERS = {
 def read(shown: Shown) -> tuple[Known, list[str]]:
     """What is known of a study, and everything that its page gets wrong."""
     known, found = READERS[shown.heading["experiment"]].read(shown)
+    found += _incomplete(shown, known)
     known.reasons = set(shown.left_out["reason"].dropna())
     return known, [*found, *complaints(shown.page, known)]
+
+
+def _incomplete(shown: Shown, known: Known) -> list[str]:
+    """A study that was cut off says how much of it is measured; what is planned the table does not know."""
+    known.count("trial", len(shown.table))
+    for line in shown.page["caveats"]:
+        if m := re.search(r"Incomplete: ([\d,]+) of ([\d,]+) trials", line):
+            measured, planned = (int(x.replace(",", "")) for x in m.groups())
+            known.count("trial", planned)
+            if not measured == len(shown.table) < planned:
+                return [f"caveats: {m[0]}, the table has {len(shown.table)}"]
+    return []

@@ -1,13 +1,18 @@
-"""Studies of the smallest model that ships, each made when its page is read."""
+"""Studies of the smallest model that ships, each made when its page is read: the one place that imports the package."""
 
 import pytest
 
 import lashley
 from lashley import api
 from lashley.report import to_json
+from lashley.study import Study
 
 from .studies import STUDIES
 from .study import Shown, load
+
+
+class Stopped(Exception):
+    """What cuts a study off."""
 
 
 @pytest.fixture(scope="session")

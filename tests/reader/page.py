@@ -41,6 +41,7 @@ def _complaints(page: dict[str, Any], known: Known) -> Iterator[str]:
         yield from _figure(figure, known)
     for verdict in page["verdicts"]:
         yield from _verdict(verdict, known)
+        yield from _criteria(page, verdict)
     for check in known.checks:
         yield from check(page)
 
@@ -136,3 +137,17 @@ def _verdict(verdict: dict[str, Any], known: Known) -> Iterator[str]:
         name = f"{claim} {criterion['criterion']}"
         yield from _text(f"verdict on {claim}, {criterion['criterion']}", criterion.get("note", ""), known, name)
         yield from _estimate(f"verdict on {claim}, {criterion['criterion']}", criterion.get("effect"), known, name)
+
+
+def _criteria(page: dict[str, Any], verdict: dict[str, Any]) -> Iterator[str]:
+    """The table of a claim's criteria says what its verdict says."""
+    held = {c["criterion"]: c for c in verdict.get("criteria", ())}
+    for table in page["tables"]:
+        if verdict["claim"] not in table["title"] or not held:
+            continue
+        heads = [c["label"] for c in table["columns"]]
+        for row in table["rows"]:
+            own = held.get(str(row[0]))
+            for head, field in (("verdict", "status"), ("on", "note"), ("p, adjusted", "p")):
+                if own and head in heads and (cell := row[heads.index(head)]) not in (own.get(field), None):
+                    yield f"table “{table['title']}”: {head} of {row[0]} is {cell}, its verdict has {own.get(field)}"
