@@ -21,6 +21,7 @@ NOUNS = (
     "text", "largest", "strongest", "others", "knockout",
 )  # fmt: skip
 PLURAL = {"criteria": "criterion", "copies": "copy", "sub-layers": "sub-layer"}
+MOST_DIGITS = 8  # after the point
 Tag = str | tuple[str, ...]
 
 
@@ -88,6 +89,8 @@ class Known:
                 for p in numbers(text) if not self.knows(p, whole)]  # fmt: skip
 
     def knows(self, p: Printed, text: str) -> bool:
+        if len(p.text.partition(".")[2]) > MOST_DIGITS:  # the arithmetic's, not the measurement's
+            return False
         if p.interval:
             return any(p.is_(f.value.value) and p.within(f.value.low, f.value.high) and f.in_(text) for f in self.facts)
         if p.whole:

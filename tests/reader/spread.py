@@ -7,17 +7,19 @@ import re
 import pandas as pd
 
 from . import arithmetic as a
-from . import common, screen
+from . import common, screen, weights
 from .arithmetic import Value
 from .known import Known
 from .study import Shown
 
-UNITS = {"layers": "sub-layer", "heads": "head", "neurons": "neuron", "weights": "weight"}
+UNITS = {"layers": "sub-layer", "heads": "head", "neurons": "neuron"}
 RANDOM, MATCHED = "random", "matched random"
 PARTS = {"0.5": "half", "0.9": "nine tenths"}
 
 
 def read(shown: Shown) -> tuple[Known, list[str]]:
+    if shown.params["units"] == "weights":
+        return weights.read(shown)
     rows = shown.table
     capped = rows["effect"].where(rows["corrupt"].isna(), rows["effect"].clip(-1, 1))  # all lost is lost once
     control, context = rows["control"].fillna(""), rows["context"].fillna("")
