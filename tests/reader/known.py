@@ -73,7 +73,7 @@ class Known:
             self.facts.append(Fact(value if isinstance(value, Value) else Value(float(value)), name, about, slack))
 
     def count(self, noun: str, *of: int) -> None:
-        for each in noun.split():
+        for each in noun.split() or [""]:
             self.counts.setdefault(each, set()).update(int(n) for n in of)
 
     def holds(self, value: Value, text: str) -> bool:

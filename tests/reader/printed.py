@@ -22,7 +22,7 @@ NAMES = re.compile(
     r"|\b\d{4}-\d\d-\d\d\S*"
     r"|\b[A-Z][a-z]+(?: (?:and|&|et al\.?) ?[A-Z]?[a-z]*)*,? (?:18|19|20)\d\d\b"  # Fieller et al. 1957
     r"|\b\d{4}\.\d{5}\b"  # arXiv
-    r"|\([01] = [^()]*\)|(?:apart from|below|above) 0\b"  # what an axis means
+    r"|\([01] = [^()]*\)|(?:apart from|below|above|set to) 0\b"  # what an axis means
     r"|\bn = \d[\d,–]*"  # of figures, and looked at there
 )
 LEADS = r" (?:of|of the|of all|and|to|out of|or) |–"

@@ -14,6 +14,7 @@ from .study import Shown
 
 UNITS = {"layers": "sub-layer", "heads": "head", "neurons": "neuron"}
 RANDOM, MATCHED = "random", "matched random"
+ROUNDING = 1e-6
 PARTS = {"0.5": "half", "0.9": "nine tenths"}
 
 
@@ -32,8 +33,11 @@ def read(shown: Shown) -> tuple[Known, list[str]]:
     for some in (main[main["measure"] == "alone"], confirm):
         k.count("prompt", a.prompts(some))
         k.count("template", some["template"].nunique())
+        k.count("subject", some["subject"].nunique())
         k.count("draw foil", *a.draws(some)) if len(some) else None
     k.count("prompt", *(a.prompts(x) for _, x in confirm.groupby("measure")))
+    if len(confirm):
+        common.basics(k, confirm)
     k.add(1, "cap", ("capped", "lost once", "100%"))
     population = int(str(main["population"].dropna().iloc[0]))
     out = _alone(k, shown, main, noun, population)
@@ -64,7 +68,7 @@ def _alone(k: Known, shown: Shown, main: pd.DataFrame, noun: str, population: in
         k.add(v.value, f"{site[t]} restored alone", site[t], "restoration")
     effects = [v.value for v in each.values()]
     k.add(a.participation(effects), "participation ratio", "participation ratio")
-    k.add(max(effects), "the strongest alone", ("no single one", "the strongest"))
+    k.add(max(effects), "the strongest alone", ("none costs more", "the strongest"))
     k.count(noun, len(each), population)
     k.count("", population)
     k.count("unit effect", len(each), min(20, len(each)))
@@ -100,17 +104,20 @@ def _sets(k: Known, shown: Shown, confirm: pd.DataFrame) -> list[str]:
         part = name[4:-1]
         for sentence in said.split("\n"):
             out += _reaches(sentence, name, v, float(part), size, back)
+        common.edited(k, name, a.value(own, column="value", over=a.interval_over(own)), name)
         for control in (RANDOM, MATCHED):
             peers = of(confirm, "smallest", control)
-            peers = peers[peers["set"] == name]
+            alike = peers["set"].str[:3] == name[:3] if control == RANDOM else peers["set"] == name
+            peers = peers[alike & (peers["size"] == size) & (peers["site"] != site)]
             if not len(peers):
                 continue
-            beside = own.merge(peers[a.RUN].drop_duplicates(), on=a.RUN)
+            beside = own.merge(peers[a.PROMPT].drop_duplicates(), on=a.PROMPT)
             sets = peers.assign(members=peers["site"].map(lambda s: "+".join(sorted(s.split("+")))))
             each = a.values(sets, ["members"])
             found = [x.value for x in each.values()]
-            k.add(a.middle(found), f"{control} sets, {name}", (f"{control} sets", "matched sets"), name)
-            k.add(a.middle(found).value, f"{control} sets, {name}", f"{control} sets", verb)
+            range_ = a.middle(found)  # of sets that were measured twice, to the last digits of the arithmetic
+            k.add(range_, f"{control} sets, {name}", (f"{control} sets", "matched sets"), name, slack=ROUNDING)
+            k.add(range_.value, f"{control} sets, {name}", f"{control} sets", verb)
             k.add(a.permutation(a.value(beside).value, found), f"p of {name}", name, "p =")
             k.count("set", len(found))
             k.count("prompt", a.prompts(peers))
@@ -152,14 +159,19 @@ def _curve(k: Known, confirm: pd.DataFrame, noun: str) -> None:
 
 
 def _repair(k: Known, confirm: pd.DataFrame) -> None:
-    total, direct = (a.values(of(confirm, m), ["trial"]) for m in ("total", "direct"))
-    if total and direct:
-        for values, words in ((total, "each on average"), (direct, "direct effect")):
-            mean = sum(v.value for v in values.values()) / len(values)
-            k.add(Value(mean, None, None, len(values)), words, ("each on average", "direct"))
-            k.add(mean, words, ("each on average", "direct"))
-        k.count("strongest", len(total))
-        k.add(len(total), "strongest", "strongest")
+    """Of the strongest units all that they cost, what they cost directly, and what lies between."""
+    total, direct = of(confirm, "total"), of(confirm, "direct")
+    if not len(total) or not len(direct):
+        return
+    keys = ["trial", *a.RUN]
+    both = total.merge(direct[[*keys, "effect"]], on=keys, suffixes=("", "_direct"))
+    both = both.assign(apart=both["effect_direct"] - both["effect"])
+    for column, words in (("effect", "each on average"), ("effect_direct", "direct effect")):
+        k.add(float(both.groupby("trial")[column].mean().mean()), words, words)
+    v = a.value(both, column="apart", over=a.interval_over(both))
+    k.add(v, "between total and direct effect", "between them")
+    k.count("strongest", both["trial"].nunique())
+    k.add(both["trial"].nunique(), "strongest", "strongest")
 
 
 def _text(k: Known, main: pd.DataFrame) -> None:

@@ -48,7 +48,7 @@ def read(shown: Shown) -> tuple[Known, list[str]]:
             out.append(f"figure weights: {len(figure['spec']['data']['values'])} points of {len(lines)}")
     own = {part: v.value for (name, part), v in lines.items() if name == f"{OWN}, {LINES['']}"}
     for f in [shown.page["finding"], *shown.page["also"]]:
-        m = re.search(r"Removing ([\d.]+)% of the weights of all layers costs (half|90%)", f["sentence"])
+        m = re.search(r"Removing ([\d.]+)% of the weights of all layers.* costs (half|90%)", f["sentence"])
         if m:
             wanted = min((p for p, x in own.items() if x >= (0.5 if m[2] == "half" else 0.9)), default=None)
             if wanted is None or abs(100 * wanted - float(m[1])) > 1e-9:
