@@ -23,7 +23,7 @@ READERS = {
 def read(shown: Shown) -> tuple[Known, list[str]]:
     """What is known of a study, and everything that its page gets wrong."""
     known, found = READERS[shown.heading["experiment"]].read(shown)
-    found += _incomplete(shown, known)
+    found += [*_incomplete(shown, known), *_readings(shown)]
     known.reasons = set(shown.left_out["reason"].dropna())
     return known, [*found, *complaints(shown.page, known)]
 
@@ -38,3 +38,18 @@ def _incomplete(shown: Shown, known: Known) -> list[str]:
             if not measured == len(shown.table) < planned:
                 return [f"caveats: {m[0]}, the table has {len(shown.table)}"]
     return []
+
+
+def _readings(shown: Shown) -> list[str]:
+    """Every page says the logit differences, the object's probability and rank, and how strong the noise is."""
+    tables = [t for t in shown.page["tables"] if {"clean run", "corrupt run"} <= {c["label"] for c in t["columns"]}]
+    asked = shown.table[shown.table["corrupt"].notna()] if len(shown.table) else shown.table
+    if not len(asked):
+        return []
+    if not tables:
+        return ["no table says the logit difference of the clean and the corrupted run"]
+    rows = " ".join(str(r[0]) for t in tables for r in t["rows"])
+    out = [f"no table says the {what}" for what in ("logit difference", "probability", "rank") if what not in rows]
+    if (asked["corruption"] == "noise").any() and not any("standard deviation" in t["note"] for t in tables):
+        out.append("no table says how strong the noise is")
+    return out

@@ -19,6 +19,8 @@ def complaints(page: dict[str, Any], known: Known) -> list[str]:
 
 
 def _complaints(page: dict[str, Any], known: Known) -> Iterator[str]:
+    for name in ("title", "question"):
+        yield from _text(name, page[name], known)
     for finding in [page["finding"], *page["also"]]:
         sentence = finding["sentence"]
         yield from _text("finding", sentence, known)
