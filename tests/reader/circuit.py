@@ -17,7 +17,7 @@ from .study import Shown
 
 CURVE, CHANCE, RIVALS = "circuit", "random circuit", "random circuit of the reported size"
 TEN = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # shares of all edges (MIB, 2504.13151)
-MATTERS, STABLE, DRAWS = 0.01, 0.95, 400
+MATTERS, STABLE, DRAWS, NEAR = 0.01, 0.95, 400, 0.04
 
 
 def read(shown: Shown) -> tuple[Known, list[str]]:
@@ -129,6 +129,8 @@ def _reported(k: Known, c: Circuit, shown: Shown) -> list[str]:
         k.add(round(float(np.mean(rivals)), 3), RIVALS, "random connected circuits")
         k.count("circuit", len(rivals))
     tests = c.existence()
+    if not tests and rivals:
+        k.add(max(0, a.FEWEST - (best.n or 0)), "prompts that are missing", ("needed", "needs"))
     if tests:
         k.add(max(tests.values()), "p of there being one", "p =")
         there = max(tests.values()) <= 0.05 and c.size < c.total
@@ -174,8 +176,13 @@ def _edges(k: Known, c: Circuit, page: dict) -> list[str]:
     for name, x in stability.items():
         k.add(x, f"{name} in resamples", name, slack=0.1)
     if any(name in stability for name in names):
-        come = [n for n in names if stability.get(n, 1) < STABLE]
-        k.count("edge", len(come))
+        k.add(DRAWS, "resamples", "resampled")
+        kept = [stability[n] for n in names if n in stability]
+        sure, perhaps = (sum(x < STABLE + room for x in kept) for room in (-NEAR, NEAR))
+        for come in range(sure, perhaps + 1):  # the resamples are drawn at random
+            k.count("edge", come)
+            k.add(come, "edges that come and go", "come and go")
+            k.add(Value(1 - come / len(kept), None, None, len(kept)), "edges that stay", "come and go")
     if len(names) < c.size:
         words = " ".join([page["finding"]["sentence"], *(f["sentence"] for f in page["also"])])
         tables = [t for t in page["tables"] if t["title"].startswith("The edges of the circuit")]
@@ -269,4 +276,25 @@ def _figures(k: Known, c: Circuit, shown: Shown) -> list[str]:
     for figure in shown.page["figures"]:
         if figure["name"] not in ("circuit", "faithfulness", "estimates"):
             out.append(f"figure {figure['name']}: no reader reads it")
+        if figure["name"] == "circuit":
+            out += _picture(k, figure)
+    return out
+
+
+def _picture(k: Known, figure: dict) -> list[str]:
+    """The circuit drawn: as wide and as written as its edges were measured, and what its heads do counted."""
+    out, nodes = [], {}
+    for layer in figure["spec"]["layer"]:
+        for row in layer.get("data", {}).get("values", []):
+            if "edge" in row and row["t"] == 0:
+                own = k.cells.get(row["name"].replace("→", "->"))
+                words = Known()
+                words.add(own, row["name"])
+                if own is None or words.unknown(row["text"]) or abs(abs(own.value) - row["size"]) > 1e-4:
+                    out.append(f"figure circuit: {row['name']} is drawn {row['size']}, “{row['text']}”; it is {own}")
+            if "node" in row and row["node"] not in ("embed", "logits"):
+                nodes[row["node"]] = row["does"]
+    k.count("head node", len(nodes), sum(not does for does in nodes.values()))
+    k.add(len(nodes), "heads and MLPs", "heads and MLPs")
+    k.add(sum(not does for does in nodes.values()), "of no recognised operation", "no recognised operation")
     return out

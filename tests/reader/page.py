@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -26,6 +27,7 @@ def _complaints(page: dict[str, Any], known: Known) -> Iterator[str]:
         yield from _text("finding", sentence, known)
         yield from _text("basis", finding["basis"], known, sentence)
         yield from _estimate("finding’s estimate", finding["estimate"], known, sentence)
+        yield from _interval(finding)
     for control in page["controls"]:
         where = f"control {control['name']}"
         yield from _text(where, control["reading"], known, control["name"])
@@ -50,6 +52,18 @@ def _complaints(page: dict[str, Any], known: Known) -> Iterator[str]:
 
 def _text(where: str, text: str, known: Known, context: str = "") -> Iterator[str]:
     yield from (f"{where}: no reader knows {each}" for each in known.unknown(text, context))
+
+
+def _interval(finding: dict[str, Any]) -> Iterator[str]:
+    """What a basis says of an interval is so."""
+    estimate, basis = finding["estimate"], finding["basis"]
+    if estimate is None or estimate["value"] is None:
+        return
+    if re.search(r"t intervals? ", basis) and not re.search("no interval|none for|too few", basis, re.I):
+        if estimate.get("low") is None and " [" not in finding["sentence"]:
+            yield f"basis: “{basis[:80]}”, and there is no interval in “{finding['sentence'][:60]}”"
+    elif "No interval" in basis and (estimate.get("low") is not None or " [" in finding["sentence"]):
+        yield f"basis: “{basis[:80]}”, and there is one in “{finding['sentence'][:60]}”"
 
 
 def given(estimate: dict[str, Any]) -> Value:
