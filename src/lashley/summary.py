@@ -92,7 +92,7 @@ def spread_over(table: pd.DataFrame) -> Literal["clusters", "draws", ""]:
 
 def _draws(table: pd.DataFrame) -> list[int]:
     """How many corruptions each prompt of a table has."""
-    each = table[list(dict.fromkeys([*PROMPT, *REPLICATE]))].drop_duplicates()
+    each = table[[*PROMPT, "pair", "seed"]].drop_duplicates()  # whichever of its runs is edited
     return each.groupby(PROMPT, observed=True, dropna=False).size().tolist()
 
 
@@ -244,8 +244,8 @@ def estimate(row: pd.Series) -> Estimate:
     """The mean effect of one row of `cells`."""
     import pandas as pd
 
-    value, low, high, n = pd.to_numeric(row[["effect", "low", "high", "n"]], errors="coerce").tolist()
-    return Estimate(value, low, high, None if n != n else n, "share of the logit difference")
+    value, low, high, n = (None if pd.isna(row[name]) else row[name] for name in ("effect", "low", "high", "n"))
+    return Estimate(value, low, high, n, "share of the logit difference")
 
 
 def share(e: Estimate) -> str:

@@ -12,6 +12,7 @@ from scipy import stats
 FEWEST = 6  # prompts below which no interval is given (README)
 # What makes a prompt: `asked` is the text of its clean run. Draws of noise or foils lie within.
 PROMPT = ["relation", "subject", "template", "context", "asked"]
+DRAW = [*PROMPT, "pair", "seed"]
 
 
 class Value(NamedTuple):
@@ -34,17 +35,17 @@ def prompts(rows: pd.DataFrame) -> int:
 
 def draws(rows: pd.DataFrame) -> tuple[int, int]:
     """Corruptions of a prompt: the fewest and the most."""
-    each = rows[RUN].drop_duplicates().groupby(PROMPT, observed=True, dropna=False).size()
+    each = rows[DRAW].drop_duplicates().groupby(PROMPT, observed=True, dropna=False).size()
     return int(each.min()), int(each.max())
 
 
-RUN = [*PROMPT, "prompt", "pair", "seed"]  # a draw of a prompt
+RUN = [*DRAW, "prompt"]  # one of its runs, which is edited
 
 
 def interval_over(rows: pd.DataFrame) -> str:
     """What intervals are over: "clusters" of six prompts or more, or the "draws" of each prompt where these are six or
     more; "" where there is none (ARCHITECTURE, README)."""
-    each = rows[RUN].drop_duplicates().groupby(PROMPT, observed=True, dropna=False).size()
+    each = rows[DRAW].drop_duplicates().groupby(PROMPT, observed=True, dropna=False).size()
     if len(each) >= FEWEST and rows[cluster(rows)].nunique() > 1:
         return "clusters"
     return "draws" if len(each) and each.min() >= FEWEST else ""

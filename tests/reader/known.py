@@ -89,7 +89,7 @@ class Known:
                 for p in numbers(text) if not self.knows(p, whole)]  # fmt: skip
 
     def knows(self, p: Printed, text: str) -> bool:
-        if len(p.text.partition(".")[2]) > MOST_DIGITS:  # the arithmetic's, not the measurement's
+        if len(p.text.partition(" ")[0].partition(".")[2]) > MOST_DIGITS:  # the arithmetic's, not the measurement's
             return False
         if p.interval:
             return any(p.is_(f.value.value) and p.within(f.value.low, f.value.high) and f.in_(text) for f in self.facts)

@@ -27,7 +27,7 @@ def _complaints(page: dict[str, Any], known: Known) -> Iterator[str]:
         yield from _text("finding", sentence, known)
         yield from _text("basis", finding["basis"], known, sentence)
         yield from _estimate("finding’s estimate", finding["estimate"], known, sentence)
-        yield from _interval(finding)
+        yield from _interval(finding) if not page["verdicts"] else ()  # whose criteria have intervals of their own
     for control in page["controls"]:
         where = f"control {control['name']}"
         yield from _text(where, control["reading"], known, control["name"])

@@ -6,8 +6,14 @@ from . import altered, books
 from .page import complaints
 from .studies import STUDIES
 
+CIRCUIT = "sizes are drawn as shares of all edges, part of the edges without a word, no table of readings"
+TEXT = "the loss on unrelated text of random sets counts a set that was drawn twice twice"
 WRONG: dict[str, str] = {
-    "attention from the subject": "windows of 9 layers in a model of 4",
+    "circuit of a task": CIRCUIT,
+    "circuit with operations": CIRCUIT,
+    "circuit of a relation": CIRCUIT,
+    "spread over sub-layers": TEXT,
+    "spread of a relation": TEXT,
 }  # studies whose page is known to be wrong, and how
 
 
@@ -19,7 +25,7 @@ def test_the_page_is_right_about_its_ledger(name, shown):
     study = shown(name)
     known, found = books.read(study)
     assert not found, "\n".join([f"{len(found)} complaints", *found[:40]])
-    changed = altered.some(study.page, 60)
+    changed = altered.some(study.page, 40)
     missed = [path for path in changed if not complaints(altered.one(study.page, path), known)]
     assert len(missed) <= len(changed) // 20, (
         f"{len(missed)} of {len(changed)} changed numbers are not noticed: {missed}"

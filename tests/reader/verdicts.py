@@ -109,7 +109,9 @@ def _facts(k: Known, claim: Claim, e: Evidence, found: dict[str, Criterion], sta
         some = e.of(group, "restore", "patch") if group == "confirm paraphrase" else e.of(group)
         if len(some):
             k.count("prompt", a.prompts(some))
-            k.count("draw", *a.draws(some))
+            k.count("draw foil", *a.draws(some))
+            k.add(len(some) / a.prompts(some), "draws a prompt", "draws each")
+            k.count("context", some["context"].nunique())
             k.count("template", some["template"].nunique())
             k.count("fact subject", some["who"].nunique(), some["subject"].nunique())
     texts = e.of("text")
