@@ -2,6 +2,8 @@
 
 import itertools
 import re
+from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -35,10 +37,30 @@ ASKED = {
 }
 
 
-@pytest.fixture(params=ASKED.values(), ids=ASKED.keys())
-def asked(request, study):
-    experiment, words = request.param
-    return study(experiment, **words)
+class Once(NamedTuple):
+    """A study with its table and its page, made once."""
+
+    name: str
+    params: Any
+    layers: int
+    table: pd.DataFrame
+    shown: Any
+
+
+@pytest.fixture(scope="module")
+def once(study):
+    @cache
+    def made(asked: str) -> Once:
+        experiment, words = ASKED[asked]
+        own = study(experiment, **words)
+        return Once(experiment, own.params, own.ledger.spec.model["layers"], own.table, own.page())
+
+    return made
+
+
+@pytest.fixture(params=ASKED)
+def asked(request, once) -> Once:
+    return once(request.param)
 
 
 def layers_of(rows: pd.DataFrame) -> pd.Series:
@@ -51,10 +73,10 @@ def by_site(made) -> dict[str, float]:
     """The mean effect of every cell by its address, worked out anew: over positions, then draws, then prompts."""
     rows = measured(made.table)
     layers = layers_of(rows)
-    if made.ledger.spec.experiment == "locate":
+    if made.name == "locate":
         at = [f"{la}.{k}@{r}" for la, k, r in zip(layers, rows["kind"], rows["role"], strict=True)]
         at += [f"{la}.{k}@{p}" for la, k, p in zip(layers, rows["kind"], rows["position"], strict=True)]
-    elif made.ledger.spec.experiment == "attention":
+    elif made.name == "attention":
         at = [f"{la}.attn@{made.params.at} to {keys}" for la, keys in zip(layers, rows["keys"], strict=True)] * 2
     else:
         at = rows["site"].tolist() * 2
@@ -66,7 +88,7 @@ def by_site(made) -> dict[str, float]:
 
 def test_every_picture_shows_one_value_a_place_and_it_is_the_mean(asked):
     means = by_site(asked)
-    for figure in asked.page().figures:
+    for figure in asked.shown.figures:
         shown = figure.spec["data"]["values"]
         places = [(r["panel"], r["y"], r.get("x")) for r in shown]
         assert len(set(places)) == len(places), f"{figure.name}: two values in one place"
@@ -77,16 +99,16 @@ def test_every_picture_shows_one_value_a_place_and_it_is_the_mean(asked):
 
 def test_every_intervention_has_a_place_of_its_own(asked):
     """None is averaged with another under one name, and the last layers are there."""
-    figure = next(f for f in asked.page().figures if f.name in ("tokens", "map", "heads", "layers"))
+    figure = next(f for f in asked.shown.figures if f.name in ("tokens", "map", "heads", "layers"))
     rows = measured(asked.table)
     assert {r["site"].split(".")[0] for r in figure.spec["data"]["values"]} == set(layers_of(rows))
-    width = 2 * asked.ledger.spec.model["layers"]
+    width = 2 * asked.layers
     if not getattr(asked.params, "window", 1) * 2 > width:
         assert {r["x"] for r in figure.spec["data"]["values"]} == set(range(width // 2))
 
 
 def test_tables_and_sentences_name_windows_as_windows(asked):
-    page = asked.page()
+    page = asked.shown
     means = by_site(asked)
     for site, estimate, n in page.tables[0].rows:
         assert estimate.value == pytest.approx(means[site]) and n == estimate.n <= len(set(asked.table["template"]))
@@ -96,7 +118,7 @@ def test_tables_and_sentences_name_windows_as_windows(asked):
 
 
 def test_the_readings_are_the_headlines_own(asked):
-    page = asked.page()
+    page = asked.shown
     rows = measured(asked.table)
     table = next(t for t in page.tables if t.title.startswith("Corruption takes"))
     (_, clean, corrupt, edited), *_ = table.rows
@@ -106,11 +128,7 @@ def test_the_readings_are_the_headlines_own(asked):
     assert (clean.value, corrupt.value) == pytest.approx(tuple(first.mean()))
     if rows["template"].nunique() == 1 and rows["seed"].nunique() == 1:
         gap, start = clean.value - corrupt.value, corrupt.value
-        share_ = (
-            (edited.value - start) / gap
-            if asked.ledger.spec.experiment == "locate"
-            else (clean.value - edited.value) / gap
-        )
+        share_ = (edited.value - start) / gap if asked.name == "locate" else (clean.value - edited.value) / gap
         assert share_ == pytest.approx(best[1].value, abs=1e-6)
     assert ("standard deviation" in table.note) == (asked.params.corruption == "noise")
 
