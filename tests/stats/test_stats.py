@@ -126,6 +126,8 @@ def test_sign_flips_are_enumerated_when_few_and_drawn_when_many():
     assert stats.sign_flip([1, 1, 1, 1, 1, 1], side="greater") == 1 / 64
     assert stats.sign_flip([1, 1, 1, 1, 1, 1], side="less") == 1
     assert stats.sign_flip(np.ones(40)) == 1 / 10_000
+    most = 13  # of whose patterns there are fewer than draws
+    assert stats.sign_flip(np.ones(most)) == 2 / 2**most and stats.sign_flip(np.ones(most + 1)) > 1 / 10_000
     x = np.random.default_rng(2).normal(0.4, 1, 30)
     assert stats.sign_flip(x, seed=3) == stats.sign_flip(x, seed=3)
     assert stats.sign_flip(x) == pytest.approx(scipy_stats.ttest_1samp(x, 0).pvalue, abs=0.01)
@@ -172,6 +174,11 @@ def test_holm_and_benjamini_hochberg_by_hand():
     assert len(stats.holm([])) == 0
     with pytest.raises(ValueError, match="between 0 and 1"):
         stats.holm([1.2])
+
+
+def test_a_p_value_of_one_or_zero_is_a_p_value():
+    for adjust in (stats.holm, stats.benjamini_hochberg):
+        np.testing.assert_allclose(adjust([1.0, 0.0]), [1.0, 0.0])
 
 
 def test_clopper_pearson_against_published_values():
@@ -254,3 +261,11 @@ def test_intervals_cover_with_so_many_prompts_of_templates(n, icc):
     got = stats.intervals(frame, "rep", "x", "c")
     assert (got.n == n).all() and (got.clusters == n // 2).all()
     assert 0.93 <= ((got.low <= 0) & (got.high >= 0)).mean() <= 0.97
+
+
+@pytest.mark.parametrize("threshold", np.linspace(0.3, 0.475, 8))
+def test_so_many_more_is_the_first_number_at_which_the_interval_lies_on_one_side(threshold):
+    x = np.array([0.2, 0.8, 0.5, 0.1, 0.9, 0.6, 0.4, 0.5])
+    error = x.std(ddof=1) / np.sqrt(np.arange(9, 9999))
+    first = int(np.argmax(scipy_stats.t.ppf(0.975, np.arange(9, 9999) - 1) * error < abs(x.mean() - threshold))) + 9
+    assert stats.compare(x, threshold).needed == first - len(x)
