@@ -131,6 +131,17 @@ def test_trials_that_two_claims_share_are_counted_once(next_):
     assert two.seconds == pytest.approx(one.seconds) and len(two.settles) == 2 * len(one.settles)
 
 
+def test_the_command_keeps_the_chat(found):
+    evidence = found(ON_THE_LINE)
+    verdict, standing = (
+        judge(parse(NEURON), evidence),
+        {"folder": "one", "progress": (5, 5), "speed": None, "model": {}},
+    )
+    (step,) = steps(Params(claims=(NEURON,)), [verdict], [evidence], chat=True, **standing)
+    _, bound, _ = cli.app.parse_args(shlex.split(step.command)[1:], exit_on_error=False, print_error=False)
+    assert bound.arguments["chat"]
+
+
 def test_the_command_keeps_what_was_chosen(next_):
     (best,) = next_(ON_THE_LINE, searched=True, others=6, model={"name": "my model", "dtype": "bfloat16"})
     assert typed(best).searched and typed(best).others == 6

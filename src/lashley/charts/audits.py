@@ -41,7 +41,7 @@ GROUPS = {
     "firing": "facts that fire it most",
 }
 PEERS = "matched random sites"
-CAPPED = "Of each run, at most 1 either way counts."
+CAPPED = "Of each run, at most 100% either way counts."
 
 
 def pictures(verdict: Verdict, rows: pd.DataFrame, number_: int, alpha: float) -> list[Figure]:

@@ -68,12 +68,14 @@ def steps(
     progress: tuple[int, int],
     speed: float | None,
     model: Mapping[str, Any],
+    chat: bool = False,
 ) -> list[Step]:
     """What to do next, best first: most open criteria a second; what cannot be run comes last. [] where nothing is
     open.
 
     `found` is the evidence of each claim, `progress` how many of the study's trials are answered, `speed` how many it
-    answers a second, `model` the heading of its model. A study with trials missing is to be finished first.
+    answers a second, `model` the heading of its model; `chat`: its prompts are messages. A study with trials missing is
+    to be finished first.
     """
     answered, planned = progress
     if answered < planned or not planned:
@@ -89,7 +91,7 @@ def steps(
         what = " and ".join(f"{v} {WORDS[k]} in place of {getattr(params, k)}" for k, v in changes.items())
         settles = tuple((verdicts[o.number].claim, o.criterion) for o in could)
         seconds = trials / speed if speed else None
-        made.append(Step(what, settles, seconds, _command(changed, to, model), to, asdict(changed)))
+        made.append(Step(what, settles, seconds, _command(changed, to, model, chat), to, asdict(changed)))
     made.sort(key=lambda s: -len(s.settles) / (s.seconds or 1.0))
     by_reason = sorted((o for o in every if isinstance(o.by, str)), key=lambda o: str(o.by))
     for reason, those in itertools.groupby(by_reason, lambda o: str(o.by)):
@@ -171,7 +173,7 @@ def _trials(params: Params, found: Sequence[Evidence | None], changes: Mapping[s
     return total
 
 
-def _command(params: Params, study: str, model: Mapping[str, Any]) -> str:
+def _command(params: Params, study: str, model: Mapping[str, Any], chat: bool) -> str:
     """What to type for an audit with these parameters."""
     typed = ["lashley", "audit", *params.claims]
     for f in fields(params):
@@ -182,4 +184,4 @@ def _command(params: Params, study: str, model: Mapping[str, Any]) -> str:
     for name, option in (("name", "--model"), ("dtype", "--dtype")):
         if model.get(name, usual[name]) != usual[name]:
             typed += [option, str(model[name])]
-    return shlex.join([*typed, "--study", study])
+    return shlex.join([*typed, *["--chat"] * chat, "--study", study])

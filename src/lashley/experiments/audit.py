@@ -319,6 +319,7 @@ def following(study: Study) -> list[Step]:
         progress=ledger.progress(),
         speed=ledger.notes().get("trials a second"),
         model=ledger.spec.model,
+        chat=bool(study.question.chat),
     )
     if not study.question.chat:
         return found
