@@ -142,6 +142,14 @@ def test_figures_are_vega_lite_without_complaint(page, capfd):
     assert "warn" not in capfd.readouterr().err.lower()
 
 
+def test_words_in_pictures_have_no_raised_digits():
+    frame = demo_page.locate()
+    figure = heat(frame, name="x", title="Below 2.0 × 10⁻⁷", measure=DAMAGE, floor=3.1e-7, about="10 × 10 cells")
+    title = vega.standalone(figure)["title"]
+    assert title["text"] == ["Below 2.0e−7"] and "10 × 10 cells" in " ".join(title["subtitle"]).lower()
+    assert "noise floor 3.1e−7." in " ".join(title["subtitle"]) and "3.1 × 10⁻⁷" in figure.caption
+
+
 def test_many_units_stay_light_and_the_caption_says_so(page):
     figure = next(f for f in page.figures if f.name == "neurons")
     rows = figure.spec["data"]["values"]

@@ -24,6 +24,10 @@ SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 PATIENCE = 300.0  # seconds for one picture
 
 
+_POWER = re.compile(" × 10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)")
+_DIGITS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "−0123456789")
+
+
 class Undrawn(LashleyError):
     """A figure that the renderer does not draw, or dies of."""
 
@@ -36,9 +40,10 @@ def clean(figure: Figure) -> Figure:
 def standalone(figure: Figure) -> dict:
     """The spec with the title and the caption inside, for a file that travels alone."""
     figure = clean(figure)
+    title, caption = (_POWER.sub(_exponent, words) for words in (figure.title, figure.caption))
     words = {
-        "text": textwrap.wrap(figure.title, 78),
-        "subtitle": textwrap.wrap(figure.caption, 104),
+        "text": textwrap.wrap(title, 78),
+        "subtitle": textwrap.wrap(caption, 104),
         "anchor": "start",
         "fontSize": 16,
         "subtitleFontSize": 12,
@@ -48,6 +53,11 @@ def standalone(figure: Figure) -> dict:
         "offset": 16,
     }
     return {"$schema": SCHEMA, "description": figure.alt} | figure.spec | {"title": words}
+
+
+def _exponent(power: re.Match[str]) -> str:
+    """A power of ten as the fonts of pictures have it: they lack raised digits, and set the whole line in another."""
+    return f"e{power[1].translate(_DIGITS)}"
 
 
 def svg(figure: Figure) -> str:
