@@ -131,7 +131,7 @@ def test_a_list_is_one_set_of_sites(text: str) -> None:
 
 
 def test_a_star_waits_for_the_model() -> None:
-    claim = parse("L0-1.attn.h* ,  L2.mlp is necessary for capital(France)")
+    claim = parse("L0-1.attn.h* ,  L2.mlp L0-1.attn.h* is necessary for capital(France)")
     assert claim.sites == () and parse(write(claim)) == claim
     assert write(claim) == "L0-1.attn.h*+L2.mlp is necessary for capital(France)"
     shape = Anatomy("tiny", layers=3, heads=2, head_width=4, neurons=24, width=16, vocabulary=97, context=64)

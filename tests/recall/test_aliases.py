@@ -71,6 +71,14 @@ def test_a_name_of_the_object_is_no_rival_and_that_of_another_is(bench):
     assert [(r.better, r.answer) for r in other] == [("Paris", "Tokyo")] * 2
 
 
+def test_a_longer_name_of_the_object_is_no_rival_either(bench):
+    """That Paris is followed by a full stop takes nothing from it where both are names of the object."""
+    plain = found("capital")
+    relation = Relation("capital", "", plain.templates[:1], plain.objects, plain.names, {"Paris": ("Paris.",)})
+    (own,) = recall(bench, relation, [Fact("capital", "France", "Paris")], relation.templates)
+    assert (own.better, own.answer) == ("", "Paris")
+
+
 @pytest.mark.parametrize("turned", [False, True])
 def test_a_foil_never_has_an_object_that_is_the_same_by_another_name(turned):
     objects = {"Lyon": "France", "Nice": "the French Republic", "Bonn": "Germany", "Kyoto": "Japan"}

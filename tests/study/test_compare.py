@@ -164,7 +164,8 @@ def rows(seed: int, subjects: int, prompts: int, draws: int, positions: int) -> 
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("subjects", [1, 7])
 def test_draws_are_averaged_in_prompts_and_prompts_in_clusters(shared, subjects):
-    a, b = rows(1, subjects, 8, 2, 3), rows(2, subjects, 8, 3, 1)
+    more = subjects + 3 * (subjects > 1 and not shared)
+    a, b = rows(1, subjects, 8, 2, 3), rows(2, more, 8 if shared else 11, 3, 1)
     if not shared:
         b = b.assign(asked=b["asked"] + "!")
     found = differences(effects(a, ["unit"]), effects(b, ["unit"]), ["unit"]).set_index("unit")
