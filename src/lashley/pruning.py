@@ -97,7 +97,7 @@ class Removed:
 
         words = {"": "by gradient × weight", RANDOM: "at random"}
         lines = [m.assign(which=f"{whose}, {words[str(control)]}") for (whose, control), m in self.mean.items()]
-        frame = pd.concat(lines).assign(percent=lambda f: 100 * f["part"])
+        frame = pd.concat(lines).assign(percent=lambda f: [float(f"{100 * p:.6g}") for p in f["part"]])
         return curves(
             frame, name="weights", measure=DAMAGE, x="percent", by="which", log=True,
             title=f"How the recall of {self.what} goes as weights are removed",

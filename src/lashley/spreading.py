@@ -243,6 +243,7 @@ class Spread:
         for control, words in (("", f"the set {name('damage', SHARES[0])}"), (RANDOM, "random sets of that size")):
             own = text[text["control"] == control]
             if len(own):
+                own = different(own) if control else own
                 mean = -own.groupby("prompt", observed=True)["effect"].mean()
                 yield Control(
                     f"loss on unrelated text: {words}", Estimate(float(mean.mean()), n=len(mean)), "nats a token more"

@@ -66,7 +66,12 @@ def existence(
     better = compare(circuit - chance.mean(0), 0.0, clusters, 1 - alpha)
     if gap.above is None or better.above is None:
         missing = max(gap.interval.missing, better.interval.missing)
-        return Existence(None, None, f"{missing} more prompts are needed to tell a circuit from chance", missing)
+        return Existence(
+            None,
+            None,
+            f"{missing} more prompt{'s are' if missing > 1 else ' is'} needed to tell a circuit from chance",
+            missing,
+        )
     draws = len(chance)
     rank = (1 + int((chance.mean(1) >= circuit.mean()).sum())) / (1 + draws)
     found = {

@@ -202,7 +202,7 @@ def better_than_chance(claim: Claim, found: Evidence) -> Tested:
     effect = Estimate(strong / n, n=n, unit="share of matched random sites as strong")
     fails = float(scipy.stats.binom.sf(strong - 1, n, alpha)) if strong else 1.0
     note = f"{number(strong)} of {plural(n, 'matched random site')} reach its {share(Estimate(beside.mine))}"
-    note += f", on {plural(beside.prompts, 'prompt')}"
+    note += f" on the {plural(beside.prompts, 'prompt')} that they share"
     lacking = max(0, math.ceil((1 + strong) / alpha) - 1 - n)  # were no more of them as strong
     return Tested(effect, alpha, (1 + strong) / (1 + n), fails, lacking, note, beside.rows, 1)
 

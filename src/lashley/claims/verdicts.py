@@ -224,7 +224,7 @@ def compared(c: Judged) -> str:
         n = c.effect.n or 0
         p, least = (1 + round(c.effect.value * n)) / (1 + n), 1 / (1 + n)
         words = f"p = {number(p)}, with so many never below {number(least)}, wanted at most {c.threshold:g}"
-        return f"{c.note.split(', on ')[0]}: {words}"
+        return f"{c.note}: {words}"
     if c.criterion == "robust to method" and c.note.startswith("from "):
         return f"damage {c.note.split(';')[0]}, wanted all at least {limit} or all less"
     if "self-repair" in c.note:
