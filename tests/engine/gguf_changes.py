@@ -151,6 +151,8 @@ def _keys(name: str, file: Written) -> Iterator[tuple[str, Written]]:
             other = file.keys[key] + 2
         if name == "phi3" and short == "rope.scaling.original_context_length":
             truth = file.config  # which is for LongRoPE
+        if file.architecture == "gpt2" and short == "attention.head_count":
+            truth = _with(file.config, {"n_head": other})  # which no shape contradicts
         if other is not None:
             yield f"{short} = {other}", file.with_keys({key: other}, truth)
         for wrong in (WRONG_KINDS[i % len(WRONG_KINDS)] for i in (len(key), len(key) + 1 + own.index(key))):

@@ -50,6 +50,7 @@ LEGACY |= {"sliding_window_pattern", "original_max_position_embeddings", "rope_p
 PARTIAL = ("phi3", "gpt_neox")  # turn a part of each head; the others would ignore the word
 TWICE = {"hidden_act": "hidden_activation", "sliding_window_size": "sliding_window"}  # said by Gemma 2 under both names
 OFF = ("is_encoder_decoder", "add_cross_attention", "pruned_heads", "tie_encoder_decoder")  # what all could say
+ROOTS = ("_eps", "_epsilon", "query_pre_attn_scalar")  # numbers whose roots are taken
 TURNING = {  # what each kind of rotary positions reads, beside its base
     "default": set[str](),
     "linear": {"factor"},
@@ -83,6 +84,8 @@ def understood(said: Mapping[str, Any], config: transformers.PreTrainedConfig) -
                 f"its config.json says {key} = {str(value)[:60]}, which {kind} models do not have; choose another, or "
                 f"take {key} out if nothing depends on it"
             )
+        if key.endswith(ROOTS) and isinstance(value, int | float) and value < 0:
+            raise BadModel(f"its config.json says {key} = {value}, whose root is taken; mend it")
     for rope in _ropes(said):
         _turning(rope, kind)
     if kind.removesuffix("_text") not in PARTIAL and any(_part(s) != 1 for s in (said, *_ropes(said))):

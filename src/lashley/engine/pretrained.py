@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -43,12 +44,12 @@ def folder(path: Path, dtype: torch.dtype, placed: Mapping[str, Any]):
         raise BadModel("it holds an adapter; merge it into the model, and give the folder of both")
     if not any((path / name).is_file() for name in TOKENIZERS):
         raise BadModel(f"it has no tokenizer ({TOKENIZERS[0]}); complete the folder")
-    _whole(path)
-    return read(str(path), dtype, placed, local_files_only=True)
+    return read(str(path), dtype, placed, _whole(path), local_files_only=True)
 
 
-def read(source: str, dtype: torch.dtype, placed: Mapping[str, Any], **where):
-    """What `source`, a folder or a hub id, holds. Raises `BadModel`, without its name."""
+def read(source: str, dtype: torch.dtype, placed: Mapping[str, Any], held: Mapping[str, int] | None = None, **where):
+    """What `source`, a folder or a hub id, holds; of a folder, `held` are the weights, and of how many numbers each.
+    Raises `BadModel`, without its name."""
     said, _ = transformers.PreTrainedConfig.get_config_dict(source, **where)
     family(str(said.get("model_type", "")))
     options = dict(placed)
@@ -71,6 +72,8 @@ def read(source: str, dtype: torch.dtype, placed: Mapping[str, Any], **where):
     except Exception as e:
         raise BadModel(f"its tokenizer cannot be read ({line(e)}); {AGAIN}") from e
     try:
+        if held is not None:
+            _no_larger(config, held)
         module, report = transformers.AutoModelForCausalLM.from_pretrained(  # pyright: ignore[reportGeneralTypeIssues]
             source,
             config=config,
@@ -82,10 +85,28 @@ def read(source: str, dtype: torch.dtype, placed: Mapping[str, Any], **where):
             **options,
             **where,
         )
+    except BadModel:
+        raise
     except Exception as e:  # a damaged folder can raise anything
         raise BadModel(f"it cannot be read ({line(e)}); its weights or configuration are damaged, {AGAIN}") from e
     _account(report, options)
+    first, last = module.get_input_embeddings().weight, module.get_output_embeddings().weight
+    if config.tie_word_embeddings and first is not last and not torch.equal(first, last):
+        raise BadModel(f"its config.json ties embedding and unembedding, and its weights for them differ; {AGAIN}")
     return module, tokenizer
+
+
+def _no_larger(config: transformers.PreTrainedConfig, held: Mapping[str, int]) -> None:
+    """Raises `BadModel` for a configuration of far more than the folder holds, before memory is taken for it."""
+    if config.num_hidden_layers > len(held):
+        raise BadModel(
+            f"its config.json says {config.num_hidden_layers} layers, and it holds {len(held)} weights; {AGAIN}"
+        )
+    with torch.device("meta"):
+        module = transformers.AutoModelForCausalLM.from_config(config)
+    want, have = sum(p.numel() for p in module.parameters()), sum(held.values())
+    if want > 4 * have + 10**7:
+        raise BadModel(f"its config.json makes a model of {want:,} numbers, and it holds {have:,}; {AGAIN}")
 
 
 def _account(report: Mapping[str, Any], options: Mapping[str, Any]) -> None:
@@ -101,13 +122,13 @@ def _account(report: Mapping[str, Any], options: Mapping[str, Any]) -> None:
         raise BadModel(f"its weights {', '.join(left[:3])} are used by nothing in such a model; choose another model")
 
 
-def _whole(path: Path) -> None:
-    """Raises `BadModel` where a file of weights is missing or damaged, or they and their index differ."""
+def _whole(path: Path) -> dict[str, int]:
+    """The weights of a folder, and of how many numbers each is. Raises `BadModel` where a file is missing or damaged,
+    or the files and their index differ."""
     if (path / WHOLE).is_file():
         if (path / INDEX).is_file():
             raise BadModel(f"it holds both {WHOLE} and {INDEX}; take out the one that is not meant")
-        _names(path / WHOLE)
-        return
+        return _held(path / WHOLE)
     if not (path / INDEX).is_file():
         if any(p.suffix in PICKLES for p in path.iterdir()):
             raise BadModel("it holds pickled weights only, which can run any code; convert them to safetensors")
@@ -118,25 +139,29 @@ def _whole(path: Path) -> None:
     except (ValueError, KeyError, TypeError) as e:
         raise BadModel(f"its {INDEX} does not say which weight is in which file; {AGAIN}") from e
     held: dict[str, str] = {}
+    sizes: dict[str, int] = {}
     for file in files:
         if not (path / file).is_file() or Path(file).name != file:
             raise BadModel(f"its index names {file}, which is not there; complete the folder")
-        for name in _names(path / file):
+        for name, size in _held(path / file).items():
             if name in held:
                 raise BadModel(f"its weight {name} is in both {held[name]} and {file}; {AGAIN}")
-            held[name] = file
+            held[name], sizes[name] = file, size
     if more := sorted({p.name for p in path.glob("model-*-of-*.safetensors")} - set(files)):
         raise BadModel(f"its index does not name {more[0]}; {AGAIN}")
     for name in sorted(index.keys() ^ held.keys()):
         has, lacks = (INDEX, "the files") if name in index else (held[name], INDEX)
         raise BadModel(f"its weight {name} is in {has}, and not in {lacks}; {AGAIN}")
+    return sizes
 
 
-def _names(file: Path) -> list[str]:
+def _held(file: Path) -> dict[str, int]:
     """The tensors of one file. Raises `BadModel` where it is damaged, or holds other than floating-point weights."""
     try:
         with safe_open(file, "pt") as opened:
-            kinds = {name: opened.get_slice(name).get_dtype() for name in opened.keys()}  # noqa: SIM118 (no mapping)
+            parts = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118 (no mapping)
+            kinds = {name: part.get_dtype() for name, part in parts.items()}
+            sizes = {name: math.prod(part.get_shape()) for name, part in parts.items()}
     except (SafetensorError, OSError) as e:
         raise BadModel(f"its {file.name} is damaged ({line(e)}); {AGAIN}") from e
     for name, kind in kinds.items():
@@ -144,7 +169,7 @@ def _names(file: Path) -> list[str]:
             raise BadModel(
                 f"its weight {name} is stored as {kind}, which is not read; give the model before quantisation"
             )
-    return list(kinds)
+    return sizes
 
 
 def line(e: Exception) -> str:

@@ -19,7 +19,8 @@ from lashley.core.errors import BadModel
 from lashley.engine.gguf.architectures import ARCHITECTURES, Architecture
 from lashley.engine.gguf.file import File
 from lashley.engine.gguf.header import FOREIGN, Header
-from lashley.engine.gguf.tokenizer import FOLDER, line, tokenizer
+from lashley.engine.gguf.tokenizer import FOLDER, tokenizer
+from lashley.engine.pretrained import line
 
 READER = 3  # counts changes of what is made from one and the same file
 

@@ -14,6 +14,7 @@ import transformers
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 
 from lashley.core.errors import BadModel
+from lashley.engine.pretrained import line
 
 FOLDER = "give the folder that it was converted from"
 LLAMA3 = (
@@ -76,12 +77,6 @@ def tokenizer(path: Path, keys: Mapping[str, Any]):
             what = f"a blank is put before a text: {not blank}"
             raise BadModel(f"of its tokenizer {what}, and not of the one that is made from it; {FOLDER}")
     return made
-
-
-def line(e: Exception) -> str:
-    """What a library said, in one line."""
-    said = " ".join(str(e).split())[:160]
-    return said if type(e) is ValueError and said else f"{type(e).__name__}: {said}"
 
 
 def _of_bytes(said: Mapping[str, Any], pre: str, begins: bool, ends: bool) -> transformers.PreTrainedTokenizerFast:
