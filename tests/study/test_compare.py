@@ -35,31 +35,40 @@ def made(bench, tmp_path_factory) -> dict[str, Study]:
     return {n: lashley.knockout(bench, relation="capital", **words, study=folder / n) for n, words in asked.items()}
 
 
-def by_prompt(study: Study, tmp_path, site: str) -> pd.Series:
-    """The effects of one site by prompt, from an exported file."""
-    study.export(tmp_path / "t.csv", "csv")
-    table = pd.read_csv(tmp_path / "t.csv")
-    return table[(table["site"] == site) & ~table["excluded"]].set_index("asked")["effect"]
+@pytest.fixture(scope="module")
+def by_prompt(made, tmp_path_factory):
+    """`by_prompt("mean", "L0.attn")`: the effects of one site by prompt, from an exported file."""
+    tables = {}
+    for name in ("mean", "zero", "Japan"):
+        path = tmp_path_factory.mktemp("exported") / "t.csv"
+        made[name].export(path, "csv")
+        tables[name] = pd.read_csv(path)
+
+    def effects(name: str, site: str) -> pd.Series:
+        table = tables[name]
+        return table[(table["site"] == site) & ~table["excluded"]].set_index("asked")["effect"]
+
+    return effects
 
 
-def test_on_the_same_prompts_differences_are_those_of_a_paired_t_test(made, tmp_path):
+def test_on_the_same_prompts_differences_are_those_of_a_paired_t_test(made, by_prompt):
     found = compare(made["mean"], made["zero"].folder)
     assert found.asked == (("params.edit", "mean", "zero"),)
     assert found.table["paired"].all() and set(found.table["n"]) == {16}
     assert set(found.table["unit"]) == {f"L{la}.{kind}" for la in range(6) for kind in ("attn", "mlp")}
     for _, row in found.table.iterrows():
-        a, b = (by_prompt(made[n], tmp_path, row["unit"]) for n in ("mean", "zero"))
+        a, b = (by_prompt(n, row["unit"]) for n in ("mean", "zero"))
         own = scipy.stats.ttest_rel(b, a[b.index])
         low, high = own.confidence_interval()
         assert row[["first", "second", "difference"]].tolist() == pytest.approx([a.mean(), b.mean(), (b - a).mean()])
         assert row[["low", "high", "p"]].tolist() == pytest.approx([low, high, own.pvalue], rel=1e-6, abs=1e-12)
 
 
-def test_on_other_prompts_they_are_those_of_welch(made, tmp_path):
+def test_on_other_prompts_they_are_those_of_welch(made, by_prompt):
     found = compare(made["mean"], made["Japan"])
     assert found.asked == (("question.subject", "France", "Japan"),) and not found.table["paired"].any()
     for _, row in found.table.iterrows():
-        a, b = (by_prompt(made[n], tmp_path, row["unit"]) for n in ("mean", "Japan"))
+        a, b = (by_prompt(n, row["unit"]) for n in ("mean", "Japan"))
         own = scipy.stats.ttest_ind(b, a, equal_var=False)
         low, high = own.confidence_interval()
         assert row["difference"] == pytest.approx(b.mean() - a.mean())
@@ -76,10 +85,10 @@ def test_what_differs_is_told_apart_over_all_cells_and_comes_first(made):
     assert table["differs"].tolist() == sorted(table["differs"], reverse=True)
 
 
-def test_effects_are_ranked_alike_or_not(made, tmp_path):
+def test_effects_are_ranked_alike_or_not(made, by_prompt):
     ((what, rho, n),) = compare(made["mean"], made["Japan"]).correlations
     units = made["mean"].table["site"].unique()
-    means = [[by_prompt(made[name], tmp_path, unit).mean() for unit in units] for name in ("mean", "Japan")]
+    means = [[by_prompt(name, unit).mean() for unit in units] for name in ("mean", "Japan")]
     assert (what, n) == ("", 12) and rho == pytest.approx(scipy.stats.spearmanr(*means).statistic)
 
 

@@ -172,7 +172,7 @@ def _known(facts: Sequence[_Known]) -> Iterator[Raw]:
 
 def _slotted(prompt: str, subject: str) -> str:
     """The prompt with a slot in place of the last mention of its subject; "" where there is none."""
-    head, found, tail = prompt.rpartition(subject)
+    head, found, tail = prompt.rpartition(subject) if subject else ("", "", "")
     return head + SLOT + tail if found and SLOT not in head + tail else ""
 
 
