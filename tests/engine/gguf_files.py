@@ -37,7 +37,9 @@ class Written:
         """The logits on `IDS` of the model that the file stands for, [1, tokens, vocabulary]."""
         return None if self.config is None else logits(self.config)
 
-    def save(self, path: Path) -> Path:
+    def save(self, path: Path, kind_of_weights: str = "F32") -> Path:
+        """Matrices are stored as `kind_of_weights`, one of ggml's types, where its blocks fit their rows."""
+        stored = gguf.GGMLQuantizationType[kind_of_weights]
         writer = gguf.GGUFWriter(path, self.keys["general.architecture"])
         kind = gguf.GGUFValueType
         for key, value in self.keys.items():
@@ -52,7 +54,11 @@ class Written:
             else:
                 writer.add_key_value(key, value, kind.STRING if isinstance(value, str) else kind.FLOAT32)
         for name, values in self.tensors.items():
-            writer.add_tensor(name, np.ascontiguousarray(values, dtype=np.float32))
+            values = np.ascontiguousarray(values, dtype=np.float32)
+            if values.ndim == 1 or values.shape[-1] % 32 or stored.name == "F32":
+                writer.add_tensor(name, values)
+            else:
+                writer.add_tensor(name, gguf.quants.quantize(values, stored), raw_dtype=stored)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()

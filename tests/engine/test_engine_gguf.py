@@ -49,6 +49,17 @@ def test_a_file_opens_as_the_model_that_it_stands_for(name, home):
     assert difference(file.save(home / "a.gguf"), file) < NEAR
 
 
+@pytest.mark.parametrize("kind, near", [("F16", 2**-10), ("BF16", 2**-7), ("Q8_0", 2**-7), ("Q4_0", 2**-2)])
+def test_weights_of_other_types_are_read_as_near_as_they_were_written(kind, near, home):
+    """`near` is in units of the largest weight of a block: half a step of the type, or a little more."""
+    plain = gemma3()
+    ids = [load(str(plain.save(home / f"{k}.gguf", k))).module.state_dict() for k in ("F32", kind)]
+    for name, weight in ids[0].items():
+        apart = (ids[1][name] - weight).abs().max() / weight.abs().max()
+        assert apart <= (near if weight.ndim > 1 else 0), name
+    assert any(not torch.equal(ids[1][name], weight) for name, weight in ids[0].items())
+
+
 @pytest.mark.parametrize("name", ["llama31", "mixtral", "phi3_longrope"])
 def test_an_opened_file_passes_the_self_test(name, home):
     assert checked(load(str(file_of(name).save(home / "a.gguf")))).path == "packed"
