@@ -131,6 +131,8 @@ def ask(
     experiment's own `Params`, and `progress`. Lists are taken where the command line takes them: of `kinds`, and of
     `units`, as text or `Site`."""
     words = {k: _text(v) if k == "units" else v for k, v in words.items()} | ({"prompt": prompt} if prompt else {})
+    if words.get("chat") is False:
+        del words["chat"]  # as if nothing were said: it is the same study
     module = experiments.find(experiment)
     own = {f.name for f in fields(module.Params)}
     asking = set(Question.__struct_fields__)

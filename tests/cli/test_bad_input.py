@@ -283,7 +283,7 @@ MODELS = {
     "unknown family": (another_family, ["'rwkv7' has no adapter", "families/rwkv7.py"]),
     "no configuration": (lambda folder: (folder / "config.json").unlink(), ["no model folder", "config.json"]),
     "garbled configuration": (lambda folder: (folder / "config.json").write_text("{"), ["config.json", "damaged"]),
-    "no tokenizer": (no_tokenizer, ["cannot be read"]),
+    "no tokenizer": (no_tokenizer, ["no tokenizer"]),
 }
 
 

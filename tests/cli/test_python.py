@@ -71,6 +71,8 @@ def test_lists_are_taken_where_text_is(bench, here):
     words = {k: v for k, v in FACT.items() if k != "kinds"} | {"controls": 0}
     sites = ["L1.mlp.n3", Site(2, "attn")]
     study = lashley.knockout(bench, PROMPT, **words, units=sites, study=here / "study")
+    again = lashley.knockout(bench, PROMPT, **words, units=sites, chat=False, study=here / "study")
+    assert again.folder == study.folder, "not to chat is to say nothing"
     assert study.params.units == "L1.mlp.n3 L2.attn" and "L1.mlp.n3+L2.attn" in set(study.table["site"])
     (here / "texts").write_text("Lima is far away\n")
     found = api.read(bench, here / "texts", ["L1.mlp", Site(2, "attn")], here / "out")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import random
 from collections.abc import Iterable
-from typing import Literal
 
 import msgspec
 
@@ -34,7 +33,7 @@ class Question(msgspec.Struct, frozen=True):
     max_facts: int | None = None
     seed: int = 0
     task: str | msgspec.UnsetType = msgspec.UNSET  # unset, it is no part of a study's identity; no more is chat
-    chat: Literal[True] | msgspec.UnsetType = msgspec.UNSET  # prompts are messages in the tokenizer's chat template
+    chat: bool | msgspec.UnsetType = msgspec.UNSET  # prompts are messages in the tokenizer's chat template
 
 
 class Asked(msgspec.Struct, frozen=True):
