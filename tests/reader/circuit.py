@@ -30,10 +30,16 @@ def read(shown: Shown) -> tuple[Known, list[str]]:
             k.count("subject template", rows["subject"].nunique(), rows["template"].nunique())
     k.add(float(shown.params["least"]), "faithfulness wanted", "keeps")
     k.add(0.05, "alpha", "p")
+    k.elsewhere = ("What heads of the circuit do",)  # scores of attention patterns, kept beside the ledger
     main = Circuit(own)
     if not main.sizes:
         return k, []
     _curve(k, main, shown)
+    curve = confirming(main.curve)
+    common.basics(k, curve)
+    if main.at is not None:
+        best = curve[curve["trial"] == main.at]
+        common.edited(k, "the circuit", a.value(best, column="value", over=a.interval_over(best)), "edge outside")
     out = [] if main.at is None else _reported(k, main, shown)
     _known(k, shown)
     if len(copy):
@@ -170,11 +176,13 @@ def _edges(k: Known, c: Circuit, page: dict) -> list[str]:
         k.add(x, f"lost without {name}", name)
     needed = sum(abs(x) >= MATTERS for x in lost.values())
     k.count("edge row", len(lost), needed)
+    for x in (len(lost), c.size):
+        k.add(x, "edges examined", ("strongest of",))
     k.add(MATTERS, "what an edge has to change", "1% or more")
     out = []
     stability = _stability(single, c.size)
     for name, x in stability.items():
-        k.add(x, f"{name} in resamples", name, slack=0.1)
+        k.add(x, f"{name} in resamples", name, slack=0.005 + 4 * math.sqrt(x * (1 - x) / (DRAWS / 2)))
     if any(name in stability for name in names):
         k.add(DRAWS, "resamples", "resampled")
         kept = [stability[n] for n in names if n in stability]
@@ -185,14 +193,14 @@ def _edges(k: Known, c: Circuit, page: dict) -> list[str]:
             k.add(Value(1 - come / len(kept), None, None, len(kept)), "edges that stay", "come and go")
     if len(names) < c.size:
         words = " ".join([page["finding"]["sentence"], *(f["sentence"] for f in page["also"])])
-        tables = [t for t in page["tables"] if t["title"].startswith("The edges of the circuit")]
+        tables = [t for t in page["tables"] if "edges of the circuit" in t["title"]]
         for t in tables:
-            if len(t["rows"]) < c.size and str(len(names)) not in t["note"] and "first" not in t["note"]:
+            if f"strongest of {c.size}" not in t["title"]:
                 out.append(f"table “{t['title']}”: {len(t['rows'])} of the circuit’s {c.size} edges, without a word")
         if (
             (m := re.search(r"(\d+) of (\d+) edges taken out alone", words))
             and int(m[2]) != c.size
-            and "examined" not in words
+            and f"strongest of {c.size}" not in words
         ):
             out.append(f"finding: “{m[0]}”, of a circuit of {c.size}")
     return out
@@ -266,6 +274,8 @@ def _figures(k: Known, c: Circuit, shown: Shown) -> list[str]:
     if len(shuffled):
         for (t,), v in a.values(shuffled, ["trial"], "f").items():
             lines["circuit of other prompts' answers", c.sizes[t]] = Value(v.value)
+    for _, size in lines:
+        k.add(size, "edges", ("largest", "smallest"))
     for v in lines.values():
         k.add(v, "faithfulness", ("largest", "smallest"))
         k.add(v.value, "faithfulness", ("largest", "smallest"))
@@ -295,6 +305,12 @@ def _picture(k: Known, figure: dict) -> list[str]:
             if "node" in row and row["node"] not in ("embed", "logits"):
                 nodes[row["node"]] = row["does"]
     k.count("head node", len(nodes), sum(not does for does in nodes.values()))
+    heads = sum(".attn.h" in node for node in nodes)
+    k.add(heads, "heads", "heads")
     k.add(len(nodes), "heads and MLPs", "heads and MLPs")
-    k.add(sum(not does for does in nodes.values()), "of no recognised operation", "no recognised operation")
+    k.add(
+        sum(not does for does in nodes.values()),
+        "of no recognised operation",
+        ("no recognised operation", "no operation"),
+    )
     return out

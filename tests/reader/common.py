@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pandas as pd
 
 from . import arithmetic as a
@@ -52,7 +53,7 @@ def basics(k: Known, rows: pd.DataFrame) -> None:
         likely = a.value(once, column=f"p_{column}")
         k.add(Value(likely.value, None, None, likely.n), f"{column} probability", words, "probability")
         ranks = once[f"rank_{column}"]
-        for x in (ranks.median(), ranks.min(), ranks.max()):
+        for x in (np.floor(ranks.median()), np.ceil(ranks.median()), ranks.min(), ranks.max()):
             k.add(float(x), f"rank, {column}", words, "rank")
     if once.get("noise_sd") is not None and once["noise_sd"].notna().any():
         for x in (once["noise_sd"].min(), once["noise_sd"].max()):

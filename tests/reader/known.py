@@ -57,6 +57,7 @@ class Known:
     # of figures whose rows are not told by a site alone: the value of a row, by the figure's name
     of_row: dict[str, Callable[[dict[str, Any]], Value | None]] = field(default_factory=dict)
     drawn: dict[str, int] = field(default_factory=dict)  # how many rows a figure has to have
+    elsewhere: tuple[str, ...] = ()  # tables of what no export holds
     reasons: set[str] = field(default_factory=set)  # why facts were left out
     checks: list[Callable[[dict[str, Any]], list[str]]] = field(default_factory=list)  # of a page, beside its numbers
     identifiers: dict[str, int] = field(default_factory=dict)  # "layer" -> how many there are: 0 .. n - 1 are names

@@ -40,7 +40,8 @@ def _complaints(page: dict[str, Any], known: Known) -> Iterator[str]:
         if each["why"] not in known.reasons:
             yield f"left out: {each['what']} for a reason that is not in the table: {each['why']}"
     for table in page["tables"]:
-        yield from _table(table, known)
+        if table["title"] not in known.elsewhere:
+            yield from _table(table, known)
     for figure in page["figures"]:
         yield from _figure(figure, known)
     for verdict in page["verdicts"]:

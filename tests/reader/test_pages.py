@@ -6,15 +6,7 @@ from . import altered, books
 from .page import complaints
 from .studies import STUDIES
 
-CIRCUIT = "sizes are drawn as shares of all edges, part of the edges without a word, no table of readings"
-TEXT = "the loss on unrelated text of random sets counts a set that was drawn twice twice"
-WRONG: dict[str, str] = {
-    "circuit of a task": CIRCUIT,
-    "circuit with operations": CIRCUIT,
-    "circuit of a relation": CIRCUIT,
-    "spread over sub-layers": TEXT,
-    "spread of a relation": TEXT,
-}  # studies whose page is known to be wrong, and how
+WRONG: dict[str, str] = {}  # studies whose page is known to be wrong, and how
 
 
 @pytest.mark.parametrize(
