@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from lashley.claims.spread import BREAKS
+from lashley.claims.spread import BREAKS, signed
 from lashley.claims.topics import name, prompts
 from lashley.core.claim import About
 from lashley.core.edit import Edit, Mean, Zero
@@ -80,10 +80,10 @@ def search(
     for site in ranked:
         if len(found) == count:
             break
-        if sinks[site] >= BREAKS:
+        if abs(sinks[site]) >= BREAKS:
             left_out.append(
                 f"{site} was left out of the search, for it carries the attention sink: set to zero at the first "
-                f"position alone, the loss on unrelated text rises by {number(sinks[site])} nats a token."
+                f"position alone, the loss on unrelated text changes by {signed(sinks[site])} nats a token."
             )
         elif broken[site] >= BREAKS:
             left_out.append(
