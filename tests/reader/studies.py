@@ -94,9 +94,7 @@ STUDIES: dict[str, tuple[str, Words]] = {
     "audit of the strongest": (
         "audit", {"claims": (), "strongest": 2, "of": "capital(France)", "controls": 20, "others": 4},
     ),
-    "locate, cut off": ("locate", FRANCE | LIST | {"stop": 0.4}),
     "knockout, cut off": ("knockout", FRANCE | {"units": "heads", "stop": 0.6}),
-    "attention, cut off": ("attention", FRANCE | {"stop": 0.5}),
     "audit, cut off": (
         "audit", {"claims": ("L0.mlp@subject_last stores capital(France)",), "controls": 20, "others": 2, "stop": 0.5},
     ),

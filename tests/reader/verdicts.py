@@ -164,10 +164,18 @@ def _verdict(verdict: dict[str, Any], claim: Claim, found, status, outcome: str)
             out.append(f"{where}: {name} is {c['effect']['value']:.4g}, computed again {mine.value.value:.4g}")
         if mine.limit is not None and not close(c.get("threshold"), mine.limit):
             out.append(f"{where}: threshold of {name} is {c.get('threshold')}, it is {mine.limit}")
+        if not close(c.get("stands"), mine.unlike, 1e-6):
+            out.append(f"{where}: one-sided p of {name} is {c.get('stands')}, computed again {mine.unlike}")
         if c.get("missing", 0) != (mine.needed if wanted == "undecided" else 0):
             out.append(f"{where}: {name} lacks {c['missing']}, computed again {mine.needed}")
         out += _interval(where, c, mine)
         out += _note(where, c, mine, claim)
+    if beside := evidence.beside():
+        strong = sum(p >= beside[0] for p in beside[1])
+        notes = [verdict["why"], *(c["note"] for c in verdict["criteria"] if c["criterion"] == "better than chance")]
+        for m in re.finditer(r"([\d,]+) of [\d,]+ matched random sites (?:reach|do as much or)", " ".join(notes)):
+            if int(m[1].replace(",", "")) != strong:
+                out.append(f"{where}: {m[0]}, counted again {strong}")
     return out + _as_much(where, verdict.get("weaker") or "", evidence)
 
 
