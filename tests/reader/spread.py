@@ -95,9 +95,7 @@ def _sets(k: Known, shown: Shown, confirm: pd.DataFrame) -> list[str]:
         verb = ("brings", "bring", "back", "restores") if back else ("goes", "cost", "costs", "silenced")
         k.add(v, name, (name, *verb))
         k.count("unit", size, least)
-        for noun in UNITS.values():
-            k.count(noun, size)
-        k.add(size, f"size of {name}", (name, *verb))
+        k.add(size, f"size of {name}", (name, "Silencing", "bring", "brings"))
         k.add(least, f"proved for {name}", ("fewer than", "at least", name))
         k.cells[site] = k.cells.get(site, v)
         k.cells[name] = v
