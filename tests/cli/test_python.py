@@ -86,6 +86,7 @@ def test_what_is_shown_is_short_and_says_what_it_is(bench, here):
     study = lashley.locate(bench, PROMPT, **FACT, study=here / "study")
     assert all(f.name in repr(f) and f.title in repr(f) and len(repr(f)) < 250 for f in study.figures)
     assert len(repr(study.figures)) < 250 * len(study.figures) and len(repr(study)) < 250
+    assert "<html" in study._repr_html_()
 
 
 def test_a_figure_shows_as_png_where_its_vega_is_not_known(bench, here, monkeypatch):
