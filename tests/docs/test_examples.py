@@ -97,7 +97,7 @@ def test_there_are_examples_of_every_kind():
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_an_example_is_understood_up_to_the_model(named, monkeypatch, capsys, words):
-    if words[0] in ("report", "export", "check", "next", "resume"):
+    if words[0] in ("report", "export", "check", "compare", "next", "resume"):
         with pytest.raises(LashleyError, match="STUDY is not a study"):
             package.Study.open(words[1])
         cli.app.parse_args(words, exit_on_error=False, print_error=False)
