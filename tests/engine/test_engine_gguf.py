@@ -65,6 +65,16 @@ def test_an_opened_file_passes_the_self_test(name, home):
     assert checked(load(str(file_of(name).save(home / "a.gguf")))).path == "packed"
 
 
+@pytest.mark.parametrize("name", ["llama31", "phi3_longrope"])
+@pytest.mark.parametrize("many", [1, 2, 4, 6])
+def test_rope_factors_are_as_many_as_pairs_turn(name, many, home):
+    file = file_of(name)
+    wrong = {k: np.resize(v, many) for k, v in file.tensors.items() if k.startswith("rope_f")}
+    assert wrong and all(len(file.tensors[k]) == 3 for k in wrong)
+    with pytest.raises(BadModel, match="pairs turn"):
+        load(str(file.with_tensors(wrong, None).save(home / "a.gguf")))
+
+
 def test_a_conversion_is_the_same_every_time(home, monkeypatch):
     path, made = file_of("mixtral").save(home / "a.gguf"), []
     for turn in range(2):

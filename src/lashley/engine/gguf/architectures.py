@@ -78,7 +78,7 @@ def _llama(header: Header, factors: Factors) -> dict[str, Any]:
     made = _sizes(header)
     base = header.number("rope.freq_base")
     context = made["max_position_embeddings"]
-    made |= {"model_type": "llama", "rope_parameters": rope(header, factors, context, base)}
+    made |= {"model_type": "llama", "rope_parameters": rope(header, factors, context, base, made["head_dim"])}
     of = (made["num_hidden_layers"], made["hidden_size"], made["intermediate_size"], context, base)
     if window := header.count("attention.sliding_window", WINDOW.get(of, 0), least=0):
         made |= {"model_type": "mistral", "sliding_window": window}
@@ -95,7 +95,8 @@ def _llama(header: Header, factors: Factors) -> dict[str, Any]:
 def _qwen(model_type: str) -> Callable[[Header, Factors], dict[str, Any]]:
     def config(header: Header, factors: Factors) -> dict[str, Any]:
         made = _sizes(header)
-        turning = rope(header, factors, made["max_position_embeddings"], header.number("rope.freq_base"))
+        context, base = made["max_position_embeddings"], header.number("rope.freq_base")
+        turning = rope(header, factors, context, base, made["head_dim"])
         return made | {"model_type": model_type, "rope_parameters": turning}
 
     return config
@@ -109,7 +110,7 @@ def _phi3(header: Header, factors: Factors) -> dict[str, Any]:
     turned, context = header.count("rope.dimension_count"), made["max_position_embeddings"]
     if turned > head or turned % 2:
         raise BadModel(f"its rope.dimension_count is {turned}, of heads of {head}; convert the model again")
-    turning = rope(header, factors, context, header.number("rope.freq_base"))
+    turning = rope(header, factors, context, header.number("rope.freq_base"), turned)
     if turning["rope_type"] not in ("default", "longrope"):
         raise BadModel(
             f"its rope.scaling.type is {turning['rope_type']!r}, which phi3 models do not have; choose another"
@@ -148,7 +149,7 @@ def _gemma2(header: Header, factors: Factors) -> dict[str, Any]:
     header.only("rope.freq_base_swa", base)
     return made | {
         "model_type": "gemma2",
-        "rope_parameters": rope(header, factors, made["max_position_embeddings"], base),
+        "rope_parameters": rope(header, factors, made["max_position_embeddings"], base, made["head_dim"]),
         "attn_logit_softcapping": header.number("attn_logit_softcapping"),
         "final_logit_softcapping": header.number("final_logit_softcapping"),
     }
@@ -156,7 +157,8 @@ def _gemma2(header: Header, factors: Factors) -> dict[str, Any]:
 
 def _gemma3(header: Header, factors: Factors) -> dict[str, Any]:
     made = _gemma("gemma3")(header, factors)
-    full = rope(header, factors, made["max_position_embeddings"], header.number("rope.freq_base"))
+    context, base = made["max_position_embeddings"], header.number("rope.freq_base")
+    full = rope(header, factors, context, base, made["head_dim"])
     near = {"rope_type": "default", "rope_theta": header.number("rope.freq_base_swa", WINDOWED_BASE["gemma3"])}
     capped = header.says("final_logit_softcapping")
     return made | {

@@ -13,12 +13,17 @@ FREQUENCIES, SHORT, LONG = "rope_freqs.weight", "rope_factors_short.weight", "ro
 ORIGINAL, FACTOR = "rope.scaling.original_context_length", "rope.scaling.factor"
 
 
-def rope(header: Header, factors: Mapping[str, Sequence[float]], context: int, base: float) -> dict[str, Any]:
-    """Of all layers (of those that see everything, where others see a window).
+def rope(
+    header: Header, factors: Mapping[str, Sequence[float]], context: int, base: float, turned: int
+) -> dict[str, Any]:
+    """Of all layers (of those that see everything, where others see a window), which turn `turned` numbers of a head.
 
     `factors` are the numbers of whichever factor tensors the file holds: what each frequency is divided by. Those of
     Llama 3.1 and later do not depend on the length, and are given as both factors of LongRoPE, which are exact.
     """
+    for name, numbers in factors.items():  # one alone would do for all of them
+        if 2 * len(numbers) != turned:
+            raise BadModel(f"tensor {name} is [{len(numbers)}], and {turned // 2} pairs turn; convert it again")
     header.only("rope.scaling.finetuned", False, True)  # whether it was trained so: the same numbers either way
     kind, theta = header.text("rope.scaling.type", "none"), {"rope_theta": base}
     if SHORT in factors or LONG in factors:
