@@ -245,10 +245,9 @@ def audit(
     params = audits.Params(claims=audits.frozen(asserted, bench.anatomy), **words)
     typed = command or shlex.join(["lashley", "audit", *params.claims, *["--chat"] * chat])
     question = Question(chat=True) if chat else Question()
+    notes = {LEFT_OUT: found.left_out} if found else {}
     with keeping(bench, place) if place else nullcontext():  # a search is found again until its audit is planned
-        begun = begin("audit", params, question, bench, study, typed, progress)
-    if found and LEFT_OUT not in begun.ledger.notes():
-        begun.ledger.note(LEFT_OUT, found.left_out)
+        begun = begin("audit", params, question, bench, study, typed, progress, notes)
     return begun.run(bench, progress)
 
 

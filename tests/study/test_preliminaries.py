@@ -12,7 +12,7 @@ import lashley
 from lashley import api
 from lashley.core.errors import BadFact, BadSite
 from lashley.ledger.preliminaries import NAME, Preliminaries
-from lashley.study import Study
+from lashley.study import LEFT_OUT, Study
 
 ASK = {"relation": "capital", "subject": "France"}
 FEW = {"controls": 20, "others": 2}
@@ -164,3 +164,11 @@ def test_where_nothing_can_be_kept_it_is_asked_each_time(tmp_path):
     assert nowhere.every("asked") == []
     nowhere.remove()
     assert (tmp_path / "file").read_text() == ""
+
+
+def test_whoever_resumes_an_audit_knows_what_its_search_left_out(bench, planning, tmp_path):
+    layers = plan(ASKED["strongest"], bench, tmp_path / "whole")
+    plan(ASKED["strongest"], bench, tmp_path / "stopped", stop=layers - 1)
+    whole, stopped = (Study.open(tmp_path / name) for name in ("whole", "stopped"))
+    assert whole.planned and not stopped.planned
+    assert stopped.ledger.notes()[LEFT_OUT] == whole.ledger.notes()[LEFT_OUT]
