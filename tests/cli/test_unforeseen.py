@@ -7,6 +7,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -158,6 +159,18 @@ def test_a_pipe_gets_the_whole_table(lashley, study, here):
     assert stat.S_ISFIFO(os.lstat("pipe").st_mode)
     done = process("export", "study", "--format", "csv", "--out", "/dev/stdout")
     assert done.stdout == (study / "measurements.csv").read_bytes()
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="of Linux")
+def test_a_file_in_memory_is_whole_or_not_there(lashley, study):
+    """What lies below /dev without being a link is a file like others."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as memory:
+        table = Path(memory) / "table.csv"
+        assert lashley("export", "study", "--format", "csv", "--out", str(table)).code == 0
+        before, kept = table.stat().st_ino, table.read_bytes()
+        with table.open("rb") as opened:
+            assert lashley("export", "study", "--format", "json", "--out", str(table)).code == 0
+            assert opened.read() == kept and table.stat().st_ino != before
 
 
 @pytest.mark.parametrize("there", [True, False])

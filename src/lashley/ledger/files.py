@@ -44,8 +44,11 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def _open_ended(path: Path) -> bool:
-    """Whether bytes go somewhere else than into a file of this name: a device, a pipe, a file descriptor."""
-    return (path.exists() and not path.is_file()) or path.absolute().parts[1:2] in (("dev",), ("proc",))
+    """Whether bytes go somewhere else than into a file of this name: a device, a pipe, a file descriptor (a link below
+    /dev or /proc, whatever it points to)."""
+    if path.exists() and not path.is_file():
+        return True
+    return path.is_symlink() and path.absolute().parts[1:2] in (("dev",), ("proc",))
 
 
 def room(folder: Path) -> Path:
