@@ -201,6 +201,9 @@ def test_what_cannot_be_asked_is_refused_in_one_line(words: dict, says: str) -> 
         ({"foil_subject": "France"}, "foil's subject 'France' is that of the fact itself"),
         ({"foil_object": "paris"}, "foil's object 'paris' is that of the fact itself"),
         ({"max_facts": -1}, "1 fact or more"),
+        ({"object": "Paris\n"}, r"the object 'Paris\\n' has white space about it"),
+        ({"subject": "\tFrance"}, "the subject .* write 'France'"),
+        ({"foil_object": "\u00a0Rome"}, "the foil object .* write 'Rome'"),
     ],
 )
 def test_a_prompt_that_cannot_be_asked_is_refused_in_one_line(words: dict, says: str) -> None:

@@ -120,7 +120,10 @@ def _counted(q: Question) -> None:
 
 
 def _of_prompt(q: Question, prompt: str, noise: bool) -> Asked:
-    """One template and two facts, as the user wrote them: the base has no say in whether they are true."""
+    """One template and two facts, as the user wrote them: the base has no say in whether they are true.
+
+    Blanks around a name are no part of it (those before an answer are the prompt's); other white space is refused.
+    """
     text = prompt.strip()
     given = {
         "subject": q.subject,
@@ -129,6 +132,12 @@ def _of_prompt(q: Question, prompt: str, noise: bool) -> Asked:
         "foil object": q.foil_object,
     }
     words = {what: (word or "").strip() for what, word in given.items()}
+    for what, word in given.items():
+        if word and (bare := word.strip()) and word.strip(BLANK) != bare:
+            raise BadFact(
+                f"the {what} {word!r} has white space about it, which belongs to no name; write {bare!r}, and what "
+                "stands before an answer at the prompt's end"
+            )
     subject, answer, foil, other = words.values()
     if not text:
         raise BadFact("the prompt is empty; write {} where the subject goes, as 'The capital of {} is'")
