@@ -160,3 +160,24 @@ def test_verdicts_stand_beside_each_other_where_there_is_room():
         text = console.file.getvalue()
         assert all(cell_len(line) <= width for line in text.splitlines())
         assert text.count("L12.mlp.n12345+") == text.count("L13.attn.h14") == 4 and text.count("REFUTED") == 2
+
+
+def test_a_cell_without_an_interval_beside_cells_with_one_shows_its_number_as_unsure():
+    rows = [
+        {"panel": "", "y": "a", "x": "one", "effect": 0.99, "clear": False},
+        {"panel": "", "y": "a", "x": "two", "effect": 0.5, "low": 0.4, "high": 0.6, "clear": True},
+        {"panel": "", "y": "a", "x": "three", "effect": 0.1, "low": -0.1, "high": 0.3, "clear": False},
+    ]
+    draw = lines.picture("heat")
+    assert draw
+    said = [str(line) for line in draw(rows, {"y": "fact", "x": "of", "measure": DAMAGE}, 80)]
+    assert said[-1].split() == ["a", "99?", "50", "·"] and any(line.startswith("? ") for line in said)
+    none = [str(line) for line in draw(rows[:1], {"y": "fact", "x": "of", "measure": DAMAGE}, 80)]
+    assert none[-1].split() == ["a", "·"] and not any(line.startswith("? ") for line in none)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_number_with_its_power_of_ten_stays_in_one_line(width):
+    columns = (Column("criterion"), Column("p, adjusted"), Column("measured"))
+    shown = Table("t", columns, (("necessary", 5.1e-10, "damage 6.8% [5.2, 8.5], wanted at least 50% " * 4),))
+    assert any("5.1 × 10⁻¹⁰" in str(line) for line in lines.table(shown, width))

@@ -60,7 +60,7 @@ def _pad(words: str, width: int, right: bool = False) -> str:
 
 def _longest(words: str) -> int:
     """The length of the longest piece that no line may break."""
-    return max((cell_len(p) for p in PIECES.findall(words) if p.strip(" ")), default=0)
+    return max((cell_len(p) for p in PIECES.findall(WHOLE.sub(HARD, words)) if p.strip(" ")), default=0)
 
 
 # -- tables ----------------------------------------------------------------------------------------------------------
@@ -135,7 +135,13 @@ def _heat(rows: list[dict[str, Any]], meta: dict[str, str], width: int) -> Lines
     factor = 100 if limit < 9.995 else 1
     held = {(r["panel"], r["y"], r["x"]): r for r in rows}
     panels, labels, columns = (theme.order(key[i] for key in held) for i in range(3))
-    shown = {key: number(round(r["effect"] * factor)) if r["clear"] else "·" for key, r in held.items()}
+    unsure = _unsure(rows)
+    shown = {
+        key: "·"
+        if not r["clear"] and key not in unsure
+        else number(round(r["effect"] * factor)) + "?" * (key in unsure)
+        for key, r in held.items()
+    }
     names = {y: str(y).replace("_", " ") if meta["y"] == "role" else str(y) for y in labels}
     margin = max(cell_len(words) for words in [*names.values(), meta["x"]]) + 1
     above = margin > width // 2  # labels of rows that would leave no room stand on lines of their own
@@ -144,6 +150,8 @@ def _heat(rows: list[dict[str, Any]], meta: dict[str, str], width: int) -> Lines
     room = max(4, *(len(s) + 1 for s in shown.values()))
     longest = max(cell_len(h) for h in heads.values()) + 1
     out = _legend(meta, "in hundredths: " * (factor == 100), width)
+    if unsure:
+        out.append(text("? from too few prompts for an interval", width, "dim"))
     if longest > room and longest * len(columns) + margin > width:
         heads = {x: str(i + 1) for i, x in enumerate(columns)}
         out += [text(f"{heads[x]}: {x}", width, "dim") for x in columns]
@@ -169,6 +177,12 @@ def _heat(rows: list[dict[str, Any]], meta: dict[str, str], width: int) -> Lines
                     line.append(_pad(shown.get(key, ""), room, True), _colour(held.get(key), limit))
                 out.append(line)
     return out
+
+
+def _unsure(rows: list[dict[str, Any]]) -> set[tuple[Any, Any, Any]]:
+    """The cells that have no interval, where others have one: nothing is known of them, not that they are 0."""
+    none = {(r["panel"], r["y"], r["x"]) for r in rows if r.get("low") is None}
+    return none if len(none) < len(rows) else set()
 
 
 def _colour(row: dict[str, Any] | None, limit: float) -> str:
