@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from lashley.charts import DAMAGE, curves
 from lashley.core.case import Case
 from lashley.core.edit import Identity
-from lashley.core.figure import Column, Estimate, Figure, Finding, Table, number
+from lashley.core.figure import Column, Control, Estimate, Figure, Finding, Table, number
 from lashley.core.site import Site, Sites
 from lashley.core.trial import Pruned, Sweep
 from lashley.searching import MAIN, RANDOM
 from lashley.sets import SHARES
-from lashley.summary import CAP, cells, estimate, facts, prompts, readings, share
+from lashley.summary import CAP, cells, estimate, facts, floor, prompts, readings, share
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +28,8 @@ def removals(searched: Sequence[Case], read: Sequence[tuple[str, Case]], seed: i
     the searched prompts, or at random."""
     asked = tuple((case.clean, case.readout) for case in searched)
     for question, case in read:
-        labels = case.labels(question=question, group="confirm", measure="removed")
+        group = "search" if case in searched else "confirm"
+        labels = case.labels(question=question, group=group, measure="removed")
         yield Sweep(case.clean, case.corrupt, "damage", (Identity(),), WHOLE, case.readout, labels)
         for part in REMOVED:
             label = {**labels, "set": f"{part:g}"}
@@ -51,6 +52,8 @@ class Removed:
             whose=found["question"].astype(str).map(lambda q: OWN if q == MAIN else OTHERS),
         )  # fmt: skip
         self.whole = rows[rows["copy"].isna() & (rows["question"] == MAIN)]
+        # there was no other template; a prompt of one's own is one, and was labelled otherwise by earlier versions
+        self.same = bool((self.whole["group"] == "search").any() or (self.whole["relation"] == "prompt").any())
         self.what = facts(rows[rows["question"] == MAIN])
         self.mean = {
             (whose, control): cells(own, ["part"]).sort_values("part")
@@ -70,7 +73,8 @@ class Removed:
         return Estimate(None) if row is None or row.empty else estimate(row.iloc[0])
 
     def findings(self) -> Iterator[Finding]:
-        basis = f"By gradient × weight on the search prompts, read on {prompts(self.rows[self.rows['whose'] == OWN])}. "
+        basis = f"By gradient × weight on {'the same prompts' if self.same else 'the search prompts'}, read on "
+        basis += f"{prompts(self.rows[self.rows['whose'] == OWN])}. "
         basis += CAP
         for tau in SHARES:
             part = self.smallest(tau)
@@ -103,8 +107,11 @@ class Removed:
             title=f"How the recall of {self.what} goes as weights are removed",
             x_title="% of all weights in the decoder layers, removed (log scale)",
             muted=tuple(f"{w}, {words[RANDOM]}" for w in (OWN, OTHERS)),
-            about=f"weights set to 0, on prompts that did not choose them. {CAP}",
+            about=f"weights set to 0, on prompts that {'also chose' if self.same else 'did not choose'} them. {CAP}",
         )  # fmt: skip
+
+    def controls(self) -> Iterator[Control]:
+        yield Control("identity edit", Estimate(floor(self.whole)), "the numerical noise floor, a share")
 
     def readings(self) -> tuple[Table, ...]:
         """What effects are shares of."""

@@ -109,6 +109,14 @@ class Spread:
         p = permutation([float(own["effect"].mean())], each, side="greater")
         return Estimate(float(each.mean()), low, high, len(each)), p
 
+    def lost(self, control: str = "") -> Estimate | None:
+        """By how much the loss on unrelated text rises without the smallest set, or random ones, in nats a token."""
+        own = self.rows[(self.rows["measure"] == "text") & (self.rows["control"] == control)]
+        if not len(own):
+            return None
+        mean = -(different(own) if control else own).groupby("prompt", observed=True)["effect"].mean()
+        return Estimate(float(mean.mean()), n=len(mean))
+
     @property
     def ratio(self) -> float:
         """Participation ratio (sum s)^2 / sum s^2 of the positive damage of single units."""
@@ -239,15 +247,9 @@ class Spread:
                         f"{control} sets, {name('damage', part)}", found[0],
                         f"{of}: damage, mean and 95% range; p = {found[1]:.3f} (one-sided, +1){helps}",
                     )  # fmt: skip
-        text = self.rows[self.rows["measure"] == "text"]
         for control, words in (("", f"the set {name('damage', SHARES[0])}"), (RANDOM, "random sets of that size")):
-            own = text[text["control"] == control]
-            if len(own):
-                own = different(own) if control else own
-                mean = -own.groupby("prompt", observed=True)["effect"].mean()
-                yield Control(
-                    f"loss on unrelated text: {words}", Estimate(float(mean.mean()), n=len(mean)), "nats a token more"
-                )
+            if (lost := self.lost(control)) is not None:
+                yield Control(f"loss on unrelated text: {words}", lost, "nats a token more")
         if self.screening:
             yield from self.screening.controls
 
@@ -255,7 +257,7 @@ class Spread:
         """What effects are shares of, and what silencing the smallest set makes of the readout."""
         own = self.of("smallest")
         own = own[own["set"] == name("damage", SHARES[0])]
-        size = f"{number(int(own['size'].iloc[0]))} {self.units}" if len(own) else ""
+        size = f"{number(int(own['size'].iloc[0]))} of {number(self.population)} {self.units}" if len(own) else ""
         return readings(self.confirm, own, f"{edit} knockout of {name('damage', SHARES[0])}, {size}")
 
     def tables(self) -> list[Table]:

@@ -65,7 +65,7 @@ def by_method(found: Evidence) -> dict[str, pd.DataFrame]:
     return {**{m: of(found, "confirm", "damage", m) for m in METHODS[:4]}, "optimal": optimal}
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(audits())
 def test_every_sentence_beside_a_verdict_is_true_of_its_measurements(case):
     claim, found = case
@@ -150,6 +150,8 @@ def says(claim, found, weaker):
             mine = own[own["prompt"].isin(peers["prompt"])]["effect"].mean()
             theirs = peers.groupby("trial")["effect"].mean()
             assert sign * mine > 0 and (match[3] == "do") == (sign > 0)
+            shared = f" on the {peers['prompt'].nunique()} prompts that they share" in weaker
+            assert shared == (peers["prompt"].nunique() < len(each))
             assert (int(match[1]), int(match[2])) == (sum(sign * x >= sign * mine for x in theirs), len(theirs))
     elif match := re.search(r"cannot be told from 0; (up to|more than) ([\d.]+)%", weaker):
         assert low <= 0 <= high or abs(mean) <= floor

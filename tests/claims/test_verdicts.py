@@ -67,7 +67,8 @@ def test_what_the_evidence_does_support_is_said_with_its_numbers(found, changed,
     weaker = judge(STORES, found(changed)).weaker
     assert weaker.startswith(start) and "contributes " in weaker and "% [" in weaker and "on 10 of 10 prompts" in weaker
     strong = "99" if "confirm random damage mean" in changed else "0"
-    assert weaker.endswith(f"; {strong} of 99 matched random sites do as much.")
+    assert f"; {strong} of 99 matched random sites do as much as its " in weaker
+    assert weaker.endswith("% on the 6 prompts that they share.")
 
 
 def test_without_nothing_else_the_claim_may_still_hold(found):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from lashley.core import address
 from lashley.core.anatomy import Anatomy
 from lashley.core.errors import BadSite
-from lashley.core.site import KINDS, ROLES, Site, Sites, parse_sites
+from lashley.core.site import KINDS, ROLES, Site, Sites, brief, parse_sites
 
 UNITS = ("head", "neuron")
 counts = st.integers(0, 10_000)
@@ -222,3 +222,23 @@ def test_every_unit_of_a_kind(kind, units, width):
     assert (ANATOMY.units(kind), ANATOMY.site_width(kind)) == (units, width)
     assert len(set(table)) == len(table) == 3 * units
     assert all(ANATOMY.check(site) == site and site.position is None for (site,) in table)
+
+
+UNITS = st.sets(
+    st.builds(
+        Site, st.integers(0, 2), st.sampled_from(["neuron", "head"]), st.integers(0, 7),
+        st.sampled_from([None, "final", -1]),
+    ) | st.builds(Site, st.integers(0, 2), st.sampled_from(["attn", "mlp", "resid"])),
+    min_size=1,
+)  # fmt: skip
+
+
+@given(UNITS)
+def test_what_is_written_shortly_is_read_as_the_same_sites(sites: set[Site]) -> None:
+    said = brief(sites)
+    assert set(parse_sites(said)) == sites
+    for part in said.split("+"):
+        if "-" in part.split("@")[0]:
+            assert len(parse_sites(part)) > 2
+        elif (site := Site.parse(part)).unit is not None:
+            assert not {Site(site.layer, site.kind, site.unit + i, site.position) for i in range(3)} <= sites

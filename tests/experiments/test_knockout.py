@@ -1,6 +1,7 @@
 """Damage is 1 where the corrupted run is put in whole, and the same number however a unit is named."""
 
 import itertools
+import re
 
 import msgspec
 import numpy as np
@@ -124,6 +125,12 @@ def test_the_finding_sets_the_named_units_beside_chance(study):
     assert "L1.attn.h0+L2.attn.h1" in page.finding.sentence and "20 matched random sets" in page.finding.sentence
     assert [c.name for c in page.controls] == ["identity edit", RANDOM]
     assert "p = " in page.controls[1].reading
+
+
+def test_one_random_set_has_no_range(study):
+    page = study("knockout", units="L1.mlp.n3", controls=1).page()
+    assert page.controls[1].estimate.low is None and "range" not in page.finding.sentence
+    assert re.search(r"and 1 matched random set −?[\d.]+(?: × 10\S+)?%\.$", page.finding.sentence)
 
 
 def test_a_set_that_is_not_measured_together_yet_is_not_reported_as_if_it_were(study):

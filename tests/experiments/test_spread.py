@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 
 import lashley
-from lashley import planted
+from lashley import api, planted
 from lashley.core.errors import BadFact
 from lashley.core.fact import Fact
 from lashley.engine.bench import Bench
 from lashley.engine.checkpoints import load
+from lashley.experiments import spread
+from lashley.facts.question import Question
 from lashley.pruning import OTHERS, OWN, REMOVED, Removed
 from lashley.searching import RANDOM
 from lashley.sets import SHARES
@@ -84,6 +86,13 @@ def test_few_weights_carry_a_fact_and_random_ones_do_not(bench, tmp_path) -> Non
     chance, others = removed.at(OWN, RANDOM, part).value, removed.at(OTHERS, "", part).value
     assert chance is not None and abs(chance) < 0.05 and others is not None and abs(others) < 0.2
     assert removed.at(OWN, "", REMOVED[-1]).value == pytest.approx(1.0, abs=0.1)
+
+
+def test_prompts_that_chose_the_weights_they_are_read_on_are_told(bench, tmp_path) -> None:
+    typed = Question("The capital of {} is", None, "France", "Paris", "Italy", "Rome")
+    for question, group in ((typed, "search"), (Question(relation="capital", subject="France"), "confirm")):
+        made = api.planned("spread", spread.Params(units="weights"), question, bench, api.silent)
+        assert {s.labels["group"] for s in made.sweeps} == {group}
 
 
 def test_nothing_concentrated_is_reported_of_an_untrained_model(bench, tmp_path) -> None:

@@ -115,9 +115,11 @@ class Evidence:
         parts["text"] = self.against(text, self.claim.limits["loss"] + floor, True, "size", "prompt")
         return self.all_of(parts)
 
-    def beside(self) -> tuple[float, list[float], int] | None:
-        """The site's mean effect and those of different matched random sites, on the same prompts, and on how many."""
-        measure, edit = ("restore", "patch") if self.claim.predicate == "is sufficient for" else ("damage", "mean")
+    def beside(self, damage: bool = False) -> tuple[float, list[float], int] | None:
+        """The site's mean effect and those of different matched random sites, on the same prompts, and on how many: of
+        what the claim is about, or of `damage`."""
+        restored = self.claim.predicate == "is sufficient for" and not damage
+        measure, edit = ("restore", "patch") if restored else ("damage", "mean")
         peers, own = self.of("confirm", f"random {measure}", edit), self.of("confirm", measure, edit)
         runs = [*a.PROMPT, "pair", "seed"]
         own = own.merge(peers[runs].drop_duplicates(), on=runs)

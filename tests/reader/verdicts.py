@@ -126,6 +126,9 @@ def _facts(k: Known, claim: Claim, e: Evidence, found: dict[str, Criterion], sta
         k.count("", len(peers), *strong)
         k.count("prompt", prompts)
         k.add(mine, "its own mean beside its peers", text, "better than chance")
+        damage, _, shared = e.beside(damage=True) or beside
+        k.add(abs(damage), "its own damage beside its peers", "as much as its")
+        k.count("prompt", shared)
         k.add((1 + strong[0]) / (1 + len(peers)), "p of chance", text, "p =")
         k.add(1 / (1 + len(peers)), "smallest p of chance", text, "never below")
     seconds = e.of("confirm paraphrase", "second", "patch")
@@ -220,10 +223,13 @@ def _note(where: str, c: dict[str, Any], mine: Criterion, claim: Claim) -> list[
 def _as_much(where: str, text: str, e: Evidence) -> list[str]:
     """Peers that do as much: as a site that does something, in its direction."""
     m = re.search(r"([\d,]+) of ([\d,]+) matched random sites (do as much|take away as much)", text)
-    beside = e.beside()
+    beside = e.beside(damage=True)
     if not m or not beside:
         return []
-    mine, peers, _ = beside
+    mine, peers, prompts = beside
+    fewer = prompts < a.prompts(e.of("confirm"))
+    if fewer != (f"{m[0]} as its" in text and f"on the {prompts} prompt" in text):
+        return [f"{where}: “{text}”, and peers were measured on {prompts} prompts"]
     less = m[3].startswith("take")
     wanted = sum(p <= mine if less else p >= mine for p in peers)
     if (mine > 0) == less:

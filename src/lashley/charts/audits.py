@@ -95,7 +95,7 @@ def criteria(verdict: Verdict, name: str, alpha: float) -> Figure | None:
         "encoding": {"y": y, "color": key, "tooltip": [{"field": f} for f in ("y", "effect", "wanted", "verdict")]},
         "layer": layers,
     }
-    title = f"“{verdict.claim}” is {verdict.outcome}: what was measured beside what the claim needs"
+    title = f"“{verdict.said}” is {verdict.outcome}: what was measured beside what the claim needs"
     words = "; ".join(f"{r['y']} {number(r['effect'])}, wanted {r['wanted']}, {r['verdict']}" for r in rows)
     caption = f"Points are means, lines {100 * (1 - alpha):.4g}% t intervals on cluster means; each holds at "
     caption += f"{100 * alpha:.4g}%, and fails at {100 * alpha:.4g}% after Holm. {CAPPED}"
@@ -142,7 +142,7 @@ def points(verdict: Verdict, rows: pd.DataFrame, name: str) -> Figure | None:
             },
         ],
     }
-    sites = verdict.claim.split(" ")[0]
+    sites = verdict.said.split(" ")[0]
     title = f"What knocking out {sites if len(sites) < 60 else 'the sites'} costs, prompt by prompt"
     alt = f"{title}. " + "; ".join(
         f"{y}: mean {number(float(np.mean([r['effect'] for r in shown if r['y'] == y])))}" for y in order
@@ -176,7 +176,7 @@ def overview(verdicts: Sequence[Verdict], most: int = 40) -> Figure:
     for verdict in verdicts:
         e = next((c.effect for c in verdict.criteria if c.criterion == "necessary" and c.effect), Estimate(None))
         if e.value is not None:
-            named = verdict.claim if len(verdict.claim) < 70 else f"{verdict.claim[:67]}…"
+            named = verdict.said if len(verdict.said) < 70 else f"{verdict.said[:67]}…"
             rows.append(
                 _round({"y": named, "effect": e.value, "low": e.low, "high": e.high}) | {"verdict": verdict.outcome}
             )

@@ -12,6 +12,7 @@ from lashley.claims.criteria import by_prompt
 from lashley.claims.grammar import parse
 from lashley.core.claim import About
 from lashley.core.figure import Estimate, Finding, number
+from lashley.core.site import Kind, Site, brief
 from lashley.stats import interval
 from lashley.summary import CAP, percent, share
 
@@ -30,35 +31,58 @@ def spread(claims: Sequence[str], rows: pd.DataFrame) -> Iterator[Finding]:
         if len(topic.sets) < 2 or not len(own) or not len(joint):
             continue
         cluster = clustered(topic.about)
-        names = {t: "+".join(map(str, sites)) for t, sites in enumerate(topic.sets)}
+        names = {t: brief(sites) for t, sites in enumerate(topic.sets)}
         texts = rows[
             (rows["question"].astype(str) == str(i)) & (rows["measure"] == "damage") & (rows["group"] == "text")
         ]
         lost = {int(str(t)): loss(part) for t, part in texts.groupby("trial", observed=True)}
-        broken = {t: worse for t, worse in lost.items() if worse is not None and worse >= BREAKS}
-        each = {int(str(t)): _estimate(r, cluster) for t, r in own.groupby("trial", observed=True) if t not in broken}
+        unfit = {t: worse for t, worse in lost.items() if worse is not None and worse >= BREAKS}
+        each = {int(str(t)): _estimate(r, cluster) for t, r in own.groupby("trial", observed=True) if t not in unfit}
         damage = {t: e.value or 0.0 for t, e in each.items()}
         all_, many = _estimate(joint, cluster), number(len(topic.sets))
         words = f"Of the {many} named sites for {about.name(topic.about)}, knocked out one by one, "
-        if broken:
-            which = "; ".join(f"{names[t]} (+{number(worse)} nats a token)" for t, worse in broken.items())
-            words += (
-                f"{number(len(broken))} {'breaks' if len(broken) == 1 else 'break'} the model for any text: {which}"
-            )
+        if unfit:
+            which = "; ".join(f"{names[t]} (+{number(worse)} nats a token)" for t, worse in unfit.items())
+            words += f"{number(len(unfit))} {'breaks' if len(unfit) == 1 else 'break'} the model for any text: {which}"
             words += "; of the others, " if each else "; "
         strongest = max(damage, key=damage.__getitem__, default=None)
         if strongest is not None and damage[strongest] > 0:
             words += f"the strongest ({names[strongest]}{_told(lost.get(strongest))}) costs {percent(each[strongest])}"
-            positive = np.clip(list(damage.values()), 0, None)
-            ratio = float(positive.sum() ** 2 / max(float((positive**2).sum()), 1e-12))
-            words += f", and their damage is spread as over {number(ratio)} equal ones (participation ratio); "
+            if apart([topic.sets[t] for t in each]):
+                positive = np.clip(list(damage.values()), 0, None)
+                ratio = float(positive.sum() ** 2 / max(float((positive**2).sum()), 1e-12))
+                words += f", and their damage is spread as over {number(ratio)} equal ones (participation ratio); "
+            else:
+                words += "; some of them share sites, so that over how many it is spread cannot be told; "
         elif strongest is not None:
             words += "none costs anything on average; "
         words += f"all {many} together cost {share(all_)}."
         yield Finding(words, all_, f"Mean knockouts on the confirming prompts; 95% t intervals on cluster means. {CAP}")
 
 
+def apart(sets: Sequence[Sequence[Site]]) -> bool:
+    """Whether no site of one set is in another, nor within what it names: a neuron in its MLP, a position in all."""
+    whose: dict[Site, int] = {site: i for i, sites in enumerate(sets) for site in sites}
+    whole: dict[Kind, Kind] = {"head": "attn", "neuron": "mlp"}
+    for i, sites in enumerate(sets):
+        for s in sites:
+            parts = [s, Site(s.layer, whole[s.kind], None, s.position)] if s.kind in whole else [s]
+            if any(whose.get(x, i) != i for p in parts for x in (p, Site(p.layer, p.kind, p.unit))):
+                return False
+    return True
+
+
 BREAKS = 0.5  # nats a token: a site whose knockout makes unrelated text so much less likely breaks the model
+
+
+def broken(lost: float | None, what: str = "it") -> str:
+    """What is to be said of sites whose knockout makes the loss on unrelated text rise by so much; "" where little."""
+    if lost is None or lost < BREAKS:
+        return ""
+    return (
+        f"Without {what} the model is broken for any text: the loss on unrelated text rises by {number(lost)} nats a "
+        f"token, so that what it costs this fact says nothing about the fact."
+    )
 
 
 def loss(texts: pd.DataFrame) -> float | None:

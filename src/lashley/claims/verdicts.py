@@ -18,6 +18,7 @@ from lashley.claims.criteria import TESTS, Evidence, Tested, by_prompt, chance, 
 from lashley.claims.grammar import topic, write
 from lashley.core.claim import CRITERIA, Claim, Judged, Status, Verdict
 from lashley.core.figure import Estimate, number
+from lashley.core.site import brief
 from lashley.stats import benjamini_hochberg, holm
 from lashley.summary import share
 
@@ -113,7 +114,7 @@ def weaker(claim: Claim, found: Evidence) -> str:
     if held[0].predicate == "stores":
         return f"{write(held[0])}. {measured}"
     words = " and ".join(c.predicate.removeprefix("is ").removesuffix(" for") for c in held)
-    sites = "+".join(map(str, claim.sites))
+    sites = brief(claim.sites)
     return f"{sites} is {words} for {topic(claim.about)}. {measured}"
 
 
@@ -129,7 +130,7 @@ def _padded(tested: dict[str, Tested]) -> dict[str, Tested]:
 def quantified(claim: Claim, found: Evidence) -> str:
     """What the site was seen to do: `contributes 7% [5, 9] of the logit difference on 10 of 12 prompts; ...`."""
     rows = found.damage("confirm")
-    sites, about = "+".join(map(str, claim.sites)), topic(claim.about)
+    sites, about = brief(claim.sites), topic(claim.about)
     if not len(rows):
         return ""
     small = msgspec.structs.replace(claim, predicate="contributes to", only=False, require=())
@@ -143,7 +144,7 @@ def quantified(claim: Claim, found: Evidence) -> str:
         size = share(effect if sign > 0 else _flipped(effect))
         verb = "contributes" if sign > 0 else "takes away"
         on = f"on {number(seen)} of {plural(len(each), 'prompt')}"
-        return f"{sites} {verb} {size} of the logit difference of {about}, {on}{_peers(small, found, sign)}."
+        return f"{sites} {verb} {size} of the logit difference of {about}, {on}{_peers(small, found, sign, len(each))}."
     if effect.low is None:
         few = f"{plural(len(each), 'prompt')}, too few for an interval"
         return f"Knocking {sites} out costs {share(effect)} of the logit difference of {about}, on {few}."
@@ -155,16 +156,19 @@ def quantified(claim: Claim, found: Evidence) -> str:
 
 
 def _rounded(bound: float) -> str:
-    return percent_of(float(f"{bound:.2g}"))
+    return f"{number(100 * float(f'{bound:.2g}'))}%"
 
 
-def _peers(claim: Claim, found: Evidence, sign: float) -> str:
-    """How many matched random sites do as much in the same direction, where the site itself goes there beside them."""
+def _peers(claim: Claim, found: Evidence, sign: float, prompts: int) -> str:
+    """How many matched random sites do as much in the same direction, where the site itself goes there beside them; and
+    how much that is, where they were measured on fewer `prompts`."""
     beside = chance(claim, found)
     if beside is None or sign * beside.mine <= 0:
         return ""
     does = "do as much" if sign > 0 else "take away as much"
-    return f"; {number(beside.as_strong(sign))} of {number(len(beside.each))} matched random sites {does}"
+    if beside.prompts < prompts:
+        does += f" as its {share(Estimate(abs(beside.mine)))} on the {plural(beside.prompts, 'prompt')} that they share"
+    return f"; {number(beside.as_strong(sign))} of {plural(len(beside.each), 'matched random site')} {does}"
 
 
 def _flipped(e: Estimate) -> Estimate:

@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from lashley.core.figure import Estimate
-from lashley.core.site import Site
+from lashley.core.site import Site, brief, parse_sites
 
 Predicate = Literal["stores", "contributes to", "is necessary for", "is sufficient for"]
 Status = Literal["holds", "fails", "undecided", "not tested"]
@@ -93,6 +93,16 @@ class Claim(msgspec.Struct, frozen=True):
         return (*asked, "monosemantic") if self.only and "monosemantic" not in asked else asked
 
 
+def shortened(claim: str) -> str:
+    """A canonical claim with ranges for units that follow each other.
+
+    >>> shortened("L3.mlp.n1+L3.mlp.n2+L3.mlp.n3 stores capital(France)")
+    'L3.mlp.n1-3 stores capital(France)'
+    """
+    sites, blank, rest = claim.partition(" ")
+    return claim if sites.count("+") < 2 or "*" in sites else brief(parse_sites(sites)) + blank + rest
+
+
 class Judged(msgspec.Struct, frozen=True):
     """One criterion of one claim.
 
@@ -125,6 +135,11 @@ class Verdict(msgspec.Struct, frozen=True):
     weaker: str = ""
     confidence: float | None = None
     caveats: tuple[str, ...] = ()
+
+    @property
+    def said(self) -> str:
+        """The claim as sentences quote it: `L3.mlp.n1-20 stores capital(France)`; `claim` spells all sites out."""
+        return shortened(self.claim)
 
     def __getitem__(self, criterion: str) -> Judged:
         return next(c for c in self.criteria if c.criterion == criterion)

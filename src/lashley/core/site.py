@@ -12,7 +12,7 @@ A+B                 several sites, edited together; so are lists: L7.attn.h0,2,5
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import product
+from itertools import groupby, product
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -26,7 +26,7 @@ from lashley.core.errors import BadSite
 if TYPE_CHECKING:
     from lashley.core.anatomy import Anatomy
 
-__all__ = ["KINDS", "ROLES", "Kind", "Site", "Sites", "parse_sites"]
+__all__ = ["KINDS", "ROLES", "Kind", "Site", "Sites", "brief", "parse_sites"]
 
 
 class Site(msgspec.Struct, frozen=True, order=True):
@@ -66,6 +66,28 @@ def parse_sites(text: str, anatomy: Anatomy | None = None) -> tuple[Site, ...]:
     ['L3.mlp', 'L4.mlp', 'L7.attn.h0@final', 'L7.attn.h2@final']
     """
     return tuple(sorted({site for word in address.words(text) for site in _expanded(word, anatomy)}, key=str))
+
+
+def brief(sites: Iterable[Site]) -> str:
+    """Sites joined with `+` as `parse_sites` reads them, three or more units that follow each other as a range.
+
+    >>> brief(parse_sites("L3.mlp.n1-20, L3.mlp.n30-31, L2.attn"))
+    'L2.attn+L3.mlp.n1-20+L3.mlp.n30+L3.mlp.n31'
+    """
+    groups: dict[tuple[int, Kind, int | str | None], list[Site]] = {}
+    for site in sites:
+        groups.setdefault((site.layer, site.kind, site.position), []).append(site)
+    parts: list[str] = []
+    for group in groups.values():
+        numbered = enumerate(sorted(group, key=lambda s: s.unit or 0))
+        for _, each in groupby(numbered, lambda pair: (pair[1].unit or 0) - pair[0]):
+            first, *others = (site for _, site in each)
+            if first.unit is not None and len(others) > 1:
+                whole, *at = str(first).split("@")
+                parts.append("@".join([f"{whole}-{others[-1].unit}", *at]))
+            else:
+                parts += map(str, [first, *others])
+    return "+".join(parts)
 
 
 def _expanded(text: str, anatomy: Anatomy | None) -> list[Site]:

@@ -20,20 +20,20 @@ from lashley.claims import topics as about
 from lashley.claims.criteria import Evidence, percent_of, plural
 from lashley.claims.grammar import check, closed, parse, write
 from lashley.claims.next import UNSEEN, Step, steps
-from lashley.claims.spread import BREAKS, clustered, loss, signed, spread
+from lashley.claims.spread import BREAKS, broken, clustered, loss, signed, spread
 from lashley.claims.topics import Topic, topics
 from lashley.claims.verdicts import compared, lacking, together, unseen, untestable
 from lashley.claims.verdicts import judge as judged
 from lashley.core.anatomy import Anatomy
 from lashley.core.case import Case, Dossier
-from lashley.core.claim import CRITERIA, Claim, Verdict
+from lashley.core.claim import CRITERIA, Claim, Verdict, shortened
 from lashley.core.edit import Constant, Edit, Mean, Noise, Patch, Resample, Zero
 from lashley.core.errors import BadSite, LashleyError
 from lashley.core.figure import Column, Control, Estimate, Finding, Table, number
 from lashley.core.outcome import Drawing, Outcome
 from lashley.core.readout import Loss
 from lashley.core.run import Run
-from lashley.core.site import KINDS, Kind, Site, Sites
+from lashley.core.site import KINDS, Kind, Site, Sites, brief
 from lashley.core.trial import Sweep
 from lashley.experiments import at_least
 from lashley.facts.question import find
@@ -116,7 +116,7 @@ def asks(params: Params) -> tuple[Topic, ...]:
 
 def title(params: Params) -> str:
     """What is audited, in words."""
-    return f"“{params.claims[0]}”" if len(params.claims) == 1 else f"{number(len(params.claims))} claims"
+    return f"“{shortened(params.claims[0])}”" if len(params.claims) == 1 else f"{number(len(params.claims))} claims"
 
 
 def plan(params: Params, dossiers: Sequence[Dossier]) -> Iterable[Sweep]:
@@ -411,7 +411,7 @@ def _untested(found: Sequence[Verdict]) -> Iterator[str]:
 
 def _finding(verdict: Verdict, own: Evidence | None) -> Finding:
     first = next((c.effect for c in verdict.criteria if c.effect is not None), None)
-    sentence = f"“{verdict.claim}”: {verdict.outcome}. {verdict.why.split(': ', 1)[1]}"
+    sentence = f"“{verdict.said}”: {verdict.outcome}. {verdict.why.split(': ', 1)[1]}"
     if verdict.weaker:
         sentence += f" What the evidence supports: {verdict.weaker}"
     if not verdict.criteria or own is None:
@@ -424,11 +424,8 @@ def _finding(verdict: Verdict, own: Evidence | None) -> Finding:
         basis += (
             f" Knocked out, the loss on unrelated text changes by {signed(lost)} nats a token ({len(texts)} texts)."
         )
-        if lost >= BREAKS:
-            sentence += (
-                f" Without it the model is broken for any text: the loss on unrelated text rises by {number(lost)} "
-            )
-            sentence += "nats a token, so that what it costs this fact says nothing about the fact."
+        if words := broken(lost):
+            sentence += f" {words}"
     return Finding(sentence, first, basis)
 
 
@@ -486,7 +483,7 @@ def _readings(params: Params, table: pd.DataFrame) -> Iterator[Table]:
     for i, topic in enumerate(asks(params)[:3] if len(rows) else ()):
         own = rows[(rows["question"].astype(str) == str(i)) & (rows["group"] == "confirm")]
         knocked = own[(own["measure"] == "damage") & (own["edit"] == "mean") & (own["trial"] == 0) & own["set"].isna()]
-        what = f"mean knockout of {'+'.join(map(str, topic.sets[0]))}"
+        what = f"mean knockout of {brief(topic.sets[0])}"
         for each in readings(own, knocked, what):
             yield each if not i else msgspec.structs.replace(each, title=f"{about.name(topic.about)}: {each.title}")
 
@@ -497,7 +494,7 @@ def _became(found: Sequence[Verdict], each: Sequence[Evidence | None]) -> Table:
     for verdict, own in list(zip(found, each, strict=True))[:200]:
         damage = next((c.effect for c in verdict.criteria if c.criterion == "necessary"), None)
         lost = None if own is None else loss(own.damage("text"))
-        rows.append((verdict.claim, verdict.outcome, damage, lost, verdict.weaker or verdict.why))
+        rows.append((verdict.said, verdict.outcome, damage, lost, verdict.weaker or verdict.why))
     note = f"The first 200 of {number(len(found))}. " if len(found) > 200 else ""
     note += f"{CAP} A site whose knockout costs unrelated text {BREAKS:g} nats a token or more breaks the model."
     columns = (
@@ -517,4 +514,4 @@ def _criteria(verdict: Verdict) -> Table:
     note += f"binomial where it fails; after Holm where one fails. {CAP}"
     open_ = [f"{c.criterion}: about {lacking(c)}" for c in verdict.criteria if c.missing]
     note += f" What is open might be decided by {'; '.join(open_)}." if open_ else ""
-    return Table(f"The criteria of “{verdict.claim}”", columns, rows, note)
+    return Table(f"The criteria of “{verdict.said}”", columns, rows, note)

@@ -256,7 +256,7 @@ def judge(params: Params, table: pd.DataFrame) -> Outcome:
         sentence = f"Knocking out {_set(params)} costs the recall of {what} {percent(found)}"
         if (chance := _chance(params, rows, joint)) is not None:
             controls.append(Control(RANDOM, chance.damage, chance.reading))
-            sentence += f", and {chance.words} {share(_range(chance.damage))} (mean and 95% range)"
+            sentence += f", and {chance.words} {share(chance.damage)}{' (mean and 95% range)' * (chance.sets > 1)}"
         sentence += "."
     caveats = [
         "Damage by one kind of knockout is not yet necessity: a claim needs zero, mean, resample and noise to agree.",
@@ -310,7 +310,8 @@ def _one_by_one(params: Params, own: pd.DataFrame, cell: pd.DataFrame, best: pd.
 
 
 class Chance(NamedTuple):
-    """Matched random sets: their damage (mean and 95% range), how many different ones, in words, and how to read it."""
+    """Matched random sets: their damage (mean and, of several, 95% range), how many different ones, in words, and how
+    to read it."""
 
     damage: Estimate
     sets: int
@@ -331,11 +332,7 @@ def _chance(params: Params, rows: pd.DataFrame, joint: pd.Series) -> Chance | No
     reading = f"{number(n)} random set{'s' * (n != 1)} of the same layers, kinds and mean activation"
     reading += f" (of {number(params.controls)} asked for, no more are different)" * (n < params.controls)
     reading += f"; p = {p:.3f} (one-sided, +1)" + "; with so few it cannot be 0.05 or less" * (n < DECIDE)
-    return Chance(Estimate(each.mean(), low, high, n), n, words, reading)
-
-
-def _range(damage: Estimate) -> Estimate:
-    return Estimate(damage.value, damage.low, damage.high)
+    return Chance(Estimate(each.mean(), *((low, high) if n > 1 else (None, None)), n), n, words, reading)
 
 
 def draw(params: Params, table: pd.DataFrame) -> Drawing:

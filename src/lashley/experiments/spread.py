@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from lashley.charts import DAMAGE, curves, heat, ranks
+from lashley.claims.spread import broken
 from lashley.claims.topics import foils
 from lashley.core.anatomy import Anatomy
 from lashley.core.case import Case, Estimated, Material
@@ -44,6 +45,8 @@ AMONG = 5  # noise draws a prompt, of which the most central is kept
 SEARCHED, CONFIRMED = (4, 2), (12, 4)  # prompts, at most: of what is asked about, and of each fact beside it
 BESIDE = 96  # units that are searched for each of the other facts
 WEIGHTS = "Weights in embeddings, norms and biases stay, and damage is a share of the whole model's own gap."
+CHOSEN = "Sets were chosen on a few prompts, and every effect is quoted from others, where it tends to be smaller."
+SAME = "There was no other template: what was searched on confirms as well, and looks too good."
 UNITS = {"layers": "sub-layers", "heads": "heads and MLPs", "neurons": "neurons"}
 
 
@@ -266,11 +269,12 @@ def judge(params: Params, table: pd.DataFrame) -> Outcome:
     if params.units == "weights":
         removed = Removed(measured(table))
         not_tested = ("Weights chosen jointly: the ranking is first-order, and a smaller share may do.",)
-        return Outcome(tuple(removed.findings()), (), (WEIGHTS,), not_tested)
+        caveats = (*(SAME,) * removed.same, WEIGHTS)
+        return Outcome(tuple(removed.findings()), tuple(removed.controls()), caveats, not_tested)
     found = Spread(measured(table), UNITS[params.units])
     caveats = [
         "“Best found” is an upper bound: a smaller set may exist where no exhaustion rules it out.",
-        "Sets were chosen on a few prompts, and every effect is quoted from others, where it tends to be smaller.",
+        *(() if found.same else (CHOSEN,)),
         f"Effects are those of one kind of knockout ({params.edit}); a claim about a site needs several to agree.",
     ]
     if found.screened:
@@ -279,8 +283,10 @@ def judge(params: Params, table: pd.DataFrame) -> Outcome:
             "Only units that gradients rank high were searched; a unit that is silent until others are out cannot be "
             "seen so. The random sample says how many strong ones were left out.",
         )
+    if (lost := found.lost()) is not None and (words := broken(lost.value, "that smallest set")):
+        caveats.insert(0, words)
     if found.same:
-        caveats.insert(0, "There was no other template: what was searched on confirms as well, and looks too good.")
+        caveats.insert(0, SAME)
     if found.few:
         caveats.append("Fewer than six prompts confirm: no interval is shown.")
     not_tested = ("Sets across several kinds of unit, positions one by one, and editing.",)

@@ -142,7 +142,7 @@ def verdicts(console: Console, found: Sequence[Verdict], json: bool) -> None:
         say_json(msgspec.json.encode(found, order="deterministic"))
         return
     for verdict in found:
-        console.print(f"{verdict.claim}: {verdict.outcome}", style="bold", highlight=False)
+        console.print(f"{verdict.said}: {verdict.outcome}", style="bold", highlight=False)
         console.print(f"  {verdict.why}", highlight=False)
         if verdict.weaker:
             console.print(f"  What the evidence supports: {verdict.weaker}", highlight=False)

@@ -35,7 +35,7 @@ def beside(console: Console, verdicts: Sequence[Verdict]) -> None:
         width = console.width // len(some) - 3
         grid = Grid(box=box.SIMPLE_HEAVY, expand=True, padding=(0, 1))
         for verdict in some:
-            grid.add_column(lines.text(verdict.claim, width).append(f"\n{verdict.outcome.upper()}"), ratio=1)
+            grid.add_column(lines.text(verdict.said, width).append(f"\n{verdict.outcome.upper()}"), ratio=1)
         grid.add_row(*(_criteria(v, width) for v in some))
         grid.add_row(*(lines.text(v.weaker or v.why, width) for v in some))
         console.print(grid)
