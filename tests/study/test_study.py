@@ -17,6 +17,7 @@ import lashley
 from lashley import api
 from lashley.core.errors import BadFact, BadSite, BrokenStudy, StudyConflict
 from lashley.embedded import WEIGHTS
+from lashley.engine.bench import Bench
 from lashley.ledger import Ledger
 from lashley.report import from_json, to_json
 from lashley.study import Study
@@ -39,18 +40,16 @@ main()
 """
 
 
-class Counting:
+class Counting(Bench):
     """A bench that counts the trials it is asked for, and may fail in the midst of one pack."""
 
     def __init__(self, bench, fail_in_pack: int | None = None):
-        self._bench, self._fail = bench, fail_in_pack
+        self.__dict__ |= bench.__dict__
+        self._fail = fail_in_pack
         self.answered: Counter[tuple[str, int]] = Counter()
 
-    def __getattr__(self, name: str):
-        return getattr(self._bench, name)
-
     def run(self, sweeps, answered=None):
-        for number, chunks in enumerate(self._bench.run(sweeps, answered)):
+        for number, chunks in enumerate(super().run(sweeps, answered)):
             self.answered.update((c.sweep, c.start + i) for c in chunks for i in range(len(c.values)))
             if number == self._fail:
                 raise KeyboardInterrupt

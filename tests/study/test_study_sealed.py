@@ -13,6 +13,7 @@ import pytest
 import lashley
 from lashley import api
 from lashley.core.errors import BrokenStudy, LashleyError
+from lashley.engine.bench import Bench
 from lashley.ledger.seal import COUNT
 from lashley.study import Study
 
@@ -27,7 +28,7 @@ def killed(bench, folder: Path, to: Path, words: dict) -> None:
 
     class Dying(Counting):
         def run(self, sweeps, answered=None):
-            for number, chunks in enumerate(self._bench.run(sweeps, answered)):
+            for number, chunks in enumerate(Bench.run(self, sweeps, answered)):
                 yield chunks
                 if number == 2:
                     shutil.copytree(folder, to)
@@ -46,7 +47,7 @@ def test_a_lost_wal_is_said_and_measured_again(small, whole, folder, tmp_path):
     assert any("lost" in c for c in lost.page().caveats)
     same(lost.run(small), whole)
     lost.ledger.close()
-    assert not Study.open(tmp_path / "killed").ledger.standing.notice
+    assert not Study.open(tmp_path / "killed").ledger.condition.notice
 
 
 def test_a_study_that_lacks_only_its_count_is_mended_by_resuming(whole, tmp_path, monkeypatch):
