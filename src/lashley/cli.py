@@ -443,8 +443,8 @@ def check(study: Path, /, *, json: bool = False) -> None:
     from lashley.report import listings
     from lashley.study import Study
 
-    found = Study.open(study).ledger.standing  # which warns of what is lost
-    listings.standing(Console(), study, found, json)
+    found = Study.open(study).ledger.condition  # which warns of what is lost
+    listings.condition(Console(), study, found, json)
     if found.notice:
         sys.exit(2)
 

@@ -76,7 +76,7 @@ class Made(Anatomy, frozen=True, kw_only=True):
     device: str
 
 
-class Kept(dict[str, dict[str, np.ndarray]]):
+class Arrays(dict[str, dict[str, np.ndarray]]):
     """Arrays of a study by name. Raises `BrokenStudy` where the one asked for is not there."""
 
     def __init__(self, folder: Path, found: Mapping[str, dict[str, np.ndarray]]):
@@ -98,8 +98,8 @@ class Study:
         self.params = msgspec.convert(ledger.spec.params, self.experiment.Params)
         self.question = msgspec.convert(ledger.spec.question, Question)
         self.model = msgspec.convert(ledger.spec.model, Made)
-        if ledger.standing.notice:
-            warnings.warn(f"{self.folder}: {ledger.standing.notice}", stacklevel=3)
+        if ledger.condition.notice:
+            warnings.warn(f"{self.folder}: {ledger.condition.notice}", stacklevel=3)
 
     @classmethod
     def open(cls, folder: str | Path) -> Self:
@@ -132,7 +132,7 @@ class Study:
         except LashleyError:
             raise
         except Exception as e:
-            if not self.ledger.standing.unsealed:
+            if not self.ledger.condition.unsealed:
                 raise
             raise BrokenStudy(
                 f"{self.folder} cannot be made sense of ({type(e).__name__}: {e}); an older lashley made it, without "
@@ -243,9 +243,9 @@ class Study:
             found.append((sweep, sweep.normalise(values, frame.clean, frame.corrupt) if frame else values * math.nan))
         return found
 
-    def arrays(self) -> Kept:
+    def arrays(self) -> Arrays:
         """What was kept beside the plan, by name."""
-        return Kept(self.folder, {name: self.ledger.arrays(name) for name in self.ledger.array_names()})
+        return Arrays(self.folder, {name: self.ledger.arrays(name) for name in self.ledger.array_names()})
 
     def page(self) -> Page:
         """Judge and draw what is measured so far; a pure function of the ledger."""
@@ -294,7 +294,7 @@ class Study:
         )
 
     def _lost(self) -> tuple[str, ...]:
-        notice = self.ledger.standing.notice
+        notice = self.ledger.condition.notice
         return (f"{notice[0].upper()}{notice[1:]}.",) if notice else ()
 
     def _searched(self) -> tuple[str, ...]:
@@ -328,12 +328,12 @@ def begin(
     folder: str | Path | None = None,
     command: str = "",
     progress: Progress = silent,
-    notes: Mapping[str, Any] = {},
+    notes: Mapping[str, Any] | None = None,
 ) -> Study:
     """Open the study that these words describe, or begin it. Raises `StudyConflict` at another study's folder.
 
     A new one is planned, and keeps what that asks of the model; a question that cannot be asked leaves nothing behind.
-    `notes` are kept before anything is asked, so that whoever resumes it knows them.
+    `notes` are kept before that, where the study has none of that name: who resumes it does not know them.
     """
     model = bench.model
     if hasattr(experiments.find(experiment), "settled"):
@@ -362,8 +362,10 @@ def begin(
         new = not (folder / "spec.json").exists()
         made = [p for p in (folder, *folder.parents) if not p.exists()]
     study = Study(Ledger.open_or_create(folder, spec))
-    for key in notes.keys() - study.ledger.notes().keys():
-        study.ledger.note(key, notes[key])
+    kept = study.ledger.notes() if notes else {}
+    for name, value in (notes or {}).items():
+        if name not in kept:
+            study.ledger.note(name, value)
     if new:
         try:
             study.prepare(bench, progress)

@@ -42,7 +42,7 @@ def shown(folder: Path) -> object:
             [ledger.spec, ledger.notes(), ledger.exclusions(), ledger.planned(), ledger.answered()]
         )
         arrays = {name: {k: a.tobytes() for k, a in ledger.arrays(name).items()} for name in ledger.array_names()}
-        lost = ledger.standing.lost if ledger.standing.counted else None
+        lost = ledger.condition.lost if ledger.condition.counted else None
     return pd.util.hash_pandas_object(frame).tolist(), frame.columns.tolist(), said, arrays, lost
 
 
@@ -125,7 +125,7 @@ def test_a_row_that_is_gone_is_noticed(whole, tmp_path, table):
     assert altered(tmp_path / "study", table, f"DELETE FROM {table}") == 1
     try:
         with Ledger.open(tmp_path / "study") as ledger:
-            assert ledger.standing.notice
+            assert ledger.condition.notice
     except BrokenStudy:
         assert table == "sweeps", "its answers were left without it"
 
@@ -143,12 +143,12 @@ def test_a_lost_wal_is_noticed_until_it_is_measured_again(tmp_path):
     (tmp_path / "killed" / "ledger.sqlite-shm").unlink()
     for _ in range(2):  # looking does not make it forget
         with Ledger.open(tmp_path / "killed") as ledger:
-            assert ledger.standing.lost == Count(2, 4) and "4 measurements" in ledger.standing.notice
+            assert ledger.condition.lost == Count(2, 4) and "4 measurements" in ledger.condition.notice
             assert ledger.progress() == (0, 10)
     with Ledger.open(tmp_path / "killed") as ledger:
         ledger.commit([make.chunk(key, 0, 10)])
     with Ledger.open(tmp_path / "killed") as ledger:
-        assert not ledger.standing.notice
+        assert not ledger.condition.notice
 
 
 def test_what_was_written_before_the_count_was_is_not_missed(tmp_path):
@@ -158,7 +158,7 @@ def test_what_was_written_before_the_count_was_is_not_missed(tmp_path):
         ledger.note("later", 1)
     (folder / COUNT).write_bytes(early)
     with Ledger.open(folder) as ledger:
-        assert not ledger.standing.notice
+        assert not ledger.condition.notice
         ledger.recount()
     assert (folder / COUNT).read_bytes() != early
 
@@ -171,7 +171,7 @@ def test_a_count_that_is_gone_or_damaged_is_made_again(tmp_path, spoil):
     count = (folder / COUNT).read_bytes()
     spoil(folder / COUNT)
     with Ledger.open(folder) as ledger:
-        assert not ledger.standing.counted and not ledger.standing.notice
+        assert not ledger.condition.counted and not ledger.condition.notice
         ledger.recount()
     assert (folder / COUNT).read_bytes() == count
 
@@ -228,12 +228,12 @@ def test_an_older_study_is_read_as_it_is_and_gets_no_checksums(tmp_path, name, r
         shutil.copytree(FOSSILS / name, tmp_path / place)
         for _ in range(2):
             with Ledger.open(tmp_path / place) as ledger:
-                assert ledger.standing.found.measurements == 24
-                assert ledger.standing.unsealed == ledger.standing.found.rows > 4
-                assert not ledger.standing.counted and not ledger.standing.notice
+                assert ledger.condition.found.measurements == 24
+                assert ledger.condition.unsealed == ledger.condition.found.rows > 4
+                assert not ledger.condition.counted and not ledger.condition.notice
                 assert table(ledger)["value"].notna().all()
     with Ledger.open(tmp_path / "study") as ledger:
         ledger.note("x", 1)
-        rows = ledger.standing.found.rows
+        rows = ledger.condition.found.rows
     with Ledger.open(tmp_path / "study") as ledger:
-        assert ledger.standing.found.rows == rows + 1 and ledger.standing.unsealed == rows
+        assert ledger.condition.found.rows == rows + 1 and ledger.condition.unsealed == rows

@@ -27,8 +27,8 @@ from lashley.ledger.seal import (
     COUNT,
     FILES,
     SPEC_NOTE,
+    Condition,
     Count,
-    Standing,
     digest,
     examine,
     of_file,
@@ -70,12 +70,12 @@ class Ledger:
     Every method raises `BrokenStudy` where the disk or the folder fails, and what was committed stays.
     """
 
-    def __init__(self, folder: Path, spec: Spec, db: sqlite3.Connection, standing: Standing) -> None:
+    def __init__(self, folder: Path, spec: Spec, db: sqlite3.Connection, condition: Condition) -> None:
         self.folder = folder
         self.spec = spec
-        self.standing = standing  # what was found when it was opened
+        self.condition = condition  # what was found when it was opened
         self._db = db
-        self._count = standing.found
+        self._count = condition.found
 
     @classmethod
     def create(cls, folder: str | Path, spec: Spec) -> Self:
@@ -105,7 +105,7 @@ class Ledger:
         db = database.connect(folder / LEDGER)
         try:
             ledger = cls(folder, heading, db, examine(db, folder, data))
-            if not any(ledger.standing.found) and not any(ledger.standing.lost) and ledger.writable:
+            if not any(ledger.condition.found) and not any(ledger.condition.lost) and ledger.writable:
                 ledger.note(SPEC_NOTE, of_json(data))  # of what was begun before, nobody knows that it is unchanged
             return ledger
         except BaseException:

@@ -41,7 +41,7 @@ class Count(NamedTuple):
     measurements: int
 
 
-class Standing(NamedTuple):
+class Condition(NamedTuple):
     """What looking through a study found. `unsealed` rows were written before there were digests; `lost` is what the
     ledger had when it was last written, and has no longer."""
 
@@ -76,7 +76,7 @@ def of_file(data: bytes) -> str:
     return digest("", data).hex()
 
 
-def examine(db: sqlite3.Connection, folder: Path, spec: bytes) -> Standing:
+def examine(db: sqlite3.Connection, folder: Path, spec: bytes) -> Condition:
     """Look through a whole study. Raises `BrokenStudy` where anything is not as it was written."""
     path, counted = folder / "ledger.sqlite", read_count(folder)  # before the rows: others may be writing
     with explained(path):
@@ -101,7 +101,7 @@ def examine(db: sqlite3.Connection, folder: Path, spec: bytes) -> Standing:
         with explained(file):
             _same(file, of_file(file.read_bytes()), noted)
     lost = Count(*(max(0, was - now) for was, now in zip(counted or found, found, strict=True)))
-    return Standing(found, unsealed, lost, counted is not None)
+    return Condition(found, unsealed, lost, counted is not None)
 
 
 def _rows(db: sqlite3.Connection, path: Path) -> tuple[Count, int]:

@@ -16,7 +16,7 @@ from lashley.core.cost import ROUTES, Cost
 from lashley.core.fact import SLOT
 from lashley.facts.question import find, relations
 from lashley.facts.tasks import TASKS, items
-from lashley.ledger.seal import COUNT, Standing
+from lashley.ledger.seal import COUNT, Condition
 
 MOST = 6  # claims that are named of each step
 TARGETS = {
@@ -148,7 +148,7 @@ def verdicts(console: Console, found: Sequence[Verdict], json: bool) -> None:
             console.print(f"  What the evidence supports: {verdict.weaker}", highlight=False)
 
 
-def standing(console: Console, study: Path, found: Standing, json: bool) -> None:
+def condition(console: Console, study: Path, found: Condition, json: bool) -> None:
     """What looking through a study found."""
     if json:
         whole = found._asdict() | {"found": found.found._asdict(), "lost": found.lost._asdict()}
