@@ -230,7 +230,7 @@ def audit(
     most, on discovery templates, are claimed to store it each. `chat`: prompts are messages in the tokenizer's chat
     template."""
     bench = _bench(bench)
-    place, notes = None, {}
+    place, found = None, None
     if strongest:
         if not of:
             raise LashleyError("whose strongest units? name a fact: --of 'capital(France)'")
@@ -241,10 +241,11 @@ def audit(
         with resumable("the same command"), keeping(bench, place, planned=False):
             found = search(bench, about, strongest, units, seed, progress, chat=chat)
         asserted = (*asserted, *(Claim((site,), "stores", about) for site in found.sites))
-        words["searched"], notes[LEFT_OUT] = True, found.left_out
+        words["searched"] = True
     params = audits.Params(claims=audits.frozen(asserted, bench.anatomy), **words)
     typed = command or shlex.join(["lashley", "audit", *params.claims, *["--chat"] * chat])
     question = Question(chat=True) if chat else Question()
+    notes = {LEFT_OUT: found.left_out} if found else {}
     with keeping(bench, place) if place else nullcontext():  # a search is found again until its audit is planned
         begun = begin("audit", params, question, bench, study, typed, progress, notes)
     return begun.run(bench, progress)

@@ -328,12 +328,12 @@ def begin(
     folder: str | Path | None = None,
     command: str = "",
     progress: Progress = silent,
-    notes: Mapping[str, Any] | None = None,
+    notes: Mapping[str, Any] = {},
 ) -> Study:
     """Open the study that these words describe, or begin it. Raises `StudyConflict` at another study's folder.
 
     A new one is planned, and keeps what that asks of the model; a question that cannot be asked leaves nothing behind.
-    `notes` are kept before that, where the study has none of that name: who resumes it does not know them.
+    `notes` are kept before anything is asked, so that whoever resumes it knows them.
     """
     model = bench.model
     if hasattr(experiments.find(experiment), "settled"):
@@ -362,10 +362,8 @@ def begin(
         new = not (folder / "spec.json").exists()
         made = [p for p in (folder, *folder.parents) if not p.exists()]
     study = Study(Ledger.open_or_create(folder, spec))
-    kept = study.ledger.notes() if notes else {}
-    for name, value in (notes or {}).items():
-        if name not in kept:
-            study.ledger.note(name, value)
+    for key in notes.keys() - study.ledger.notes().keys():
+        study.ledger.note(key, notes[key])
     if new:
         try:
             study.prepare(bench, progress)

@@ -2,14 +2,13 @@
 
 import pytest
 
-from lashley import api, search
+from lashley import search
 from lashley.core.claim import About
 from lashley.core.edit import Zero
 from lashley.core.errors import BadFact
 from lashley.core.readout import Loss
 from lashley.core.site import Site
 from lashley.recall import texts
-from lashley.study import LEFT_OUT, Study
 
 ABOUT = About("capital", "France")
 
@@ -45,17 +44,3 @@ def test_the_rise_is_that_of_the_loss(bench):
     assert big > 1.0 > 0.1 > abs(small)
     plain = bench.values([(run, Loss()) for run in runs])
     assert all(1.0 < x < 6.0 for x in plain)
-
-
-def test_what_was_left_out_is_kept_before_the_study_is_planned_and_so_by_who_resumes_it(bench, monkeypatch, tmp_path):
-    said = ["L0.mlp.n1 was left out of the search."]
-    monkeypatch.setattr(api, "search", lambda *_, **__: search.Strongest([Site(1, "mlp")], said))
-
-    def stop(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("lashley.study.planned", stop)
-    with pytest.raises(KeyboardInterrupt):
-        api.audit(bench, strongest=1, of="capital(France)", study=tmp_path / "s")
-    study = Study.open(tmp_path / "s")
-    assert not study.planned and study.ledger.notes()[LEFT_OUT] == said
