@@ -406,7 +406,7 @@ def _pair(
             msgspec.structs.replace(cases[0], corrupt=r, corruption="noise", seed=s)
             for r, s in zip(noisy, draw, strict=True)
         ]
-    reason = f"no foil fits: {'; '.join(refused[:3])}; give another --foil-subject"
+    reason = f"no foil fits: {'; '.join(list(dict.fromkeys(refused))[:3])}; give another --foil-subject"
     return cases or Exclusion(fact.relation, fact.subject, fact.object, template.text, reason)
 
 

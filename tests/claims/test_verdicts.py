@@ -5,8 +5,8 @@ import pytest
 from scipy import stats
 
 from lashley.claims.grammar import parse
-from lashley.claims.verdicts import judge, together, untestable
-from lashley.core.claim import CRITERIA, REQUIRED
+from lashley.claims.verdicts import OF_OTHERS, judge, lacking, together, untestable
+from lashley.core.claim import CRITERIA, REQUIRED, Judged
 
 from .conftest import TRUE, WEAK
 
@@ -217,3 +217,10 @@ def test_a_verdict_is_the_same_again_and_survives_json(found):
     got = judge(STORES, found(WEAK))
     assert got == judge(STORES, found(WEAK))
     assert msgspec.json.decode(msgspec.json.encode(got), type=type(got)) == got
+
+
+@pytest.mark.parametrize("measured", OF_OTHERS)
+def test_what_is_lacking_is_counted_in_the_plural(measured):
+    one, two = (lacking(Judged("specific", "undecided", missing=n, note=measured)) for n in (1, 2))
+    noun, *rest = one.split()[2:]
+    assert two.split()[2:] == [noun + "s", *rest] and not {"is", "are"} & set(rest)

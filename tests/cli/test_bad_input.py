@@ -236,7 +236,9 @@ def ask(lashley, spelt, subject: str, foil: str) -> Said:
 
 def test_a_foil_of_another_token_length(lashley, here, spelt):
     pair = next((a, b) for a, b in pairs(spelt) if spelt[a][1] != spelt[b][1] and spelt[a][2][0] != spelt[b][2][0])
-    refused(ask(lashley, spelt, *pair), "another number of tokens", "--foil-subject")
+    said = ask(lashley, spelt, *pair)
+    refused(said, "another number of tokens", "--foil-subject")
+    assert said.err.count("another number of tokens") == 1
     assert written(here) == {}
 
 

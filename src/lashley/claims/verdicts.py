@@ -205,7 +205,7 @@ MORE = {  # criterion -> what there are too few of, where that is not the topic'
 OF_OTHERS = {  # how the note of "specific" begins -> the same
     "other facts": "prompt of other facts",
     "the facts that fire it most": "prompt of facts that fire it",
-    "unrelated text": "text that is unrelated",
+    "unrelated text": "text about other things",
 }
 WANTED = {  # criterion -> how its effect is read, and whether it has to be at least or at most the threshold
     "necessary": ("damage", "at least"),
