@@ -14,13 +14,13 @@ from lashley.study import Study
 
 @pytest.fixture(scope="module")
 def opened():
-    return lashley.open_model()
+    return lashley.open_model("embedded-gpt2")
 
 
 @pytest.fixture(scope="module")
 def study(opened, tmp_path_factory) -> Study:
     """So few peers that chance is open."""
-    claim = "L5.mlp.n44 contributes to capital(France) by better than chance"
+    claim = "L2.mlp.n34 contributes to capital(France) by better than chance"
     folder = tmp_path_factory.mktemp("next") / "study"
     return api.audit(opened, claim, study=folder, controls=2, others=1)
 
@@ -45,7 +45,7 @@ def test_the_list_says_what_it_could_settle_and_what_to_type(said, study):
     code, out, _ = said("next", study.folder)
     flat = " ".join(out.split())
     assert code == 0 and flat.startswith("1. ") and "matched random sites in place of 2: 1 criterion" in flat
-    assert "better than chance of “L5.mlp.n44" in flat
+    assert "better than chance of “L2.mlp.n34" in flat
     assert f"lashley audit '{study.params.claims[0]}' --controls " in flat
     (step,) = json.loads(said("next", study.folder, "--json")[1])
     assert step["command"] in out and step["settles"] == [[study.params.claims[0], "better than chance"]]
