@@ -150,7 +150,8 @@ def facts(table: pd.DataFrame) -> str:
         return f"{len(subjects)} facts of {' and '.join(map(str, table['relation'].unique()))}"
     first = table.iloc[0]
     if first["relation"] == "prompt":
-        return f"“{str(first['template']).replace('{}', str(first['subject']))} {first['object']}”"
+        between = "" if str(first.get("join")).startswith("no blank") else " "  # as the answer was measured
+        return f"“{str(first['template']).replace('{}', str(first['subject']))}{between}{first['object']}”"
     return f"{first['relation']}({first['subject']}) = {first['object']}"
 
 

@@ -11,7 +11,7 @@ import lashley
 from lashley.core.standing import NAME
 from lashley.ledger.tidy import export, exported
 from lashley.study import Study
-from lashley.summary import cells, estimate, measured, prompts, readings, resting, spread_over
+from lashley.summary import cells, estimate, facts, measured, prompts, readings, resting, spread_over
 
 OWN = {
     "relation": None,
@@ -127,3 +127,10 @@ def test_what_is_not_known_is_none_however_a_frame_says_so():
         row = pd.Series({"effect": 0.5, "low": missing, "high": missing, "n": 3}, dtype=object)
         found = estimate(row)
         assert (found.value, found.low, found.high, found.n) == (0.5, None, None, 3)
+
+
+def test_a_page_quotes_the_answer_as_it_was_joined(bench, tmp_path):
+    table = lashley.locate(bench, **OWN, kinds=("resid",), study=tmp_path / "study").table
+    assert facts(table) == "“The capital of France is Paris”"
+    told = table.assign(join="no blank, 65 times as likely as one blank", template='The capital of {} is "')
+    assert facts(told) == '“The capital of France is "Paris”'
