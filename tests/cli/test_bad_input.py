@@ -279,12 +279,15 @@ def no_tokenizer(folder: Path) -> None:
 MODELS = {
     "weights with NaN": (nan, ["NaN", "mend the checkpoint"]),
     "weights missing": (missing, ["lacks the weights", "mlp"]),
-    "weights cut off": (cut, ["cannot be read", "damaged"]),
+    "weights cut off": (cut, ["model.safetensors is damaged", "fetch it again"]),
     "no weights": (lambda folder: (folder / "model.safetensors").unlink(), ["no *.safetensors"]),
     "pickled weights": (pickled, ["pickled", "can run any code", "safetensors"]),
     "unknown family": (another_family, ["'rwkv7' has no adapter", "families/rwkv7.py"]),
     "no configuration": (lambda folder: (folder / "config.json").unlink(), ["no model folder", "config.json"]),
-    "garbled configuration": (lambda folder: (folder / "config.json").write_text("{"), ["config.json", "damaged"]),
+    "garbled configuration": (
+        lambda folder: (folder / "config.json").write_text("{"),
+        ["config.json is not a JSON object", "fetch it again"],
+    ),
     "no tokenizer": (no_tokenizer, ["no tokenizer"]),
 }
 
