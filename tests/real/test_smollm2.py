@@ -9,7 +9,6 @@ import torch
 from transformers import AutoModelForCausalLM
 
 import lashley
-from lashley.engine import checkpoints
 from lashley.facts.base import shipped
 from lashley.study import Study
 
@@ -34,7 +33,7 @@ def bench():
 @pytest.fixture(scope="module")
 def plain(bench):
     """The converted checkpoint in transformers, and nothing of ours."""
-    folder = max((checkpoints.cache() / "models").glob("SmolLM2-135M*"), key=lambda p: p.stat().st_mtime)
+    folder = bench.model.module.name_or_path
     return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
 
 
