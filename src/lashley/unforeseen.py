@@ -12,8 +12,7 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import platformdirs
-
+from lashley.core.places import cache
 from lashley.core.visible import visible
 
 PACKAGES = ("lashley", "torch", "transformers", "numpy", "pandas", "pyarrow", "msgspec", "rich", "vl-convert-python")
@@ -40,7 +39,7 @@ def _kept(details: str, argv: Sequence[str]) -> Path | None:
 
 
 def _folders(argv: Sequence[str]) -> Iterator[Path]:
-    """The study that was named, if it is one; the user's cache; where temporary files go."""
+    """The study that was named, if it is one; the cache; where temporary files go."""
     for word in argv[1:]:
         folder = Path(word.removeprefix("--study="))
         try:
@@ -48,7 +47,7 @@ def _folders(argv: Sequence[str]) -> Iterator[Path]:
                 yield folder
         except (OSError, ValueError):
             continue
-    yield platformdirs.user_cache_path("lashley") / "errors"
+    yield cache() / "errors"
     yield Path(tempfile.gettempdir())
 
 

@@ -59,8 +59,14 @@ def test_an_error_that_nobody_foresaw_is_a_line_and_a_file_in_the_study(lashley,
     assert lashley("check", study).code == 0
 
 
-def test_where_no_study_is_the_file_is_in_the_cache(lashley, here, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(here / "cache"))
+@pytest.mark.parametrize("moved", [True, False])
+def test_where_no_study_is_the_file_is_in_the_cache(lashley, here, monkeypatch, moved):
+    """`LASHLEY_HOME` moves it, as all that is kept."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(here / ("else" if moved else "cache")))
+    if moved:
+        monkeypatch.setenv("LASHLEY_HOME", str(here))
+    else:
+        monkeypatch.delenv("LASHLEY_HOME")
     monkeypatch.setattr("lashley.facts.question.relations", broken)
     monkeypatch.setattr("lashley.report.listings.relations", broken)
     path = unforeseen(lashley("facts", "list"))

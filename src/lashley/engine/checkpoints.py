@@ -18,10 +18,10 @@ from typing import Any
 
 import torch
 import transformers
-from platformdirs import user_cache_path
 from safetensors import SafetensorError
 
 from lashley.core.errors import BadModel
+from lashley.core.places import cache
 from lashley.engine.gguf.convert import READER, convert
 from lashley.engine.model import Model
 from lashley.engine.pretrained import PICKLES, folder, line, read
@@ -133,12 +133,6 @@ def _key(path: Path) -> str:
     now = path.stat()
     identity = f"{path} {now.st_size} {now.st_mtime_ns} {now.st_ctime_ns}"
     return f"{path.stem[:80]}-{hashlib.blake2b(os.fsencode(identity), digest_size=8).hexdigest()}"
-
-
-def cache() -> Path:
-    """The user cache; `LASHLEY_HOME` moves it."""
-    home = os.environ.get("LASHLEY_HOME")
-    return Path(home) / "cache" if home else user_cache_path("lashley")
 
 
 @contextmanager

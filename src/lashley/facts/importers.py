@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
-import platformdirs
 
 from lashley.core.errors import BadFact
 from lashley.core.fact import Relation
+from lashley.core.places import data
 from lashley.facts import formats
 from lashley.facts.base import shipped
 from lashley.facts.cleaning import clean, merged, said, slug, sound
@@ -163,8 +163,7 @@ def _called() -> Mapping[str, tuple[str, ...]]:
 
 def folder() -> Path:
     """Where imported relations are kept: `facts/` in LASHLEY_HOME, or in the user's data folder."""
-    home = os.environ.get("LASHLEY_HOME")
-    return (Path(home).expanduser() if home else platformdirs.user_data_path("lashley")) / "facts"
+    return data() / "facts"
 
 
 def save(relation: Relation) -> Path:
