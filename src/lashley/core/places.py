@@ -19,5 +19,5 @@ def data() -> Path:
 
 
 def _home() -> Path | None:
-    home = os.environ.get("LASHLEY_HOME")
-    return Path(os.path.expanduser(home))  # noqa: PTH111  (of a user who is not there: as it is) if home else None
+    home = os.environ.get("LASHLEY_HOME", "")
+    return Path(os.path.expanduser(home)) if home else None  # noqa: PTH111  (a user who is not there is no error)
