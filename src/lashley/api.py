@@ -73,7 +73,7 @@ def open_model(
         raise BadModel(f"{kind} unembeds nothing; give a causal language model, as AutoModelForCausalLM opens it")
     if tokenizer is None:
         raise BadModel(f"{kind} comes without its tokenizer; give it too: open_model(model, tokenizer=tokenizer)")
-    if not getattr(tokenizer, "is_fast", False):
+    if not (isinstance(tokenizer, PreTrainedTokenizerBase) and tokenizer.is_fast):
         raise BadModel("this is no fast tokenizer, which locating the subject's tokens needs; open it by AutoTokenizer")
     return checked(Model(model, tokenizer, model.name_or_path or kind, size(memory)))
 

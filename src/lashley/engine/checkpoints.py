@@ -33,14 +33,20 @@ NAMES = {
     GEMMA: "Gemma 3 270M, from the extra lashley[gemma] (under the Gemma terms)",
 }
 AUTO = "auto"
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "float64": torch.float64,
+}
 
 
 def load(name: str = EMBEDDED, device: str = "cpu", dtype: str = "float32", memory: int = 1 << 29) -> Model:
     """Open a model by name, folder, GGUF file or hub id; `device` "auto" spreads it over all cards, layer by layer.
     Raises `BadModel` or `UnknownFamily`."""
-    kind = getattr(torch, dtype, None)
-    if kind not in (torch.float32, torch.bfloat16, torch.float16, torch.float64):
+    if dtype not in DTYPES:
         raise BadModel(f"dtype {dtype!r} is not offered; use float32, bfloat16, float16 or float64")
+    kind = DTYPES[dtype]
     if spread := device == AUTO:
         _need("accelerate", "spreading a model over devices")
     try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import transformers
 
@@ -75,9 +75,9 @@ def understood(said: Mapping[str, Any], config: transformers.PreTrainedConfig) -
         method = quantised.get("quant_method") if isinstance(quantised, dict) else quantised
         raise BadModel(f"its weights are quantised by {method}, which is not read; give the model before quantisation")
     known = _fields(config) | HARMLESS | set(transformers.GenerationConfig().to_dict())
-    if hasattr(config, "rope_parameters"):
+    if "rope_parameters" in known:
         known |= LEGACY
-    known |= {old for old, new in TWICE.items() if said.get(old) == getattr(config, new, None)}
+    known |= {old for old, new in TWICE.items() if said.get(old) == _field(config, new)}
     for key, value in said.items():
         if not _off(value) and (key not in known or key in OFF) and not key.startswith("summary_"):
             raise BadModel(
@@ -90,6 +90,36 @@ def understood(said: Mapping[str, Any], config: transformers.PreTrainedConfig) -
         _turning(rope, kind)
     if kind.removesuffix("_text") not in PARTIAL and any(_part(s) != 1 for s in (said, *_ropes(said))):
         raise BadModel(f"its config.json says partial_rotary_factor, which {kind} models do not have; choose another")
+
+
+class Stated(NamedTuple):
+    """What only some architectures have in their configurations, and what holds for those that do not."""
+
+    softcap: float | None  # of the logits; None: they are as they are
+    experts: int  # that a token is routed to; 1: there is one MLP
+    key_heads: int | None  # heads of keys and values; None: one a query head
+    rotary: tuple[Mapping[str, Any], ...]  # rotary positions, one table or one a kind of layer; (): none
+
+
+def stated(config: transformers.PreTrainedConfig) -> Stated:
+    """The same of one configuration."""
+    rope: dict[str, Any] = _field(config, "rope_parameters") or {}
+    return Stated(
+        _field(config, "final_logit_softcapping"),
+        _field(config, "num_experts_per_tok") or 1,
+        _field(config, "num_key_value_heads"),
+        tuple(table for table in (rope, *rope.values()) if isinstance(table, dict)),
+    )
+
+
+def flagged(config: transformers.PreTrainedConfig, name: str) -> bool:
+    """Whether a configuration has a flag, and it is set."""
+    return bool(_field(config, name))
+
+
+def _field(config: transformers.PreTrainedConfig, name: str) -> Any:
+    """A field of a configuration; None where architectures of its kind have no such thing."""
+    return getattr(config, name, None)
 
 
 def _off(value: object) -> bool:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from lashley.core.run import Run
 from lashley.engine.hooks import final_norm
+from lashley.engine.linear import inputs_first
 from lashley.engine.model import Model
 from lashley.engine.passes import forward
 
@@ -45,9 +46,9 @@ def written(model: Model, heads: Tensor, together: bool) -> Tensor:
     layers = []
     for layer, block in enumerate(model.blocks):
         projection = block.get_submodule(model.family.heads)
-        weight: Tensor = projection.weight  # pyright: ignore[reportAssignmentType]
-        here = heads[..., layer, :, :].to(weight)
-        rows = (weight if hasattr(projection, "nf") else weight.T).unflatten(0, here.shape[-2:])
+        rows = inputs_first(projection)
+        here = heads[..., layer, :, :].to(rows)
+        rows = rows.unflatten(0, here.shape[-2:])
         own = torch.einsum("...hd,hdw->...hw", here, rows)
         if model.family.attn != model.family.heads:
             whole = projection(here.flatten(-2))[..., None, :] if together else own

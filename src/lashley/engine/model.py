@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from lashley.core.anatomy import Anatomy
 from lashley.core.errors import BadModel
 from lashley.engine import attention
+from lashley.engine.configs import flagged, stated
 from lashley.engine.families import Family, family
 from lashley.engine.hooks import blocks_of, final_norm
+from lashley.engine.linear import inputs_first
 from lashley.engine.tokens import Tokens
 
 MOST = {"cpu": 2048}  # tokens a pass: on a processor more would leave its caches
@@ -43,7 +45,8 @@ class Model:
             next(final_norm(module, self.family).parameters(), module.get_output_embeddings().weight).device
         )
         self.tokens = Tokens(tokenizer, self.anatomy.context)
-        self.softcap: float | None = getattr(config, "final_logit_softcapping", None)
+        self.stated = stated(config)
+        self.softcap = self.stated.softcap
         self.memory = memory
         self.weights_hash = _hash_weights(module)
         self.tokenizer_hash = _hash_text(tokenizer.backend_tokenizer.to_str())
@@ -69,8 +72,7 @@ class Model:
     @property
     def inner(self) -> int:
         """Numbers a token inside one MLP: its neurons, or those of the experts that it is routed to."""
-        config = self.module.config
-        return self.anatomy.neurons or config.intermediate_size * getattr(config, "num_experts_per_tok", 1)
+        return self.anatomy.neurons or self.module.config.intermediate_size * self.stated.experts
 
     @property
     def tokens_per_pass(self) -> int:
@@ -91,19 +93,16 @@ class Model:
     @property
     def rotary_by_length(self) -> bool:
         """Whether the length of a run decides its rotary tables, so that a longer run's beginning is another."""
-        rope = getattr(self.module.config, "rope_parameters", None) or {}
-        tables = [t for t in (rope, *rope.values()) if isinstance(t, dict)]
         return any(
             t.get("rope_type") == "dynamic" or t.get("short_factor") != t.get("long_factor")  # of LongRoPE
-            for t in tables
+            for t in self.stated.rotary
         )
 
     @property
     def attention_flops(self) -> int:
         """Floating-point operations of one token's query, key and value in one layer."""
-        a, config = self.anatomy, self.module.config
-        kv = getattr(config, "num_key_value_heads", None) or a.heads
-        return 2 * a.width * a.head_width * (a.heads + 2 * kv)
+        a = self.anatomy
+        return 2 * a.width * a.head_width * (a.heads + 2 * (self.stated.key_heads or a.heads))
 
     @property
     def layer_flops(self) -> int:
@@ -118,9 +117,7 @@ class Model:
 
     def neuron_outputs(self, layer: int) -> Tensor:
         """What each neuron writes, per unit of its activation, [neurons, width]."""
-        projection = self.mlp_projection(layer)
-        weight: Tensor = projection.weight  # pyright: ignore[reportAssignmentType]
-        return weight if hasattr(projection, "nf") else weight.T
+        return inputs_first(self.mlp_projection(layer))
 
     def post_mlp(self, layer: int) -> nn.Module | None:
         """The norm between the MLP's output projection and the residual stream, where there is one."""
@@ -150,7 +147,7 @@ class Model:
 def _anatomy(module, fam: Family, config) -> Anatomy:
     """Raises `BadModel` or `AttributeError` where a layer, or what follows them, is not as the adapter says."""
     for flag, needed in fam.needs.items():
-        if bool(getattr(config, flag, False)) != needed:
+        if flagged(config, flag) != needed:
             raise BadModel(
                 f"{config.model_type} with {flag}={not needed} is not supported: the sites are those of models with "
                 f"{flag}={needed}; choose another checkpoint"
@@ -162,8 +159,8 @@ def _anatomy(module, fam: Family, config) -> Anatomy:
     for block in blocks:
         for path in (fam.attn, fam.mlp):
             block.get_submodule(path)
-        neurons = 0 if fam.neurons is None else _inputs(block.get_submodule(fam.neurons))
-        shapes.add((_inputs(block.get_submodule(fam.heads)), neurons))
+        neurons = 0 if fam.neurons is None else len(inputs_first(block.get_submodule(fam.neurons)))
+        shapes.add((len(inputs_first(block.get_submodule(fam.heads))), neurons))
     module.get_submodule(fam.norm)
     if len(shapes) != 1 or min(shapes)[0] % heads:
         raise BadModel(
@@ -188,11 +185,6 @@ def _anatomy(module, fam: Family, config) -> Anatomy:
         context=config.max_position_embeddings,
         parallel=getattr(config, fam.parallel) if isinstance(fam.parallel, str) else fam.parallel,
     )
-
-
-def _inputs(projection) -> int:
-    """Input width of a linear layer, also of transformers' Conv1D, whose weight lies the other way round."""
-    return projection.weight.shape[0] if hasattr(projection, "nf") else projection.weight.shape[1]
 
 
 def _hash_weights(module) -> str:

@@ -21,6 +21,7 @@ from lashley.core.graph import INPUTS, Graph
 from lashley.core.run import Run
 from lashley.core.site import Site
 from lashley.engine.hooks import OnSite, rerouted
+from lashley.engine.linear import bias, inputs_first, outputs_first
 from lashley.engine.model import Model
 from lashley.engine.passes import Place, forward
 
@@ -164,11 +165,8 @@ class Wiring:
     def _weights(self, module: nn.Module, which: int) -> tuple[Tensor, Tensor | None]:
         """Of the queries, keys or values the weight, [heads of that kind, head width, width], and bias."""
         heads, width = self.graph.heads, self.model.anatomy.head_width
-        weight: Tensor = module.weight  # pyright: ignore[reportAssignmentType]
-        bias: Tensor | None = getattr(module, "bias", None)
-        weight = weight.T if hasattr(module, "nf") else weight
         parts = []
-        for x in (weight, bias):
+        for x in (outputs_first(module), bias(module)):
             if x is None:
                 parts.append(None)
             elif self.model.family.fused == "heads":
@@ -202,11 +200,10 @@ class Wiring:
         projection = self.model.blocks[layer].get_submodule(self.model.family.heads)
         z = self._made["heads"]
         assert z is not None
-        weight: Tensor = projection.weight  # pyright: ignore[reportAssignmentType]
-        weight = (weight if hasattr(projection, "nf") else weight.T).unflatten(0, (self.graph.heads, -1))
+        weight = inputs_first(projection).unflatten(0, (self.graph.heads, -1))
         out = torch.einsum("bthe,hed->hbtd", z.unflatten(-1, (self.graph.heads, -1)), weight)
-        if (bias := getattr(projection, "bias", None)) is not None:
-            out = out + bias / self.graph.heads  # so that heads add up to the whole under a norm's scale, too
+        if (added := bias(projection)) is not None:
+            out = out + added / self.graph.heads  # so that heads add up to the whole under a norm's scale, too
         self._send(f"L{layer}.attn.h0", *(out * self._scale("attn", x)))
 
     def _mlp_sent(self, layer: int, x: Tensor) -> None:

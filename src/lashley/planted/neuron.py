@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lashley.core.errors import BadPlant
+from lashley.engine.linear import bias, outputs_first
 from lashley.engine.model import Model
 
 SHARP = 8.0  # how far into its linear range the key drives the activation function
@@ -27,7 +28,7 @@ class Mlp:
 
     @property
     def biased(self) -> bool:
-        return getattr(self.inputs[0], "bias", None) is not None
+        return bias(self.inputs[0]) is not None
 
 
 def mlp(model: Model, layer: int) -> Mlp:
@@ -36,24 +37,19 @@ def mlp(model: Model, layer: int) -> Mlp:
         raise BadPlant(f"{model.anatomy.family} has no neuron sites, so nothing can be planted; choose another model")
     home, _, output = model.family.neurons.rpartition(".")
     parent = model.blocks[layer].get_submodule(home)
-    linear = {n: m for n, m in parent.named_children() if n != output and _matrix(m)}
+    children = dict(parent.named_children())
+    linear = {n: m for n, m in children.items() if n != output and _matrix(m)}
     inputs = tuple(linear[n] for n in sorted(linear, key=lambda n: ("gate" not in n, n)))
-    act = next((f for n in ("act_fn", "activation_fn", "act") if (f := getattr(parent, n, None)) is not None), None)
-    outputs = sum(_rows(m).shape[0] for m in inputs)
+    act = next((children[n] for n in ("act_fn", "activation_fn", "act") if n in children), None)
+    outputs = sum(len(outputs_first(m)) for m in inputs)
     if act is None or outputs not in (model.anatomy.neurons, 2 * model.anatomy.neurons):
         raise BadPlant(f"the MLP of {model.anatomy.family} is not understood, so nothing can be planted in it")
     return Mlp(inputs, outputs > model.anatomy.neurons, act)
 
 
 def _matrix(module: nn.Module) -> bool:
-    weight = getattr(module, "weight", None)
-    return isinstance(weight, Tensor) and weight.ndim == 2
-
-
-def _rows(module: nn.Module) -> Tensor:
-    """The weight as [outputs, inputs], a view; transformers' Conv1D has it the other way round."""
-    weight: Tensor = module.weight  # pyright: ignore[reportAssignmentType]
-    return weight.T if hasattr(module, "nf") else weight
+    weight = dict(module.named_parameters(recurse=False)).get("weight")
+    return weight is not None and weight.ndim == 2
 
 
 @dataclass(frozen=True)
@@ -89,10 +85,9 @@ def write(model: Model, layer: int, unit: int, key: Key, value: Tensor) -> None:
         fused = len(made.inputs) == 1
         projection = made.inputs[0 if fused else turn]
         at = unit + (turn * model.anatomy.neurons if fused else 0)
-        rows = _rows(projection)
+        rows = outputs_first(projection)
         rows[at] = (scale * key.row).to(rows)
-        bias = getattr(projection, "bias", None)
-        if bias is not None:
-            bias[at] = scale * key.bias
+        if (added := bias(projection)) is not None:
+            added[at] = scale * key.bias
     outputs = model.neuron_outputs(layer)
     outputs[unit] = (value / (1.0 if made.gated else top)).to(outputs)
