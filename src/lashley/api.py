@@ -31,6 +31,7 @@ from lashley.core.claim import Claim
 from lashley.core.cost import Cost
 from lashley.core.errors import BadFact, BadModel, BadPlant, BadPrompt, LashleyError, StudyConflict
 from lashley.core.fact import Fact
+from lashley.core.progress import Progress, silent
 from lashley.core.run import Run
 from lashley.core.site import Site, parse_sites
 from lashley.embedded.check import figures
@@ -46,7 +47,7 @@ from lashley.facts.base import shipped
 from lashley.facts.question import Question, find, resolve
 from lashley.recall import recall, settled
 from lashley.search import search
-from lashley.study import LEFT_OUT, STUDIES, Progress, Study, begin, keeping, planned, resumable, silent
+from lashley.study import LEFT_OUT, STUDIES, Study, begin, keeping, planned, resumable
 
 
 def open_model(

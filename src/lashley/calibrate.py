@@ -16,7 +16,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from contextlib import suppress
 from functools import cache
@@ -30,6 +30,7 @@ from lashley.claims.grammar import check, parse, write
 from lashley.claims.verdicts import judge, untestable
 from lashley.core.claim import About, Claim, Verdict
 from lashley.core.errors import BadFact, BadPlant, BadPrompt, LashleyError
+from lashley.core.progress import Progress, silent
 from lashley.core.site import Site
 from lashley.experiments import audit
 from lashley.facts.base import shipped
@@ -45,8 +46,6 @@ FIRST_SEED = 9000  # the instrument was made on plants of other seeds (0 to 8600
 TRIES, OF_ONE = 12, 4  # facts that are tried for one plant, and how many of one relation before the next one's
 DECOYS = 8  # random units of the planted layer, beside the plant's own near misses
 SEARCHED, RANDOM = 10, 14  # claims on a model with nothing planted: units that a search found, and random ones
-
-Progress = Callable[[str, int, int], None]
 
 
 class Trial(msgspec.Struct, frozen=True):
@@ -123,7 +122,7 @@ def calibrate(
     folder: Path,
     size: str = "standard",
     workers: int = 2,
-    progress: Progress = lambda w, d, t: None,
+    progress: Progress = silent,
     minutes: float = math.inf,
     device: str = "cpu",
 ) -> list[Record]:

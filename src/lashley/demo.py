@@ -10,9 +10,10 @@ import msgspec
 from lashley import api, planted
 from lashley.core.fact import Fact
 from lashley.core.figure import Figure, Finding
+from lashley.core.progress import Progress
 from lashley.ledger.files import room
 from lashley.report.page import Page
-from lashley.study import Progress, Study
+from lashley.study import Study
 
 FACT = Fact("landmark", "Trevi Fountain", "Madrid")  # what is planted
 

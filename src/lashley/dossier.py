@@ -6,7 +6,7 @@ The one door of claims to the engine: nothing here judges, and nothing is measur
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from lashley.core.anatomy import Anatomy
 from lashley.core.case import Case, Dossier, Exclusion
 from lashley.core.errors import BadFact, BadPrompt, BadSite
 from lashley.core.fact import Fact, Relation, Template
+from lashley.core.progress import Progress
 from lashley.core.readout import LogitDifference, shared
 from lashley.core.run import Run
 from lashley.core.site import Kind, Site
@@ -39,8 +40,6 @@ MEASURED = 96  # units of which a search for rivals measures the effect
 FREE = 2000  # units that rivals are made of
 
 PLAIN = "plain"  # the topic's own prompts, before they are dealt into groups
-
-Progress = Callable[[str, int, int], None]
 
 
 def gather(

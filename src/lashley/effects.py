@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 
 from lashley.core.case import Case
 from lashley.core.edit import Edit, Patch, Zero
+from lashley.core.progress import Count, silent
 from lashley.core.site import Kind, Site, Sites
 from lashley.core.trial import Sweep
 from lashley.engine.attribution import estimates
@@ -21,7 +22,7 @@ def effects(
     sets: Sequence[Sequence[Site]],
     effect: Literal["damage", "restoration"] = "damage",
     edit: Edit | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Count = silent,
 ) -> np.ndarray:
     """Damage by knocking out (zero), or restoration by patching from the clean run, [sets, cases]; `edit` another."""
     sweeps = [

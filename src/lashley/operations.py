@@ -7,12 +7,13 @@ untrained weights do not explain.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from lashley.core.case import Case
+from lashley.core.progress import Progress, silent
 from lashley.core.readout import shared
 from lashley.core.run import Run
 from lashley.core.site import Site
@@ -26,14 +27,12 @@ LONGEST, LENGTHS, ROWS = 24, 4, 8  # random sequences: the longest, how many len
 SAMPLED = 512  # tokens that are copied, and stand for the vocabulary
 TOP = 0.01  # a token is copied where its logit is among this share of the sample
 
-Progress = Callable[[str, int, int], None]
-
 
 def operations(
     bench: Bench,
     cases: Sequence[Case],
     seed: int,
-    progress: Progress = lambda what, done, total: None,
+    progress: Progress = silent,
 ) -> dict[str, np.ndarray]:
     """Scores of every head, float64 [layers, heads], by the names of `recognised.OPERATIONS`; and as "NAME, untrained"
     those of untrained copies on the same tokens and cases, [copies, layers, heads].

@@ -28,6 +28,7 @@ from lashley.core.edit import Add, Mean, Resample, Zero
 from lashley.core.errors import BadPlant
 from lashley.core.fact import Fact
 from lashley.core.figure import Column, Estimate, Figure, Finding, Table, number
+from lashley.core.progress import Progress
 from lashley.core.site import Site
 from lashley.effects import effects
 from lashley.engine.bench import Bench
@@ -36,7 +37,7 @@ from lashley.recall import AMONG, Need, aligned, mean_sizes, reference_runs, tex
 from lashley.report.page import Page
 from lashley.search import rise
 from lashley.stats import intervals
-from lashley.study import Progress, Study
+from lashley.study import Study
 from lashley.summary import estimate, share
 
 CONTROLS, OTHERS, DRAWS = 20, 6, 2  # of the audits; corruptions a prompt

@@ -20,6 +20,7 @@ import numpy as np
 from lashley.core.case import Case, Exclusion, Material
 from lashley.core.errors import BadFact, BadPrompt
 from lashley.core.fact import BLANK, Fact, Relation, Template
+from lashley.core.progress import Count, silent
 from lashley.core.readout import LogitDifference, shared
 from lashley.core.run import NOISE_SDS, EmbeddingNoise, Run
 from lashley.core.site import Kind, Site
@@ -154,7 +155,7 @@ def prepare(
     magnitudes: Sequence[tuple[int, Kind]] = (),
     screen: Callable[[Material], Iterable[Sweep]] | None = None,
     among: int = 1,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Count = silent,
 ) -> Material:
     """Pairs of runs for the facts that the model knows.
 
@@ -262,7 +263,7 @@ def aligned(
     need: Need = "half",
     among: int = 1,
     donors: bool = True,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Count = silent,
 ) -> tuple[list[Case], list[float], list[Exclusion]]:
     """Pairs of runs with their answers, how far their readouts lie apart, and what was left out.
 

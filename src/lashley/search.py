@@ -7,7 +7,7 @@ position: Sun et al. 2024, 2402.17762; Xiao et al. 2023, 2309.17453).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -19,6 +19,7 @@ from lashley.core.claim import About
 from lashley.core.edit import Edit, Mean, Zero
 from lashley.core.errors import BadFact, LashleyError
 from lashley.core.figure import number
+from lashley.core.progress import Progress
 from lashley.core.readout import Loss
 from lashley.core.run import Run
 from lashley.core.site import Kind, Site, Sites
@@ -47,7 +48,7 @@ def search(
     count: int,
     units: str,
     seed: int,
-    progress: Callable[[str, int, int], None],
+    progress: Progress,
     unknown: bool = False,
     chat: bool = False,
 ) -> Strongest:

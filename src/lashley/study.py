@@ -11,7 +11,7 @@ import shlex
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
@@ -31,6 +31,7 @@ from lashley.core.case import Exclusion as LeftOut
 from lashley.core.cost import ROUTES
 from lashley.core.errors import BadCircuit, BrokenStudy, LashleyError, StudyConflict
 from lashley.core.figure import Exclusion, Finding
+from lashley.core.progress import Progress, silent
 from lashley.core.standing import NAME as STANDING
 from lashley.core.standing import pack
 from lashley.core.trial import Sweep
@@ -59,11 +60,6 @@ SUNK = (
     "too, and what is done there is done to both."
 )
 MAGNITUDES = "magnitudes"  # arrays [units] by "LAYER KIND", for matched controls in later rounds
-Progress = Callable[[str, int, int], None]  # what is being done, how much is done, how much there is
-
-
-def silent(what: str, done: int, total: int) -> None:
-    pass
 
 
 class Made(Anatomy, frozen=True, kw_only=True):

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from lashley.core.edit import Block
 from lashley.core.errors import BadSite
+from lashley.core.progress import silent
 from lashley.core.readout import Readout
 from lashley.core.run import Run
 from lashley.core.site import Kind, Site
@@ -280,7 +281,7 @@ class Bench:
         sites: Sequence[Site],
         folder: str | Path,
         store: Store = "float32",
-        progress: Callable[[int], None] = lambda runs: None,
+        progress: Callable[[int], None] = silent,
     ) -> dict[Site, np.ndarray]:
         """`read` for any number of runs, into .npy files in a new folder, returned as memory maps; see `stream`."""
         return stream(self.model, runs, sites, Path(folder), store, progress)

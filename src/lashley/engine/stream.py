@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from lashley.core.errors import LashleyError
+from lashley.core.progress import silent
 from lashley.core.run import Run
 from lashley.core.site import Site
 from lashley.engine.model import Model
@@ -31,7 +32,7 @@ def stream(
     sites: Sequence[Site],
     folder: Path,
     store: Store = "float32",
-    progress: Callable[[int], None] = lambda runs: None,
+    progress: Callable[[int], None] = silent,
 ) -> dict[Site, np.ndarray]:
     """Write `SITE.npy` [positions, width] of every site, the positions of all runs end to end in their order.
 
