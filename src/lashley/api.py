@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import fields
@@ -91,10 +90,9 @@ def run(
     bench: Bench,
     study: str | Path | None = None,
     progress: Progress = silent,
-    command: str = "",
 ) -> Study:
     """Run one experiment. Asked again, it takes up the same study where it stands."""
-    return begin(experiment, params, question, bench, study, command, progress).run(bench, progress)
+    return begin(experiment, params, question, bench, study, progress).run(bench, progress)
 
 
 def plan(experiment: str, params: Any, question: Question, bench: Bench, progress: Progress = silent) -> Cost:
@@ -147,11 +145,7 @@ def ask(
         params = msgspec.convert({k: v for k, v in words.items() if k in own}, module.Params)
     except msgspec.ValidationError as e:
         raise LashleyError(f"{experiment}: {e}") from e
-    bench = _bench(bench)
-    if "seed" in words:
-        words |= {"question_seed": words["seed"]} | ({} if "seed" in own else {"seed": None})
-    words |= {"model": None if bench.model.name == EMBEDDED else bench.model.name, "study": study}
-    return run(experiment, params, question, bench, study, progress, _command(experiment, words))
+    return run(experiment, params, question, _bench(bench), study, progress)
 
 
 def _text(sites: Any) -> Any:
@@ -161,22 +155,6 @@ def _text(sites: Any) -> Any:
     ('L4.mlp.n1 L5.attn+L6.attn', 'heads')
     """
     return " ".join(map(str, sites)) if isinstance(sites, list | tuple) else sites
-
-
-def _command(experiment: str, words: dict[str, Any]) -> str:
-    """What to type for the same.
-
-    >>> _command("locate", {"prompt": "The capital of {} is", "kinds": ("attn", "mlp"), "study": None})
-    "lashley locate 'The capital of {} is' --kinds attn --kinds mlp"
-    """
-    typed = ["lashley", experiment, *filter(None, [words.get("prompt")])]
-    for name, word in words.items():
-        for each in word if isinstance(word, tuple | list) else (word,):
-            if each is True:
-                typed.append(f"--{name.replace('_', '-')}")
-            elif each is not None and each is not False and name != "prompt":
-                typed += [f"--{name.replace('_', '-')}", str(each)]
-    return shlex.join(typed)
 
 
 def locate(bench: Bench | str = EMBEDDED, prompt: str | None = None, **words) -> Study:
@@ -223,7 +201,6 @@ def audit(
     of: str | None = None,
     study: str | Path | None = None,
     progress: Progress = silent,
-    command: str = "",
     chat: bool = False,
     **words,
 ) -> Study:
@@ -243,12 +220,11 @@ def audit(
             found = search(bench, about, strongest, units, seed, progress, chat=chat)
         asserted = (*asserted, *(Claim((site,), "stores", about) for site in found.sites))
         words["searched"] = True
-    params = audits.Params(claims=audits.frozen(asserted, bench.anatomy), **words)
-    typed = command or shlex.join(["lashley", "audit", *params.claims, *["--chat"] * chat])
+    params = audits.Params(claims=audits.frozen(asserted), **words)
     question = Question(chat=True) if chat else Question()
     notes = {LEFT_OUT: found.left_out} if found else {}
     with keeping(bench, place) if place else nullcontext():  # a search is found again until its audit is planned
-        begun = begin("audit", params, question, bench, study, typed, progress, notes)
+        begun = begin("audit", params, question, bench, study, progress, notes)
     return begun.run(bench, progress)
 
 
@@ -269,7 +245,7 @@ def follow(
     model = found.ledger.spec.model
     bench = open_model(model["name"], device=device, dtype=model["dtype"], memory=memory)
     params = msgspec.convert(best.params, audits.Params)
-    return begin("audit", params, found.question, bench, best.study, best.command, progress).run(bench, progress)
+    return begin("audit", params, found.question, bench, best.study, progress).run(bench, progress)
 
 
 def plant(

@@ -136,7 +136,7 @@ def _experiment(name: str) -> None:
         from lashley import api
 
         with progress_of(running.json) as progress:
-            study = api.run(name, own, question, _open(running), running.study, progress, _command())
+            study = api.run(name, own, question, _open(running), running.study, progress)
         _print(study, running.json)
 
     def plan(prompt=None, /, *, params=None, asking=None, running=None) -> None:
@@ -231,7 +231,7 @@ def audit(
             _audit.frozen(made)  # a slip is told before a model is opened
         study = api.audit(
             _open(running), *made, strongest=strongest, units=units, of=of, study=running.study,
-            progress=progress, command=_command(), chat=chat, **words,
+            progress=progress, chat=chat, **words,
         )  # fmt: skip
     _print(study, running.json)
 
@@ -610,12 +610,6 @@ def models_check(*, running: Running | None = None) -> None:
     listings.check(Console(), shares, bench.checked, running.json)
 
 
-def _command() -> str:
-    """The command that reproduces this, as it was typed; bytes that are not UTF-8 are spelt out."""
-    typed = (word.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for word in sys.argv[1:])
-    return shlex.join(["lashley", *typed])
-
-
 def _print(study, json: bool, out: Path | None = None) -> None:
     """Write the report and show it; where it cannot be written beside its study, it is shown all the same."""
     from lashley.report import terminal, to_json, write
@@ -676,13 +670,14 @@ def main() -> None:
 
 def _listed(words: list[str]) -> list[str]:
     """Lists as people write them: `--kinds attn mlp` and `--kinds attn,mlp` name the option again before each, and
-    sites after `--units` or `--sites` become one list.
+    sites after `--units` or `--sites` become one list. What follows `--` stays as it is.
 
     >>> _listed(["locate", "--kinds", "attn,mlp", "resid", "A {} is", "--units", "L7.attn", "L8.attn"])
-    ['locate', '--kinds', 'attn', '--kinds', 'mlp', '--kinds', 'resid', 'A {} is', '--units', 'L7.attn L8.attn']
+    ['locate', '--kinds', 'attn', '--kinds', 'mlp', '--kinds', 'resid', 'A {} is', '--units=L7.attn L8.attn']
     """
     made: list[str] = []
-    left = [part for word in words for part in (word.split("=", 1) if word.startswith(_LISTS) else [word])]
+    end = words.index("--") if "--" in words else len(words)
+    left = [part for word in words[:end] for part in (word.split("=", 1) if word.startswith(_LISTS) else [word])]
     while left:
         option = left.pop(0)
         made.append(option)
@@ -695,8 +690,8 @@ def _listed(words: list[str]) -> list[str]:
             sites = [left.pop(0)]
             while left and re.match(r"L[0-9*]|blocks\.|hook_|[+,]", left[0]):
                 sites.append(left.pop(0))
-            made.append(" ".join(sites))
-    return made
+            made[-1] = f"{option}={' '.join(sites)}"
+    return made + words[end:]
 
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)

@@ -28,6 +28,7 @@ from lashley.circuits import files
 from lashley.core.anatomy import Anatomy
 from lashley.core.case import Estimated
 from lashley.core.case import Exclusion as LeftOut
+from lashley.core.command import command
 from lashley.core.cost import ROUTES
 from lashley.core.errors import BadCircuit, BrokenStudy, LashleyError, StudyConflict
 from lashley.core.figure import Exclusion, Finding
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from lashley.engine.bench import Bench
+    from lashley.engine.model import Model
 
 CHAT = "Every prompt is a user's message in the tokenizer's chat template, and answers are read where the reply begins."
 STUDIES = Path("studies")  # where those go that are given no folder
@@ -322,7 +324,6 @@ def begin(
     question: Question,
     bench: Bench,
     folder: str | Path | None = None,
-    command: str = "",
     progress: Progress = silent,
     notes: Mapping[str, Any] = {},
 ) -> Study:
@@ -332,6 +333,7 @@ def begin(
     `notes` are kept before anything is asked, so that whoever resumes it knows them.
     """
     model = bench.model
+    typed = command(experiment, params, question, study=folder, **_where(model))
     if hasattr(experiments.find(experiment), "settled"):
         params = experiments.find(experiment).settled(params, bench.anatomy)
     spec = Spec(
@@ -351,7 +353,7 @@ def begin(
             "python": platform.python_version(),
             "platform": platform.platform(),
         },
-        command=command,
+        command=typed,
     )
     folder = Path(folder) if folder else STUDIES / _name(spec)
     with explained(folder):
@@ -369,6 +371,18 @@ def begin(
             study.ledger.discard(made)
             raise
     return study
+
+
+def _where(model: Model) -> dict[str, str]:
+    """On what a study is made, as the command line takes it."""
+    several = len(set(model.devices)) > 1
+    whole, rest = divmod(model.memory, 1 << 20)
+    return {
+        "model": model.name,
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "device": "auto" if several else str(model.device),
+        "memory": str(model.memory) if rest else f"{whole}MiB",
+    }
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from lashley.claims.grammar import parse
 from lashley.claims.next import Step, steps
 from lashley.claims.verdicts import judge, untestable
 from lashley.experiments.audit import Params
+from lashley.facts.question import Question
 
 NEURON = "L4.mlp.n173 stores capital(France)"
 OWN = 'L4.mlp.n173 is necessary for "The capital of {France} is" = Paris against {Japan} = Tokyo'
@@ -137,7 +138,7 @@ def test_the_command_keeps_the_chat(found):
         judge(parse(NEURON), evidence),
         {"folder": "one", "progress": (5, 5), "speed": None, "model": {}},
     )
-    (step,) = steps(Params(claims=(NEURON,)), [verdict], [evidence], chat=True, **standing)
+    (step,) = steps(Params(claims=(NEURON,)), [verdict], [evidence], question=Question(chat=True), **standing)
     _, bound, _ = cli.app.parse_args(shlex.split(step.command)[1:], exit_on_error=False, print_error=False)
     assert bound.arguments["chat"]
 

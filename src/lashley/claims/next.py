@@ -10,7 +10,7 @@ import itertools
 import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,12 +20,15 @@ from lashley.claims.criteria import Evidence
 from lashley.claims.grammar import parse
 from lashley.claims.verdicts import UNREQUIRED
 from lashley.core.claim import Claim, Judged, Verdict
+from lashley.core.command import command
+from lashley.facts.question import Question
 from lashley.stats import FEWEST
 
 if TYPE_CHECKING:
     from lashley.experiments.audit import Params
 
 FOILS = 12  # corruptions of a prompt, at most, that are worth proposing
+ASKED = Question()
 UNSEEN = "nothing is measured yet about"
 WORDS = {  # the parameter -> what there are more of
     "draws": "corruptions of each prompt",
@@ -68,19 +71,20 @@ def steps(
     progress: tuple[int, int],
     speed: float | None,
     model: Mapping[str, Any],
-    chat: bool = False,
+    question: Question = ASKED,
 ) -> list[Step]:
     """What to do next, best first: most open criteria a second; what cannot be run comes last. [] where nothing is
     open.
 
     `found` is the evidence of each claim, `progress` how many of the study's trials are answered, `speed` how many it
-    answers a second, `model` the heading of its model; `chat`: its prompts are messages. A study with trials missing is
-    to be finished first.
+    answers a second, `model` the heading of its model, `question` what is asked beside the claims. A study with trials
+    missing is to be finished first.
     """
     answered, planned = progress
     if answered < planned or not planned:
         return [_finish(verdicts, folder, (planned - answered) / speed if speed and planned else None)]
     every = list(_open(params, verdicts))
+    on = {option: str(model[name]) for option, name in (("model", "name"), ("dtype", "dtype")) if name in model}
     made = []
     for changes in _candidates(params, every):
         could = [o for o in every if isinstance(o.by, dict) and all(changes.get(k, 0) >= v for k, v in o.by.items())]
@@ -91,7 +95,8 @@ def steps(
         what = " and ".join(f"{v} {WORDS[k]} in place of {getattr(params, k)}" for k, v in changes.items())
         settles = tuple((verdicts[o.number].claim, o.criterion) for o in could)
         seconds = trials / speed if speed else None
-        made.append(Step(what, settles, seconds, _command(changed, to, model, chat), to, asdict(changed)))
+        typed = command("audit", changed, question, study=to, **on)
+        made.append(Step(what, settles, seconds, typed, to, asdict(changed)))
     made.sort(key=lambda s: -len(s.settles) / (s.seconds or 1.0))
     by_reason = sorted((o for o in every if isinstance(o.by, str)), key=lambda o: str(o.by))
     for reason, those in itertools.groupby(by_reason, lambda o: str(o.by)):
@@ -171,17 +176,3 @@ def _trials(params: Params, found: Sequence[Evidence | None], changes: Mapping[s
         for name, value in changes.items():
             total += float(grows[name].sum()) * (value / max(getattr(params, name), 1) - 1)
     return total
-
-
-def _command(params: Params, study: str, model: Mapping[str, Any], chat: bool) -> str:
-    """What to type for an audit with these parameters."""
-    typed = ["lashley", "audit", *params.claims]
-    for f in fields(params):
-        value = getattr(params, f.name)
-        if f.name != "claims" and value != f.default:
-            typed += [f"--{f.name}"] if value is True else [f"--{f.name}", str(value)]
-    usual = {"name": "embedded", "dtype": "float32"}
-    for name, option in (("name", "--model"), ("dtype", "--dtype")):
-        if model.get(name, usual[name]) != usual[name]:
-            typed += [option, str(model[name])]
-    return shlex.join([*typed, *["--chat"] * chat, "--study", study])

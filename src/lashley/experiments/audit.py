@@ -109,6 +109,11 @@ def frozen(claims: Iterable[str | Claim], anatomy: Anatomy | None = None) -> tup
     return tuple(found)
 
 
+def settled(params: Params, anatomy: Anatomy) -> Params:
+    """The parameters with all that a model has in place of a `*`."""
+    return replace(params, claims=frozen(params.claims, anatomy))
+
+
 def asks(params: Params) -> tuple[Topic, ...]:
     """The topics that the claims are about: an audit is planned from a dossier of each."""
     return topics([closed(parse(c)) for c in params.claims])
@@ -311,7 +316,7 @@ def following(study: Study) -> list[Step]:
     if not isinstance(study.params, Params):
         raise LashleyError(f"{study.folder} makes no claims; `lashley audit` takes them, and this takes its studies")
     params, table, ledger = study.params, study.table, study.ledger
-    found = steps(
+    return steps(
         params,
         verdicts(params, table),
         evidence(params, [parse(c) for c in params.claims], table),
@@ -319,11 +324,8 @@ def following(study: Study) -> list[Step]:
         progress=ledger.progress(),
         speed=ledger.notes().get("trials a second"),
         model=ledger.spec.model,
-        chat=bool(study.question.chat),
+        question=study.question,
     )
-    if not study.question.chat:
-        return found
-    return [replace(s, command=f"{s.command} --chat" if s.params else s.command) for s in found]
 
 
 def verdicts(params: Params, table: pd.DataFrame) -> list[Verdict]:
