@@ -444,15 +444,17 @@ def _controls(rows: pd.DataFrame) -> Iterator[Control]:
     own = rows[(rows["group"] == "confirm") & (rows["measure"] == "damage") & (rows["edit"] == "mean")]
     true = float((own["clean"] - own["value"]).abs().mean()) if len(own) else math.nan
     what = {
-        "untrained": ("an untrained copy of the model", "the same knockouts move the readout of random weights"),
-        "shuffled": ("label-shuffled facts", "the same knockouts move the difference of two other facts' answers"),
+        "untrained": ("an untrained copy of the model", "in the readout of random weights"),
+        "shuffled": ("label-shuffled facts", "in the difference between two other facts' answers"),
     }
     for measure, (name, words) in what.items():
         control = rows[rows["measure"] == measure]
         if len(control) and true > 0:
             size = float(control["effect"].abs().mean())
-            reading = f"logits by which {words} ({plural(len(control), 'knockout')}); this fact's own {number(true)}: "
-            reading += f"{share(Estimate(size / true))} of what they do to it, they do where there is nothing of it"
+            many = plural(len(control), "knockout")
+            reading = f"mean change, in logits, by the same knockouts ({many}) {words}, where nothing of this fact can "
+            reading += f"be lost: {share(Estimate(size / true))} of what they change in this fact's own readout, "
+            reading += f"{number(true)} logits"
             yield Control(name, Estimate(size), reading)
     random_ = rows[rows["measure"] == "random damage"]
     if len(random_):
