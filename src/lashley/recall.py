@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import suppress
 from typing import Literal
 
@@ -330,12 +330,16 @@ def _known(
             yield [], [gone]
         elif 2 * len(first) < len(found) * (need == "half") or not first:
             wrong = next(r for r in found if r.better)
+            templates = {r.template for r in found}
+            where = _where(templates)
             reason = (
-                f"not known to the model: the object ranks first on {len(first)} of {len(found)} prompts; "
+                f"{f'the model does not recall it{where}' if where else 'not known to the model'}: the object ranks "
+                f"first on {len(first)} of {len(found)} prompts; "
                 f"to {wrong.run.text!r} it prefers {wrong.better!r} "
                 f"(its own top answers: {answers.top(bench, wrong.run)})"
             )
-            yield [], [msgspec.structs.replace(gone, reason=reason)]
+            under = wrong.template.text if where and len(templates) == 1 else ""
+            yield [], [msgspec.structs.replace(gone, template=under, reason=reason)]
         else:
             yield (
                 first,
@@ -343,12 +347,23 @@ def _known(
                     msgspec.structs.replace(
                         gone,
                         template=r.template.text,
-                        reason=f"under this template the model prefers {r.better!r}",
+                        reason=f"under this template{_where({r.template})} the model prefers {r.better!r}",
                     )
                     for r in found
                     if r.better
                 ],
             )
+
+
+def _where(templates: Set[Template]) -> str:
+    """What sets prompts apart on which a fact may be unknown though it is known on others; "" where nothing does."""
+    languages, contexts = {t.language for t in templates}, {t.context for t in templates}
+    if len(languages) == 1 and languages != {"en"}:
+        return f" in the language {languages.pop()!r}"
+    if len(contexts) == 1 and contexts != {""}:
+        context = contexts.pop()
+        return f" in {context}" if context.startswith("another") else f" after {context}"
+    return ""
 
 
 def _pair(

@@ -92,6 +92,27 @@ def test_what_the_model_does_not_know_is_left_out_and_what_it_says_instead_is_re
         assert word in gone["France"].reason
 
 
+@pytest.mark.parametrize(
+    ("changed", "where"),
+    [
+        ({"language": "es"}, "in the language 'es'"),
+        ({"context": "another register"}, "in another register"),
+        ({"context": "few-shot", "before": "The capital of Peru is Lima. "}, "after few-shot"),
+    ],
+    ids=str,
+)
+def test_a_fact_unknown_on_prompts_of_a_kind_is_not_called_unknown(bench, changed, where):
+    asked = mistaken("France", "Japan")
+    (plain,) = asked.templates
+    other = msgspec.structs.replace(plain, **changed)
+    facts = tuple(f for f in asked.facts if f.subject == "France")
+    for templates in ((other,), (other, msgspec.structs.replace(other, text="{}: its capital is"))):
+        question = msgspec.structs.replace(asked, facts=facts, templates=templates)
+        _, _, (gone,) = aligned(bench, question, need="each")
+        assert f"does not recall it {where}:" in gone.reason and "not known" not in gone.reason
+        assert gone.template == (other.text if len(templates) == 1 else "")
+
+
 def test_every_fact_asked_about_is_a_case_or_an_exclusion(bench):
     asked = mistaken("France", "Japan", "Italy")
     material = prepare(bench, asked)
