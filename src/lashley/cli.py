@@ -66,9 +66,9 @@ class Asking:
     object
         The object: needed with a prompt of your own; or another than the fact base has, that of a planted fact.
     foil_subject
-        The subject that is put in its place.
+        The subject that is put in its place; a prompt of your own needs none under --corruption noise.
     foil_object
-        That subject's object.
+        That subject's object, against which the answer is read: needed with a prompt of your own, under noise too.
     language
         Language of the templates.
     register
