@@ -339,7 +339,7 @@ STUDIES = {
     ),
     "altered": (
         lambda f: (f / "spec.json").write_text((f / "spec.json").read_text().replace('"France"', '"Spain"')),
-        ["spec.json is damaged", "checksum"],
+        ["spec.json is damaged", "not as it was written"],
     ),
 }
 

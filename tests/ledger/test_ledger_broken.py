@@ -141,7 +141,7 @@ def test_a_torn_sweep_is_noticed(folder):
     raw = sqlite3.connect(folder / "ledger.sqlite")
     raw.executescript("DROP TRIGGER sweeps_no_update; UPDATE sweeps SET spec = substr(spec, 1, length(spec) - 9)")
     raw.close()
-    refused(lambda: Ledger.open(folder), "ledger.sqlite", "damaged", "row 1 of sweeps")
+    refused(lambda: Ledger.open(folder), "ledger.sqlite", "damaged", "planned sweep 1 is not as")
 
 
 @pytest.mark.parametrize("damage", [lambda d: d[:-5], lambda d: d[:4], lambda d: b"", lambda d: b"\xff" + d[1:]])
@@ -174,7 +174,7 @@ def test_a_full_disk_in_the_ledger(folder):
 def test_a_read_only_ledger(folder):
     with Ledger.open(folder) as ledger:
         ledger._db.execute("PRAGMA query_only = ON")
-        refused(lambda: ledger.commit([make.chunk(KEY, 5, 10)]), "cannot be written", "readonly")
+        refused(lambda: ledger.commit([make.chunk(KEY, 5, 10)]), "cannot be written", "writing there is refused")
     whole(folder)
 
 

@@ -1,6 +1,7 @@
 """One changed bit anywhere is noticed, or changes nothing that is shown; and so is what was lost."""
 
 import random
+import re
 import shutil
 import sqlite3
 from contextlib import closing
@@ -19,6 +20,7 @@ from lashley.ledger.seal import COUNT, Count
 from lashley.ledger.tidy import table
 
 FLIPS = 120
+JARGON = re.compile(r"btree|page|malformed database|\brows?\b|table|database|disk image|integrity|file is not", re.I)
 
 
 def study(folder: Path) -> Path:
@@ -74,7 +76,7 @@ def test_a_flipped_bit_is_noticed_or_changes_nothing(whole, tmp_path):
             found = shown(copy)
         except LashleyError as error:
             noticed += 1
-            assert "\n" not in str(error)
+            assert "\n" not in str(error) and not JARGON.search(str(error).replace(str(copy), ""))
             continue
         assert found[-1] is None or found == intact, "a changed bit was not noticed"
         assert found[:-1] == intact[:-1]

@@ -16,21 +16,30 @@ from typing import Any, NamedTuple
 import msgspec
 
 from lashley.core.errors import BrokenStudy
-from lashley.ledger.trouble import DAMAGED, explained
+from lashley.ledger.trouble import CHANGED, DAMAGED, explained
 
 SPEC_NOTE = "spec.json"  # the note that holds the digest of spec.json; ARRAYS_NOTE + NAME that of arrays
 ARRAYS_NOTE = "arrays/"
 FILES = (SPEC_NOTE, ARRAYS_NOTE + "*")
 COUNT = "ledger.count"
 
-# Of each table, what its digests cover; the first is how a message names the row.
+# Of each table, how a message names a row by its number, and what its digests cover, after number and digest.
 _ROWS = {
-    "sweeps": "SELECT id, digest, key, trials, spec FROM sweeps",
-    "chunks": 'SELECT sweep, c.digest, key, start, stop, "values", clean, corrupt, noise_floor, path '
-    "FROM chunks AS c LEFT JOIN sweeps ON id = sweep",
-    "estimates": 'SELECT sweep, e.digest, key, "values" FROM estimates AS e LEFT JOIN sweeps ON id = sweep',
-    "exclusions": "SELECT id, digest, relation, subject, object, template, reason FROM exclusions",
-    "notes": "SELECT id, digest, key, value FROM notes",
+    "sweeps": ("planned sweep {}", "SELECT id, digest, key, trials, spec FROM sweeps"),
+    "chunks": (
+        "a measurement of planned sweep {}",
+        'SELECT sweep, c.digest, key, start, stop, "values", clean, corrupt, noise_floor, path '
+        "FROM chunks AS c LEFT JOIN sweeps ON id = sweep",
+    ),
+    "estimates": (
+        "an estimate of planned sweep {}",
+        'SELECT sweep, e.digest, key, "values" FROM estimates AS e LEFT JOIN sweeps ON id = sweep',
+    ),
+    "exclusions": (
+        "exclusion {}",
+        "SELECT id, digest, relation, subject, object, template, reason FROM exclusions",
+    ),
+    "notes": ("note {}", "SELECT id, digest, key, value FROM notes"),
 }
 
 
@@ -84,7 +93,7 @@ def examine(db: sqlite3.Connection, folder: Path, spec: bytes) -> Condition:
         try:
             (sound,) = db.execute("PRAGMA integrity_check(1)").fetchone()
             if sound != "ok":
-                raise BrokenStudy(DAMAGED.format(path, " ".join(sound.split())))
+                raise BrokenStudy(DAMAGED.format(path, CHANGED))
             found, unsealed = _rows(db, path)
             notes: dict[str, str] = dict(
                 db.execute("SELECT key, value FROM notes WHERE key = ? OR key GLOB ? ORDER BY id", FILES)
@@ -93,7 +102,7 @@ def examine(db: sqlite3.Connection, folder: Path, spec: bytes) -> Condition:
             db.execute("COMMIT")
     if SPEC_NOTE in notes:
         if unsealed:
-            raise BrokenStudy(DAMAGED.format(path, f"{unsealed} rows have no checksum"))
+            raise BrokenStudy(DAMAGED.format(path, f"{unsealed} of its entries are not as they were written"))
         with explained(folder / SPEC_NOTE):
             _same(folder / SPEC_NOTE, of_json(spec), notes.pop(SPEC_NOTE))
     for name, noted in notes.items():
@@ -106,13 +115,13 @@ def examine(db: sqlite3.Connection, folder: Path, spec: bytes) -> Condition:
 
 def _rows(db: sqlite3.Connection, path: Path) -> tuple[Count, int]:
     rows = measurements = unsealed = 0
-    for table, query in _ROWS.items():
+    for table, (name, query) in _ROWS.items():
         for number, kept, *fields in db.execute(query):
             rows += 1
             if kept is None:
                 unsealed += 1
             elif kept != digest(table, *fields):
-                raise BrokenStudy(DAMAGED.format(path, f"row {number} of {table} does not have its checksum"))
+                raise BrokenStudy(DAMAGED.format(path, f"{name.format(number)} is not as it was written"))
             if table == "chunks":
                 measurements += fields[2] - fields[1]
     return Count(rows, measurements), unsealed
@@ -120,7 +129,7 @@ def _rows(db: sqlite3.Connection, path: Path) -> tuple[Count, int]:
 
 def _same(path: Path, found: str, noted: str) -> None:
     if msgspec.json.encode(found).decode() != noted:
-        raise BrokenStudy(DAMAGED.format(path, "it does not have its checksum"))
+        raise BrokenStudy(DAMAGED.format(path, CHANGED))
 
 
 def read_count(folder: Path) -> Count | None:

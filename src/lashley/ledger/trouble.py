@@ -16,17 +16,21 @@ from lashley.core.errors import BrokenStudy, LashleyError, StudyConflict
 
 _FULL = "{}: the disk is full ({}); make room and start again: what was committed is safe"
 _READ_ONLY = "{} cannot be written ({}); make it writable, or use a copy of the folder elsewhere"
+CHANGED = "it is not as it was written"
 DAMAGED = "{} is damaged ({}); put back a copy of it, or start in another --study folder"
 _BUSY = "{} is in use by another process ({}); wait for it or stop it, then start again"
 
-_SQLITE = {
-    sqlite3.SQLITE_BUSY: _BUSY,
-    sqlite3.SQLITE_LOCKED: _BUSY,
-    sqlite3.SQLITE_FULL: _FULL,
-    sqlite3.SQLITE_READONLY: _READ_ONLY,
-    sqlite3.SQLITE_CANTOPEN: _READ_ONLY,
-    sqlite3.SQLITE_PERM: _READ_ONLY,
-    sqlite3.SQLITE_IOERR: "{} cannot be read or written ({}); check the disk, then start again",
+_SQLITE = {  # in our words: SQLite's speak of its pages and tables
+    sqlite3.SQLITE_BUSY: (_BUSY, "it is being written"),
+    sqlite3.SQLITE_LOCKED: (_BUSY, "it is being written"),
+    sqlite3.SQLITE_FULL: (_FULL, "no space is left"),
+    sqlite3.SQLITE_READONLY: (_READ_ONLY, "writing there is refused"),
+    sqlite3.SQLITE_CANTOPEN: (_READ_ONLY, "no file can be opened there"),
+    sqlite3.SQLITE_PERM: (_READ_ONLY, "writing there is refused"),
+    sqlite3.SQLITE_IOERR: (
+        "{} cannot be read or written ({}); check the disk, then start again",
+        "the disk reports an error",
+    ),
 }
 _SYSTEM = {
     errno.ENOSPC: _FULL,
@@ -56,8 +60,8 @@ def explained(path: Path) -> Iterator[None]:
         raise StudyConflict(f"{path}: {error}") from error
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-        said = " ".join(str(error).split())  # a damaged schema is quoted at length
-        raise BrokenStudy(_SQLITE.get(code & 0xFF, DAMAGED).format(path, said)) from error
+        line, said = _SQLITE.get(code & 0xFF, (DAMAGED, CHANGED))
+        raise BrokenStudy(line.format(path, said)) from error
     except OSError as error:
         line = _SYSTEM.get(error.errno or 0, _OTHER)
         raise BrokenStudy(line.format(path, error.strerror or error)) from error

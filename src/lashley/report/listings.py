@@ -155,10 +155,11 @@ def condition(console: Console, study: Path, found: Condition, json: bool) -> No
         say_json(msgspec.json.encode(whole))
         return
     rows, measurements = found.found
-    sure = f"{rows - found.unsealed:,} of {rows:,} rows have their checksums"
-    console.print(f"{study}: {measurements:,} measurements; {sure}", highlight=False, soft_wrap=True)
+    sure = f"{rows - found.unsealed:,} of {rows:,} entries" if found.unsealed else f"all {rows:,} entries"
+    many = f"{measurements:,} measurement{'s' * (measurements != 1)}"
+    console.print(f"{study}: {many}; {sure} are as they were written", highlight=False, soft_wrap=True)
     if found.unsealed:
-        said = f"{found.unsealed:,} rows are of an older lashley and have none: what became of them cannot be told"
+        said = f"{found.unsealed:,} were written by an older lashley: whether they were changed since cannot be told"
         console.print(said, highlight=False, soft_wrap=True)
     if not found.counted:
         said = f"{COUNT} is missing or damaged: whether anything was lost cannot be told; `lashley resume` mends it"
