@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections import Counter
 
 import pandas as pd
 import pytest
@@ -13,7 +14,7 @@ from rich.console import Console
 from lashley.charts import DAMAGE, bars, heat
 from lashley.core.claim import Verdict
 from lashley.core.figure import Column, Control, Estimate, Exclusion, Finding, Table, plain
-from lashley.report import Page, lines, terminal
+from lashley.report import Page, lines, listings, terminal
 
 WIDTHS = [40, 60, 80, 120, 200]
 SITES = st.builds(
@@ -40,6 +41,8 @@ TOKENS = st.sampled_from(
 )
 NAMES = st.sampled_from(["France", "Eritrea", "Bosnia and Herzegovina", "El Salvador", "Côte d'Ivoire", "日本", "a_b"])
 EFFECTS = st.one_of(st.floats(-1.5, 1.5), st.sampled_from([0.0, -9.99, 9.99, -45.0, 1234.0, 61.0]))
+NAMED = "L12.attn.h3"
+NUMBER = r"(?<![\w.])−?[\d.,]*\d(?: × 10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)?"
 BLANK = {
     "title": "t",
     "question": "What?",
@@ -174,6 +177,26 @@ def test_a_cell_without_an_interval_beside_cells_with_one_shows_its_number_as_un
     assert said[-1].split() == ["a", "99?", "50", "·"] and any(line.startswith("? ") for line in said)
     none = [str(line) for line in draw(rows[:1], {"y": "fact", "x": "of", "measure": DAMAGE}, 80)]
     assert none[-1].split() == ["a", "·"] and not any(line.startswith("? ") for line in none)
+
+
+SIZES = st.floats(-1e-4, 1e-4, exclude_min=True, exclude_max=True) | st.floats(-1e-300, 1e-300) | EFFECTS
+
+
+@given(st.lists(st.builds(Estimate, SIZES, SIZES, SIZES), min_size=1, max_size=3), st.sampled_from([24, 30, *WIDTHS]))
+@settings(max_examples=80, deadline=None)
+def test_no_number_is_broken_wherever_it_stands(found, width):
+    """Not in a line that its interval does not fit either."""
+    words = " ".join(f"{NAMED} costs {e}, which is little" for e in found)
+    table = Table("t", (Column("site"), Column("damage"), Column("p")), tuple((NAMED, e, e.value) for e in found))
+    controls = tuple(Control(NAMED, e, words) for e in found)
+    text = said(page(finding=Finding(words, found[0]), tables=(table,), controls=controls, caveats=(words,)), width)
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    verdict = Verdict(NAMED, "refuted", f"refuted: {words}", weaker=words)
+    listings.verdicts(console, [verdict], False)  # pyright: ignore[reportArgumentType]
+    text += console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
+    numbers = Counter(n for e in found for n in re.findall(NUMBER, str(e)))
+    there = Counter(re.findall(NUMBER, text))
+    assert all(there[n] >= (4 + len(found)) * many for n, many in numbers.items())
 
 
 @pytest.mark.parametrize("width", WIDTHS)

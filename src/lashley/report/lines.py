@@ -20,6 +20,7 @@ PIECES = re.compile(r"[^ +]*\++|[^ +]+| +")  # between which a line may break
 WHOLE = re.compile(
     r" (?=[×] 10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹])|(?<=×) (?=10)|(?<=\d,) (?=[−\d.]+\])| (?=\[[−\d])"
 )  # blanks within numbers
+LOOSE = re.compile(f"(?<!×){HARD}(?!×)")  # of these, where a number longer than a line breaks: between its bounds
 BLOCKS = " ▏▎▍▌▋▊▉█"
 NARROW = 12  # characters below which a bar has a line of its own
 Lines = list[Text]
@@ -32,7 +33,7 @@ def fold(words: str, width: int) -> list[str]:
     ['Knocking out', 'L1.attn.h0+', 'L12.attn.h13 costs', '0.41 of it']
     """
     lines, line = [], ""
-    for piece in PIECES.findall(WHOLE.sub(HARD, re.sub(r"[\n\t]+", " ", words))):
+    for piece in _pieces(re.sub(r"[\n\t]+", " ", words), width):
         if cell_len(line + piece.rstrip(" ")) <= width:
             line += piece
             continue
@@ -44,6 +45,12 @@ def fold(words: str, width: int) -> list[str]:
             lines.append(first)
             line = "".join(rest)
     return [*lines, line.rstrip(" ")] if line.strip(" ") or not lines else lines
+
+
+def _pieces(words: str, width: int) -> Iterator[str]:
+    """Between which a line may break."""
+    for piece in PIECES.findall(WHOLE.sub(HARD, words)):
+        yield from PIECES.findall(LOOSE.sub(" ", piece)) if cell_len(piece) > width else [piece]
 
 
 def text(words: str, width: int, style: str = "", indent: str = "", first: str = "") -> Text:

@@ -17,6 +17,8 @@ from lashley.core.fact import SLOT
 from lashley.facts.question import find, relations
 from lashley.facts.tasks import TASKS, items
 from lashley.ledger.seal import COUNT, Condition
+from lashley.report import lines
+from lashley.report.terminal import LEAST
 
 MOST = 6  # claims that are named of each step
 TARGETS = {
@@ -129,11 +131,19 @@ def check(console: Console, shares: dict, selftest: str, json: bool) -> None:
     console.print(f"self-test: {selftest}", highlight=False)
 
 
+NUMBERS = ("facts", "templates", "ranks first", "planned", "share", "target")  # heads of columns that stay whole
+
+
 def _grid(*heads: str) -> Table:
     grid = Table(box=None, pad_edge=False)
     for head in heads:
-        grid.add_column(head, overflow="fold")
+        grid.add_column(head, overflow="fold", no_wrap=head in NUMBERS)
     return grid
+
+
+def _say(console: Console, words: str, style: str = "", indent: str = "") -> None:
+    """A sentence, in lines that break no number."""
+    console.print(lines.text(words, max(console.width, LEAST), style, indent), highlight=False, soft_wrap=True)
 
 
 def verdicts(console: Console, found: Sequence[Verdict], json: bool) -> None:
@@ -142,10 +152,10 @@ def verdicts(console: Console, found: Sequence[Verdict], json: bool) -> None:
         say_json(msgspec.json.encode(found, order="deterministic"))
         return
     for verdict in found:
-        console.print(f"{verdict.said}: {verdict.outcome}", style="bold", highlight=False)
-        console.print(f"  {verdict.why}", highlight=False)
+        _say(console, f"{verdict.said}: {verdict.outcome}", "bold")
+        _say(console, verdict.why, indent="  ")
         if verdict.weaker:
-            console.print(f"  What the evidence supports: {verdict.weaker}", highlight=False)
+            _say(console, f"What the evidence supports: {verdict.weaker}", indent="  ")
 
 
 def condition(console: Console, study: Path, found: Condition, json: bool) -> None:
