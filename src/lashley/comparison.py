@@ -19,7 +19,7 @@ import pandas as pd
 from lashley.charts import scatter
 from lashley.claims.grammar import topic
 from lashley.core.errors import LashleyError
-from lashley.core.figure import Column, Control, Estimate, Figure, Finding, Table, number
+from lashley.core.figure import Column, Control, Estimate, Figure, Finding, Table, number, plural
 from lashley.differences import DRAW, INNER, KEYS, PROMPT, correlations, differences, effects, word
 from lashley.report.page import Page
 from lashley.stats import benjamini_hochberg
@@ -91,19 +91,17 @@ class Comparison:
         return f"{number(paired)} of {number(cells)} are paired by prompt (t intervals); of the others {welch}."
 
     def _finding(self) -> Finding:
-        table, cells = self.table, number(len(self.table))
+        table, both = self.table, f"{plural(len(self.table), 'effect')} that both measured"
         if table["p"].isna().all():
             largest = table.iloc[0]
-            sentence = (
-                f"Of {cells} effects that both measured, {self._name(largest)} differs most; too few prompts to tell."
-            )
+            sentence = f"Of {both}, {self._name(largest)} differs most; too few prompts to tell."
             return Finding(sentence, _difference(largest), self._basis())
         apart = table[table["differs"]]
         if not len(apart):
-            return Finding(f"None of {cells} effects that both measured is told apart.", None, self._basis())
+            return Finding(f"None of {both} is told apart.", None, self._basis())
         first = apart.iloc[0]
         sentence = (
-            f"{number(len(apart))} of {cells} effects that both measured differ; the most {self._name(first)}: "
+            f"{number(len(apart))} of {both} differ{'s' * (len(apart) == 1)}; the most {self._name(first)}: "
             f"{number(first['first'])} and {number(first['second'])}, a difference of {_difference(first)}."
         )
         return Finding(sentence, _difference(first), f"{self._basis()} Benjamini-Hochberg over all cells, q = {ALPHA}.")
@@ -152,7 +150,8 @@ class Comparison:
             high=np.nan,
             unit=[self._name(row) for _, row in self.table.iterrows()],
         )
-        title = f"{number(int(self.table['differs'].sum()))} of {number(len(self.table))} effects differ"
+        apart = int(self.table["differs"].sum())
+        title = f"{number(apart)} of {plural(len(self.table), 'effect')} differ{'s' * (apart == 1)}"
         return (
             scatter(
                 drawn, name="effects", title=title, measure="effect in the second study", x="first", label="unit",

@@ -13,7 +13,7 @@ from lashley.core.site import Site, Sites
 from lashley.core.trial import Pruned, Sweep
 from lashley.searching import MAIN, RANDOM
 from lashley.sets import SHARES
-from lashley.summary import CAP, cells, estimate, facts, floor, prompts, readings, share
+from lashley.summary import CAP, cells, cost, estimate, facts, floor, prompts, readings, share
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,7 +83,7 @@ class Removed:
                 most = self.at(OWN, "", REMOVED[-1])
                 yield Finding(
                     f"No share that was tried costs {words} of the recall of {self.what}; removing "
-                    f"{100 * REMOVED[-1]:g}% of the weights, the largest, costs {share(most)}.", most, basis,
+                    f"{100 * REMOVED[-1]:g}% of the weights, the largest, costs {cost(most)}.", most, basis,
                 )  # fmt: skip
                 continue
             own, others = self.at(OWN, "", part), self.at(OTHERS, "", part)
@@ -91,8 +91,8 @@ class Removed:
             beside = "" if others.value is None else f"; other facts lose {share(others)}"
             yield Finding(
                 f"Removing {_share(part)} of the weights of all layers, the least of the shares tried that costs "
-                f"{words} of the recall of {self.what}, costs {share(own)}{beside}; as many random weights cost "
-                f"{share(chance)}.",
+                f"{words} of the recall of {self.what}, costs it {cost(own)}{beside}; as many random weights cost "
+                f"{cost(chance)}.",
                 own, basis,
             )  # fmt: skip
 

@@ -20,6 +20,7 @@ import numpy as np
 from lashley.core.case import Case, Exclusion, Material
 from lashley.core.errors import BadFact, BadPrompt
 from lashley.core.fact import BLANK, Fact, Relation, Template
+from lashley.core.figure import plural
 from lashley.core.progress import Count, silent
 from lashley.core.readout import LogitDifference, shared
 from lashley.core.run import NOISE_SDS, EmbeddingNoise, Run
@@ -334,7 +335,7 @@ def _known(
             where = _where(templates)
             reason = (
                 f"{f'the model does not recall it{where}' if where else 'not known to the model'}: the object ranks "
-                f"first on {len(first)} of {len(found)} prompts; "
+                f"first on {len(first)} of {plural(len(found), 'prompt')}; "
                 f"to {wrong.run.text!r} it prefers {wrong.better!r} "
                 f"(its own top answers: {answers.top(bench, wrong.run)})"
             )

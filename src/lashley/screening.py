@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lashley.core.figure import Column, Control, Estimate, Finding, Table, number
+from lashley.core.figure import Column, Control, Estimate, Finding, Table, number, plural
 from lashley.stats import clopper_pearson
 from lashley.summary import share
 
@@ -36,7 +36,9 @@ def screening(top: pd.DataFrame, drawn: pd.DataFrame, population: int, unit: str
     units = pd.concat([top.assign(chosen="confirmed"), drawn.assign(chosen="random sample of the others")])
     left = population - len(top)
     basis = "Effects by size; bounds by Clopper and Pearson, one-sided 95%; intervals of Spearman after Fieller."
-    sentence = f"Gradients ranked the {number(len(top))} confirmed {unit} with a Spearman correlation of {_rho(top)}"
+    sentence = (
+        f"Gradients ranked the {plural(len(top), f'confirmed {unit}')} with a Spearman correlation of {_rho(top)}"
+    )
     if not len(drawn):
         missed = "none was left out" if not left else "none of the others is measured, so what it missed is not known"
         return Screening(units, Finding(f"{sentence}; {missed}.", None, basis), [], None)
@@ -60,16 +62,17 @@ def screening(top: pd.DataFrame, drawn: pd.DataFrame, population: int, unit: str
             Column("left out, at most", "units"),
         ),
         tuple((words, limit, k, high, most) for words, limit, k, high, most in lines),
-        f"A random sample of {number(len(drawn))} of the {number(left)} {unit} that the screen left out; exact "
+        f"A random sample of {number(len(drawn))} of the {plural(left, unit)} that the screen left out; exact "
         "binomial bounds, one-sided 95%.",
     )
     words, limit, k, high, most = lines[1]
     sentence += (
-        f", and a random sample of {number(len(drawn))} of the {number(left)} others with {rho}; {number(k)} of the "
+        f", and a random sample of {number(len(drawn))} of the {plural(left, 'other')} with {rho}; {number(k)} of the "
         f"sample {'has' if k == 1 else 'have'} an effect as large as {words} "
-        f"({share(Estimate(float(limit)))}), so at most {number(most)} of those left out do."
+        f"({share(Estimate(float(limit)))}), so at most {number(most)} of those left out "
+        f"{'does' if most == 1 else 'do'}."
     )
-    reading = f"Spearman correlation of estimated and measured damage over {number(len(drawn))} {unit}"
+    reading = f"Spearman correlation of estimated and measured damage over {plural(len(drawn), unit)}"
     background = drawn["effect"]
     low, high = np.quantile(background, [0.025, 0.975])
     controls = [

@@ -14,13 +14,27 @@ from lashley.screening import SAMPLE, Screening, screening
 from lashley.searching import MAIN, MATCHED, RANDOM, name
 from lashley.sets import SHARES
 from lashley.stats import permutation
-from lashley.summary import CAP, REPLICATE, capped, cells, estimate, facts, floor, prompts, readings, resting, share
+from lashley.summary import (
+    CAP,
+    REPLICATE,
+    capped,
+    cells,
+    cost,
+    estimate,
+    facts,
+    floor,
+    prompts,
+    readings,
+    resting,
+    share,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from lashley.sets import Effect
 
+NAMED = 6  # sites that a sentence names
 HALF = {0.5: "half", 0.9: "nine tenths"}
 UNSEARCHED = Finding("The search is not finished: run `lashley resume` on this study.")
 
@@ -90,6 +104,16 @@ class Spread:
             return None
         return estimate(cells(own, ["set"]).iloc[0]), int(own["size"].iloc[0]), int(own["least"].iloc[0])
 
+    def which(self, effect: Effect, part: float) -> str:
+        """The sites of the smallest set found, joined with `+`."""
+        own = self.of("smallest")
+        return str(own[own["set"] == name(effect, part)]["site"].iloc[0])
+
+    def named(self, effect: Effect, part: float) -> str:
+        """The same in brackets, to stand in a sentence; "" where they are many."""
+        sites = self.which(effect, part).split("+")
+        return f" ({', '.join(sites)})" if len(sites) <= NAMED else ""
+
     def beside(self, effect: Effect, part: float, control: str) -> tuple[Estimate, float] | None:
         """Random sets of the same size, each once: mean and 95% range, and the p of the set's being one of them. Those
         of any units were drawn for each share apart, and count together where the sets are as large."""
@@ -142,7 +166,7 @@ class Spread:
             return
         n, units = number(self.population), self.units
         strongest = self.alone.iloc[int(self.alone["effect"].to_numpy().argmax())]
-        alone = f"where they were searched, none costs more than {share(Estimate(float(strongest['effect'])))} alone"
+        alone = f"where they were searched, none costs more than {cost(Estimate(float(strongest['effect'])))} alone"
         basis = (
             f"Searched on {prompts(self.rows[self.rows['measure'] == 'alone'])}, quoted from "
             f"{resting(self.confirm)} {CAP}"
@@ -156,7 +180,7 @@ class Spread:
                 yield Finding(
                     f"No set was found whose silencing costs {half} of the recall of {self.what}: of the "
                     f"{number(len(self.alone))} {units} searched, of {n}, the {number(int(most['size']))} strongest "
-                    f"together cost {share(whole)} {self.where}, and no other number that was tried costs more; "
+                    f"together cost {cost(whole)} {self.where}, and no other number that was tried costs more; "
                     f"{alone}.",
                     whole,
                     basis,
@@ -164,7 +188,7 @@ class Spread:
                 continue
             effect, size, least = found
             random_ = self.beside("damage", part, RANDOM)
-            chance = f"; random sets of that size cost {share(Estimate(random_[0].value))}" if random_ else ""
+            chance = f"; random sets of that size cost {cost(Estimate(random_[0].value))}" if random_ else ""
             bound = (
                 "no smaller set does"
                 if least == size
@@ -174,8 +198,8 @@ class Spread:
             )
             tail = (f"; {alone}" if part == SHARES[0] and size > 1 else "") + f"{chance}."
             yield Finding(
-                f"Silencing {number(size)} of {n} {units}, found to cost {half} of the recall of {self.what} where "
-                f"they were searched ({bound}), costs {share(effect)} of it {self.where}{tail}",
+                f"Silencing {number(size)} of {n} {units}{self.named('damage', part)}, found to cost {half} of the "
+                f"recall of {self.what} where they were searched ({bound}), costs it {cost(effect)} {self.where}{tail}",
                 effect,
                 basis,
             )
@@ -200,8 +224,9 @@ class Spread:
             sets = f"; {self._disjoint()}" if part == SHARES[0] else ""
             verb = "brings" if size == 1 else "bring"
             yield Finding(
-                f"{number(size)} of {n} {self.units}, found to bring {half} of the recall back into the corrupted run "
-                f"where they were searched, {verb} back {share(effect)} {self.where}{sets}.",
+                f"{number(size)} of {n} {self.units}{self.named('restoration', part)}, found to bring {half} of the "
+                f"recall back into the corrupted run where they were searched, {verb} back {share(effect)} "
+                f"{self.where}{sets}.",
                 effect,
                 f"At all positions. {CAP}",
             )
@@ -228,7 +253,7 @@ class Spread:
         told = "made up for by later layers (self-repair)" if shown < lost else "carried by later layers"
         told = told if apart.clear(floor(both)) and apart.low is not None else "not told apart from 0"
         yield Finding(
-            f"The {number(both['trial'].nunique())} strongest cost {share(Estimate(shown))} each on average, and "
+            f"The {number(both['trial'].nunique())} strongest cost {cost(Estimate(shown))} each on average, and "
             f"{share(Estimate(lost))} by their direct effect on the output, with all that comes after held as it was: "
             f"what lies between them, {share(apart)}, is {told}.",
             apart,
@@ -268,10 +293,9 @@ class Spread:
             for part in SHARES:
                 if (found := self.smallest(effect, part)) is not None:
                     peers = [self.beside(effect, part, c) for c in (RANDOM, MATCHED)]
-                    of = self.of("smallest")
-                    sites = str(of[of["set"] == name(effect, part)]["site"].iloc[0])
+                    sites = self.which(effect, part)
                     lines.append(
-                        (name(effect, part), found[1], found[2], found[0], *(p and p[0] for p in peers), sites[:90])
+                        (name(effect, part), found[1], found[2], found[0], *(p and p[0] for p in peers), sites)
                     )
         columns = (
             Column("set"),

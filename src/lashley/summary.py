@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import scipy
 
-from lashley.core.figure import Cell, Column, Estimate, Table, number
+from lashley.core.figure import Cell, Column, Estimate, Table, number, plural
 from lashley.core.run import NOISE_SDS
 from lashley.facts.tasks import TASKS
 from lashley.stats import FEWEST, intervals
@@ -150,8 +150,11 @@ def facts(table: pd.DataFrame) -> str:
         return f"{len(subjects)} facts of {' and '.join(map(str, table['relation'].unique()))}"
     first = table.iloc[0]
     if first["relation"] == "prompt":
+        prompt, answer = str(first["template"]).replace("{}", str(first["subject"])), first["object"]
+        if not str(first.get("asked", prompt)).endswith(prompt):  # a chat, where the answer is another's
+            return f"“{prompt}” → “{answer}”"
         between = "" if str(first.get("join")).startswith("no blank") else " "  # as the answer was measured
-        return f"“{str(first['template']).replace('{}', str(first['subject']))}{between}{first['object']}”"
+        return f"“{prompt}{between}{answer}”"
     return f"{first['relation']}({first['subject']}) = {first['object']}"
 
 
@@ -159,12 +162,12 @@ def prompts(table: pd.DataFrame) -> str:
     """How many prompts a table rests on, in words, and how many corruptions of each where they are several."""
     draws = _draws(table)
     clusters = table[cluster(table)].nunique()
-    words = f"{_many(len(draws), 'prompt')} ({_many(clusters, cluster(table))})"
+    words = f"{plural(len(draws), 'prompt')} ({plural(clusters, cluster(table))})"
     if draws and max(draws) > 1:
         word = "noise draw" if (table["corruption"] == "noise").all() else "foil"
         each = "each" if len(draws) > 1 else "of it"
         fewest = f"{min(draws)} to " if min(draws) < max(draws) else ""
-        words += f", {fewest}{_many(max(draws), word)} {each}"
+        words += f", {fewest}{plural(max(draws), word)} {each}"
     return words
 
 
@@ -177,10 +180,6 @@ def resting(table: pd.DataFrame) -> str:
         "": f"No interval: that takes six prompts or more, of two {cluster(table)}s or more",
     }[spread_over(table)]
     return f"{prompts(table)}{'; ' if how.startswith('95') else '. '}{how}."
-
-
-def _many(n: int, word: str) -> str:
-    return f"{number(n)} {word}{'s' * (n != 1)}"
 
 
 def readings(rows: pd.DataFrame, edited: pd.DataFrame | None = None, what: str = "") -> tuple[Table, ...]:
@@ -263,3 +262,12 @@ def share(e: Estimate) -> str:
 def percent(e: Estimate) -> str:
     """The same, with what it is a share of."""
     return f"{share(e)} of the logit difference"
+
+
+def cost(e: Estimate) -> str:
+    """What a knockout costs, in per cent: nothing where its damage is negative.
+
+    >>> cost(Estimate(0.5)), cost(Estimate(-0.004, -0.01, 0.002))
+    ('50%', 'nothing (a damage of −0.4% [−1.0, 0.2])')
+    """
+    return share(e) if e.value is None or e.value >= 0 else f"nothing (a damage of {share(e)})"

@@ -130,7 +130,7 @@ def test_the_finding_sets_the_named_units_beside_chance(study):
 def test_one_random_set_has_no_range(study):
     page = study("knockout", units="L1.mlp.n3", controls=1).page()
     assert page.controls[1].estimate.low is None and "range" not in page.finding.sentence
-    assert re.search(r"and 1 matched random set −?[\d.]+(?: × 10\S+)?%\.$", page.finding.sentence)
+    assert re.search(r"; 1 matched random set has a damage of −?[\d.]+(?: × 10\S+)?%\.$", page.finding.sentence)
 
 
 def test_a_set_that_is_not_measured_together_yet_is_not_reported_as_if_it_were(study):

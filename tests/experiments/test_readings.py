@@ -132,5 +132,6 @@ def test_what_is_not_known_is_none_however_a_frame_says_so():
 def test_a_page_quotes_the_answer_as_it_was_joined(bench, tmp_path):
     table = lashley.locate(bench, **OWN, kinds=("resid",), study=tmp_path / "study").table
     assert facts(table) == "“The capital of France is Paris”"
-    told = table.assign(join="no blank, 65 times as likely as one blank", template='The capital of {} is "')
+    quoted = {"template": 'The capital of {} is "', "asked": 'The capital of France is "'}
+    told = table.assign(join="no blank, 65 times as likely as one blank", **quoted)
     assert facts(told) == '“The capital of France is "Paris”'

@@ -1,5 +1,7 @@
 """A screen chooses what is measured exactly; a random sample of the rest tells what it may have missed."""
 
+import re
+
 import msgspec
 import numpy as np
 import pandas as pd
@@ -13,6 +15,7 @@ from lashley.core.trial import Sweep
 from lashley.experiments import knockout
 from lashley.facts.question import Question, resolve
 from lashley.recall import prepare
+from lashley.screening import screening
 from lashley.stats import clopper_pearson
 
 from .conftest import SMALL
@@ -172,6 +175,20 @@ def test_what_is_measured_so_far_can_be_judged_and_drawn(study, rows):
     part = made.table.head(rows)
     assert made.experiment.judge(made.params, part).findings[0].sentence
     assert made.experiment.draw(made.params, part).figures
+
+
+@pytest.mark.parametrize("confirmed", [1, 2])
+@pytest.mark.parametrize(("drawn", "left"), [(0, 0), (0, 1), (1, 1), (1, 2), (2, 2), (1, 40)])
+def test_one_unit_is_a_singular(confirmed, drawn, left):
+    units = pd.DataFrame({"effect": np.linspace(0.3, 0.1, confirmed + drawn), "estimate": 0.2})
+    top, sample = units[:confirmed], units[confirmed:]
+    found = screening(top, sample, confirmed + left, "sub-layers")
+    words = " ".join(
+        [found.finding.sentence, *(c.reading for c in found.controls), found.table.note if found.table else ""]
+    )
+    assert ("1 confirmed sub-layer " in words) == (confirmed == 1)
+    assert not re.search(r"(?<![\w.,])1 (?:\w+ )?(?:sub-layers|others|units)\b", words)
+    assert not re.search(r"\b1 of those left out do\b", words)
 
 
 def test_a_screen_needs_a_whole_kind():

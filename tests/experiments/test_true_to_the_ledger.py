@@ -213,6 +213,18 @@ def test_a_unit_whose_loss_helps_is_named_where_it_does_more(study, effects):
     assert ("none costs" in sentence) == (most <= 0)
 
 
+@pytest.mark.parametrize("effect", [0.3, 0.0, -0.2])
+@pytest.mark.parametrize("beside", [0.1, -0.1])
+def test_a_set_whose_loss_helps_is_said_to_help(study, effect, beside):
+    made = study("knockout", units="L1.attn.h0")
+    table = made.table
+    table["effect"] = np.where(table["control"] == "matched random", beside, effect)
+    sentence = knockout.judge(made.params, table).findings[0].sentence
+    own, _, other = sentence.partition("; ")
+    assert ("recall gains" in own) == ("nothing" in own) == (effect < 0)
+    assert share(Estimate(effect)) in own and f"damage of {share(Estimate(beside))}" in other
+
+
 def test_against_is_only_what_is_larger_and_of_the_other_sign():
     for a, b in itertools.product([-2.0, -1.0, 0.0, 1.0, 2.0], repeat=2):
         cell = pd.DataFrame({"effect": sorted([a, b])})

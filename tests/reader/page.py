@@ -49,6 +49,38 @@ def _complaints(page: dict[str, Any], known: Known) -> Iterator[str]:
         yield from _criteria(page, verdict)
     for check in known.checks:
         yield from check(page)
+    yield from _costs(page)
+    yield from _ones(page)
+
+
+COSTS = re.compile(r"\bcosts?\b(?:(?!; |: |\. | \().){0,120}? −\d[^;.]*", re.I)
+
+
+def _costs(page: dict[str, Any]) -> Iterator[str]:
+    """Nothing costs less than nothing: what makes recall better is not said to cost a negative share of it."""
+    told = [f["sentence"] for f in [page["finding"], *page["also"]]] + [c["reading"] for c in page["controls"]]
+    for sentence in [*told, *page["caveats"], *(v["why"] for v in page["verdicts"])]:
+        yield from (f"said to cost less than nothing: “{m[0]}”" for m in COSTS.finditer(sentence))
+
+
+ONES = re.compile(
+    r"(?<![\w.,%×−–-] )(?<![\w.,×−–-])1 (?:different |confirmed |matched |random |searched )*"
+    r"(?:prompt|template|fact|subject|draw|set|site|head|neuron|sub-layer|unit|edge|claim|text|peer|effect|other|"
+    r"criterion|cell|foil|layer)s\b"
+    r"|\b1 of (?:(?:its|the) )?[\d,]+ [\w -]{0,40}?\b(?:reach|have|do|change|come|differ|cost|break|restore|take)\b"
+)
+
+
+def _ones(page: dict[str, Any]) -> Iterator[str]:
+    """One is a singular."""
+    said = [f[k] for f in [page["finding"], *page["also"]] for k in ("sentence", "basis")]
+    said += [c["reading"] for c in page["controls"]] + [e["why"] for e in page["exclusions"]]
+    said += [text for t in page["tables"] for text in (t["title"], t["note"])]
+    said += [c for t in page["tables"] for row in t["rows"] for c in row if isinstance(c, str)]
+    said += [f[k] for f in page["figures"] for k in ("title", "caption", "alt")]
+    said += [c["note"] for v in page["verdicts"] for c in v["criteria"]] + [v["why"] for v in page["verdicts"]]
+    for text in [page["title"], page["question"], *said, *page["caveats"], *page["not_tested"]]:
+        yield from (f"one is not several: “{m[0]}” in “{text[:90]}”" for m in ONES.finditer(text))
 
 
 def _text(where: str, text: str, known: Known, context: str = "") -> Iterator[str]:

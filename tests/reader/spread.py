@@ -102,6 +102,7 @@ def _sets(k: Known, shown: Shown, confirm: pd.DataFrame) -> list[str]:
         part = name[4:-1]
         for sentence in said.split("\n"):
             out += _reaches(sentence, name, v, float(part), size, back)
+            out += _names(sentence, name, float(part), site.split("+"), back)
         common.edited(k, name, a.value(own, column="value", over=a.interval_over(own)), name)
         for control in (RANDOM, MATCHED):
             peers = of(confirm, "smallest", control)
@@ -140,6 +141,16 @@ def _reaches(sentence: str, name: str, v: Value, part: float, size: int, back: b
     if re.search(start, sentence, re.I) and "where" not in sentence.split("(")[0] and v.value < part:
         return [f"finding: “{sentence[:70]}…”, and on prompts that were not searched on {name} is {v.value:.3f}"]
     return []
+
+
+def _names(sentence: str, name: str, part: float, sites: list[str], back: bool) -> list[str]:
+    """A sentence on a set that was found names its sites, and no others; of many it names none."""
+    found = "found to bring" if back else "found to cost"
+    if not re.search(rf" of [\d,]+ [\w -]+(?: \([^)]*\))?, {found} {PARTS[f'{part:g}']}", sentence):
+        return []
+    named = re.findall(r"L\d+\.[\w.]+", sentence.split(", found")[0])
+    wanted = sites if len(sites) <= 6 else []
+    return [] if named == wanted else [f"finding: {name} is {wanted}, the sentence names {named}"]
 
 
 def _curve(k: Known, confirm: pd.DataFrame, noun: str) -> None:

@@ -41,6 +41,13 @@ def test_an_experiment_reads_the_answer_where_the_reply_begins(chatty, tmp_path)
         lashley.locate(chatty, prompt=CAPITAL, kinds=("resid",), study=tmp_path / "chat", **FACT)
 
 
+def test_a_page_of_a_chat_does_not_run_the_message_and_its_answer_together(chatty, tmp_path):
+    chatty.tokens.tokenizer.chat_template += " The answer"
+    page = lashley.locate(chatty, prompt=CAPITAL, kinds=("resid",), study=tmp_path / "s", chat=True, **FACT).page()
+    for words in (page.title, page.question, page.finding.sentence):
+        assert "“The capital of France is” → “Paris”" in words and "is Paris" not in words
+
+
 def test_without_a_template_there_is_no_chat(bench, tmp_path):
     with pytest.raises(BadPrompt, match="no chat template"):
         lashley.locate(bench, prompt=CAPITAL, study=tmp_path / "s", chat=True, **FACT)

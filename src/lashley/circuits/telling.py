@@ -10,7 +10,7 @@ import scipy
 
 from lashley.circuits import rounds
 from lashley.circuits.reading import MATTERS, STABLE, Found
-from lashley.core.figure import Control, Estimate, Finding, number
+from lashley.core.figure import Control, Estimate, Finding, number, plural
 from lashley.facts.tasks import TASKS
 from lashley.summary import share
 
@@ -26,7 +26,7 @@ def sentence(found: Found, what: str, known: str, method: str, least: float) -> 
     if best is None:
         return f"Which edges {what} needs is not measured yet."
     size, total = int(best["size"]), found.total
-    edges = f"{number(size)} of {number(total)} edges ({share(Estimate(size / total))})"
+    edges = f"{number(size)} of {plural(total, 'edge')} ({share(Estimate(size / total))})"
     keep = f"{share(found.faithfulness)} of the logit difference of {what}"
     rivals = found.rivals
     chance = ""
@@ -85,8 +85,8 @@ def remainder(found: Found) -> Finding:
     opaque = [node for node in found.nodes if not found.operations.get(node)]
     n, size = len(found.nodes), int(found.best["size"]) if found.best is not None else found.cut
     whose = "its" if found.cut == size else f"the {number(found.cut)} examined edges'"
-    sentence += f", and {number(len(opaque))} of {whose} {number(n)} heads and MLPs have no operation that sets "
-    sentence += "them apart."
+    none = "has no operation that sets it apart" if len(opaque) == 1 else "have no operation that sets them apart"
+    sentence += f", and {number(len(opaque))} of {whose} {number(n)} heads and MLPs {none}."
     for name, passing in common(found).items():
         heads = sum(".attn.h" in node for node in found.nodes)
         sentence += (
@@ -111,10 +111,10 @@ def cut(found: Found) -> Finding | None:
     sentence = (
         f"Completeness: without a subset K, circuit and model differ by {share(mean)} of the logit difference in the "
         f"mean and by {share(Estimate(worst['apart']))} at worst (K: {str(worst['subset']).replace('+', ' + ')}); "
-        f"minimality: {number(needed)} of {number(len(found.edges))} edges taken out alone{_of(found)} change its "
-        "faithfulness by 1% or more."
+        f"minimality: {number(needed)} of {plural(len(found.edges), 'edge')} taken out alone{_of(found)} "
+        f"change{'s' * (needed == 1)} its faithfulness by 1% or more."
     )
-    basis = f"{len(found.subsets)} subsets: components, random halves, and the worst components together"
+    basis = f"{plural(len(found.subsets), 'subset')}: components, random halves, and the worst components together"
     return Finding(sentence, mean, f"{basis} (Wang et al. 2211.00593).")
 
 
@@ -140,7 +140,8 @@ def stable(found: Found) -> Finding | None:
     if not len(stability):
         return None
     some = int(np.count_nonzero(stability.to_numpy(float) < STABLE))
-    sentence = f"{number(some)} of its {number(len(stability))} edges come and go: resampled prompts leave them out in "
+    verb, them = ("comes and goes", "it") if some == 1 else ("come and go", "them")
+    sentence = f"{number(some)} of its {plural(len(stability), 'edge')} {verb}: resampled prompts leave {them} out in "
     sentence += "more than one of twenty draws."
     basis = "Whole clusters of discovery prompts resampled 400 times; among the edges patched one by one."
     return Finding(sentence, Estimate(1 - some / len(stability), n=len(stability)), basis)

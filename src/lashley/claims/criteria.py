@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import scipy
 
 from lashley.core.claim import Claim
-from lashley.core.figure import Estimate, number
+from lashley.core.figure import Estimate, number, plural
 from lashley.peers import different
 from lashley.stats import compare
 from lashley.summary import share
@@ -110,14 +110,6 @@ def _against(
     return Tested(effect, threshold, *p, found.needed, note, rows)
 
 
-def plural(n: int, noun: str) -> str:
-    """
-    >>> plural(1, "prompt"), plural(1200, "template")
-    ('1 prompt', '1,200 templates')
-    """
-    return f"{number(n)} {noun}{'s' * (n != 1)}"
-
-
 def _all(parts: Iterable[Tested]) -> Tested:
     """All parts must hold: the part that is nearest to failing speaks, with the p values of the whole."""
     every = list(parts)
@@ -201,7 +193,8 @@ def better_than_chance(claim: Claim, found: Evidence) -> Tested:
     strong, n, alpha = beside.as_strong(), len(beside.each), claim.thresholds.alpha
     effect = Estimate(strong / n, n=n, unit="share of matched random sites as strong")
     fails = float(scipy.stats.binom.sf(strong - 1, n, alpha)) if strong else 1.0
-    note = f"{number(strong)} of {plural(n, 'matched random site')} reach its {share(Estimate(beside.mine))}"
+    note = f"{number(strong)} of {plural(n, 'matched random site')} reach{'es' * (strong == 1)} its "
+    note += share(Estimate(beside.mine))
     note += f" on the {plural(beside.prompts, 'prompt')} that they share"
     lacking = max(0, math.ceil((1 + strong) / alpha) - 1 - n)  # were no more of them as strong
     return Tested(effect, alpha, (1 + strong) / (1 + n), fails, lacking, note, beside.rows, 1)

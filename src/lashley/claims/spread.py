@@ -14,7 +14,7 @@ from lashley.core.claim import About
 from lashley.core.figure import Estimate, Finding, number
 from lashley.core.site import Kind, Site, brief
 from lashley.stats import interval
-from lashley.summary import CAP, percent, share
+from lashley.summary import CAP, cost, percent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,7 +56,7 @@ def spread(claims: Sequence[str], rows: pd.DataFrame) -> Iterator[Finding]:
                 words += "; some of them share sites, so that over how many it is spread cannot be told; "
         elif strongest is not None:
             words += "none costs anything on average; "
-        words += f"all {many} together cost {share(all_)}."
+        words += f"all {many} together cost {cost(all_)}."
         yield Finding(words, all_, f"Mean knockouts on the confirming prompts; 95% t intervals on cluster means. {CAP}")
 
 

@@ -14,13 +14,13 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from lashley.claims.criteria import TESTS, Evidence, Tested, by_prompt, chance, percent_of, plural
+from lashley.claims.criteria import TESTS, Evidence, Tested, by_prompt, chance, percent_of
 from lashley.claims.grammar import topic, write
 from lashley.core.claim import CRITERIA, Claim, Judged, Status, Verdict
-from lashley.core.figure import Estimate, number
+from lashley.core.figure import Estimate, number, plural
 from lashley.core.site import brief
 from lashley.stats import benjamini_hochberg, holm
-from lashley.summary import share
+from lashley.summary import cost, share
 
 NOT_TESTED = "not tested: editing is yet to be built, and is not required"
 UNREQUIRED = ("editable",)  # asked for or not, until it can be measured
@@ -147,8 +147,8 @@ def quantified(claim: Claim, found: Evidence) -> str:
         return f"{sites} {verb} {size} of the logit difference of {about}, {on}{_peers(small, found, sign, len(each))}."
     if effect.low is None:
         few = f"{plural(len(each), 'prompt')}, too few for an interval"
-        return f"Knocking {sites} out costs {share(effect)} of the logit difference of {about}, on {few}."
-    told = f"Knocking {sites} out costs {about} {share(effect)}, which cannot be told from 0"
+        return f"Knocking {sites} out costs {about} {cost(effect)}, on {few}."
+    told = f"Knocking {sites} out costs {about} {cost(effect)}, which cannot be told from 0"
     bound = max(abs(effect.low), abs(effect.high or 0.0))
     if bound >= claim.thresholds.contributes:
         return f"{told}; up to {_rounded(bound)} cannot be excluded."
@@ -165,10 +165,12 @@ def _peers(claim: Claim, found: Evidence, sign: float, prompts: int) -> str:
     beside = chance(claim, found)
     if beside is None or sign * beside.mine <= 0:
         return ""
-    does = "do as much" if sign > 0 else "take away as much"
+    strong = beside.as_strong(sign)
+    one, more = ("does as much", "do as much") if sign > 0 else ("takes away as much", "take away as much")
+    does = one if strong == 1 else more
     if beside.prompts < prompts:
         does += f" as its {share(Estimate(abs(beside.mine)))} on the {plural(beside.prompts, 'prompt')} that they share"
-    return f"; {number(beside.as_strong(sign))} of {plural(len(beside.each), 'matched random site')} {does}"
+    return f"; {number(strong)} of {plural(len(beside.each), 'matched random site')} {does}"
 
 
 def _flipped(e: Estimate) -> Estimate:

@@ -40,6 +40,15 @@ def number(value: float | None, decimals: int | None = None) -> str:
     return (text if text.strip("-0.,") else text.lstrip("-")).replace("-", "−")
 
 
+def plural(n: int, noun: str) -> str:
+    """How many, with the noun as it is of so many; a noun that comes as a plural loses its s at one.
+
+    >>> plural(1, "prompt"), plural(1200, "template"), plural(1, "sub-layers"), plural(0, "heads")
+    ('1 prompt', '1,200 templates', '1 sub-layer', '0 heads')
+    """
+    return f"{number(n)} {noun.removesuffix('s')}{'s' * (n != 1)}"
+
+
 class Estimate(msgspec.Struct, frozen=True, omit_defaults=True):
     """A measured number, its interval, and from how many replicates. What is unknown is None, never NaN.
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from lashley.charts import audits
 from lashley.claims import topics as about
-from lashley.claims.criteria import Evidence, percent_of, plural
+from lashley.claims.criteria import Evidence, percent_of
 from lashley.claims.grammar import check, closed, parse, write
 from lashley.claims.next import UNSEEN, Step, steps
 from lashley.claims.spread import BREAKS, broken, clustered, loss, signed, spread
@@ -29,7 +29,7 @@ from lashley.core.case import Case, Dossier
 from lashley.core.claim import CRITERIA, Claim, Verdict, shortened
 from lashley.core.edit import Constant, Edit, Mean, Noise, Patch, Resample, Zero
 from lashley.core.errors import BadSite, LashleyError
-from lashley.core.figure import Column, Control, Estimate, Finding, Table, number
+from lashley.core.figure import Column, Control, Estimate, Finding, Table, number, plural
 from lashley.core.outcome import Drawing, Outcome
 from lashley.core.readout import Loss
 from lashley.core.run import Run
@@ -423,9 +423,8 @@ def _finding(verdict: Verdict, own: Evidence | None) -> Finding:
     basis += f"intervals on cluster means. {CAP}"
     texts = own.damage("text")
     if (lost := loss(texts)) is not None:
-        basis += (
-            f" Knocked out, the loss on unrelated text changes by {signed(lost)} nats a token ({len(texts)} texts)."
-        )
+        basis += f" Knocked out, the loss on unrelated text changes by {signed(lost)} nats a token "
+        basis += f"({plural(len(texts), 'text')})."
         if words := broken(lost):
             sentence += f" {words}"
     return Finding(sentence, first, basis)

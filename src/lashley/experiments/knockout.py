@@ -22,7 +22,7 @@ from lashley.core.anatomy import Anatomy
 from lashley.core.case import Case, Estimated, Material
 from lashley.core.edit import Edit, Mean, Noise, Resample, Zero
 from lashley.core.errors import BadSite
-from lashley.core.figure import Column, Control, Estimate, Finding, Table, number
+from lashley.core.figure import Column, Control, Estimate, Finding, Table, number, plural
 from lashley.core.outcome import Drawing, Outcome
 from lashley.core.site import ROLES, Kind, Site, Sites, parse_sites
 from lashley.core.trial import Sweep
@@ -253,10 +253,18 @@ def judge(params: Params, table: pd.DataFrame) -> Outcome:
             sentence = f"What knocking out {_set(params)} costs the recall of {what} is not measured yet."
             return Outcome((Finding(sentence, None, basis),), tuple(controls))
         found = estimate(joint)
-        sentence = f"Knocking out {_set(params)} costs the recall of {what} {percent(found)}"
+        sentence = f"Knocking out {_set(params)} costs the recall of {what} "
+        if joint["effect"] >= 0:
+            sentence += percent(found)
+        else:
+            apart = "so recall gains" if found.clear(least) else "not told apart from 0"
+            sentence += f"nothing: a damage of {percent(found)}, {apart}"
         if (chance := _chance(params, rows, joint)) is not None:
             controls.append(Control(RANDOM, chance.damage, chance.reading))
-            sentence += f", and {chance.words} {share(chance.damage)}{' (mean and 95% range)' * (chance.sets > 1)}"
+            range_ = " (mean and 95% range)" * (chance.sets > 1)
+            sentence += (
+                f"; {chance.words} {'has' if chance.sets == 1 else 'have'} a damage of {share(chance.damage)}{range_}"
+            )
         sentence += "."
     caveats = [
         "Damage by one kind of knockout is not yet necessity: a claim needs zero, mean, resample and noise to agree.",
@@ -293,9 +301,9 @@ def _one_by_one(params: Params, own: pd.DataFrame, cell: pd.DataFrame, best: pd.
     big = int((cell["effect"] >= BIG).sum())
     many = "none costs" if not big else f"{number(big)} cost{'s' * (big == 1)}"
     unit = _word(params)
-    among = f"Of {number(len(cell))} {unit}"
+    among = f"Of {plural(len(cell), unit)}"
     if params.screen:
-        among = f"Of the {number(len(cell))} {unit} that gradients rank highest among {number(_population(own))}"
+        among = f"Of the {plural(len(cell), unit)} that gradients rank highest among {number(_population(own))}"
     if best["effect"] <= 0:
         sentence = f"{among}, knocked out one by one, none costs the recall of {what} anything"
     else:

@@ -14,6 +14,7 @@ from lashley.core.case import Known
 from lashley.core.claim import Verdict
 from lashley.core.cost import ROUTES, Cost
 from lashley.core.fact import SLOT
+from lashley.core.figure import plural
 from lashley.facts.question import find, relations
 from lashley.facts.tasks import TASKS, items
 from lashley.ledger.seal import COUNT, Condition
@@ -43,7 +44,7 @@ def facts(console: Console, relation: str | None) -> None:
     for subject, answer in found.objects.items():
         grid.add_row(subject, answer)
     console.print(grid)
-    console.print(f"{len(found.objects)} facts. Source: {found.source}", highlight=False)
+    console.print(f"{plural(len(found.objects), 'fact')}. Source: {found.source}", highlight=False)
     for own, others in found.aliases.items():
         console.print(f"  {own}: also {', '.join(others)}", highlight=False)
     for t in found.templates:
@@ -70,7 +71,9 @@ def known(console: Console, found: Sequence[Known], model: str, json: bool) -> N
         grid.add_row(k.fact.subject, k.fact.object, f"{k.first} of {k.prompts}", "yes" if k.known else "no", k.instead)
     console.print(grid)
     number = sum(k.known for k in found)
-    console.print(f"{model} knows {number} of {len(found)} facts ({100 * number / len(found):.0f}%).", highlight=False)
+    console.print(
+        f"{model} knows {number} of {plural(len(found), 'fact')} ({100 * number / len(found):.0f}%).", highlight=False
+    )
 
 
 def cost(console: Console, found: Cost, json: bool) -> None:
@@ -166,8 +169,11 @@ def condition(console: Console, study: Path, found: Condition, json: bool) -> No
         return
     rows, measurements = found.found
     sure = f"{rows - found.unsealed:,} of {rows:,} entries" if found.unsealed else f"all {rows:,} entries"
-    many = f"{measurements:,} measurement{'s' * (measurements != 1)}"
-    console.print(f"{study}: {many}; {sure} are as they were written", highlight=False, soft_wrap=True)
+    console.print(
+        f"{study}: {plural(measurements, 'measurement')}; {sure} are as they were written",
+        highlight=False,
+        soft_wrap=True,
+    )
     if found.unsealed:
         said = f"{found.unsealed:,} were written by an older lashley: whether they were changed since cannot be told"
         console.print(said, highlight=False, soft_wrap=True)
