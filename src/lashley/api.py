@@ -130,8 +130,6 @@ def ask(
     experiment's own `Params`, and `progress`. Lists are taken where the command line takes them: of `kinds`, and of
     `units`, as text or `Site`."""
     words = {k: _text(v) if k == "units" else v for k, v in words.items()} | ({"prompt": prompt} if prompt else {})
-    if words.get("chat") is False:
-        del words["chat"]  # as if nothing were said: it is the same study
     module = experiments.find(experiment)
     own = {f.name for f in fields(module.Params)}
     asking = set(Question.__struct_fields__)
@@ -141,7 +139,7 @@ def ask(
             f"{experiment} has no {', '.join(sorted(unknown))}; it takes {', '.join(sorted(own | asking))}"
         )
     try:
-        question = msgspec.convert({k: v for k, v in words.items() if k in asking and v is not False}, Question)
+        question = msgspec.convert({k: v for k, v in words.items() if k in asking}, Question)
         params = msgspec.convert({k: v for k, v in words.items() if k in own}, module.Params)
     except msgspec.ValidationError as e:
         raise LashleyError(f"{experiment}: {e}") from e
@@ -221,10 +219,9 @@ def audit(
         asserted = (*asserted, *(Claim((site,), "stores", about) for site in found.sites))
         words["searched"] = True
     params = audits.Params(claims=audits.frozen(asserted), **words)
-    question = Question(chat=True) if chat else Question()
     notes = {LEFT_OUT: found.left_out} if found else {}
     with keeping(bench, place) if place else nullcontext():  # a search is found again until its audit is planned
-        begun = begin("audit", params, question, bench, study, progress, notes)
+        begun = begin("audit", params, Question(chat=chat), bench, study, progress, notes)
     return begun.run(bench, progress)
 
 

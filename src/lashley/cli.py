@@ -155,9 +155,6 @@ def _experiment(name: str) -> None:
 
         words = dataclasses.asdict(asking or Asking())
         words |= {"seed": words.pop("question_seed"), "prompt": prompt}
-        for name in ("task", "chat"):
-            if not words[name]:
-                del words[name]
         question, own = Question(**words), params or module.Params()
         resolve_all(question, own.corruption)  # a slip is told before a model is opened
         return question, own

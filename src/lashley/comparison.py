@@ -221,7 +221,7 @@ def _rows(study: Study) -> pd.DataFrame:
 
 def _asked(one: Study, other: Study) -> Iterator[tuple[str, Any, Any]]:
     """Where what makes them these studies differs; names of the model too."""
-    flat = [dict(_flat({**s.ledger.spec.identity(), "name": s.ledger.spec.model["name"]}, "")) for s in (one, other)]
+    flat = [dict(_flat({**s.identity, "name": s.ledger.spec.model["name"]}, "")) for s in (one, other)]
     for what in flat[0] | flat[1]:
         first, second = (held.get(what) for held in flat)
         if first != second:

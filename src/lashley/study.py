@@ -12,7 +12,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
@@ -41,6 +41,7 @@ from lashley.ledger import Ledger, Spec
 from lashley.ledger.files import replacing
 from lashley.ledger.preliminaries import NAME as PRELIMINARIES
 from lashley.ledger.preliminaries import Preliminaries
+from lashley.ledger.spec import Usual, difference, read
 from lashley.ledger.tidy import export, table
 from lashley.ledger.trouble import explained
 from lashley.report import html
@@ -93,6 +94,11 @@ class Study:
         self.ledger = ledger
         self.folder = ledger.folder
         self.experiment = experiments.find(ledger.spec.experiment)
+        self.usual = usual(ledger.spec.experiment)
+        for part, made in (("params", ledger.spec.params), ("question", ledger.spec.question)):
+            if lacking := sorted(made.keys() - self.usual[part].keys()):
+                what = f"{part}.{lacking[0]} = {made[lacking[0]]!r}"
+                raise StudyConflict(f"{ledger.folder} was made with {what}, which this version lacks; update lashley")
         self.params = msgspec.convert(ledger.spec.params, self.experiment.Params)
         self.question = msgspec.convert(ledger.spec.question, Question)
         self.model = msgspec.convert(ledger.spec.model, Made)
@@ -115,6 +121,11 @@ class Study:
         except LashleyError:
             ledger.close()
             raise
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What makes this study this one, as plain JSON data: what is asked of which weights, parameters and all."""
+        return self.ledger.spec.identity(self.usual)
 
     @property
     def table(self) -> pd.DataFrame:
@@ -355,11 +366,11 @@ def begin(
         },
         command=typed,
     )
-    folder = Path(folder) if folder else STUDIES / _name(spec)
+    folder = Path(folder) if folder else _place(spec)
     with explained(folder):
         new = not (folder / "spec.json").exists()
         made = [p for p in (folder, *folder.parents) if not p.exists()]
-    study = Study(Ledger.open_or_create(folder, spec))
+    study = Study(Ledger.open_or_create(folder, spec, usual(experiment)))
     for key in notes.keys() - study.ledger.notes().keys():
         study.ledger.note(key, notes[key])
     if new:
@@ -490,16 +501,35 @@ def _claimed(module: ModuleType, params: Any, bench: Bench, progress: Progress, 
     return Planned(list(module.plan(params, dossiers)), exclusions, bench.checked, kept, sunk)
 
 
-def _name(spec: Spec) -> str:
-    """A readable folder name that belongs to this very question, so that asking again finds it."""
+def usual(experiment: str) -> Usual:
+    """What parameters and question are where nothing is said: no part of a study's identity, so that a parameter that
+    is added, with a default that does as was done before it, leaves every older study what it was."""
+    return {"params": asdict(experiments.find(experiment).Params()), "question": msgspec.to_builtins(Question())}
+
+
+def _place(spec: Spec) -> Path:
+    """The folder that belongs to this very question, so that asking again finds it: one of an older lashley, which may
+    have called it otherwise, or one with a readable name."""
     q = spec.question
-    what = [q.get("task") or q["relation"] or "prompt", q["subject"] or "all"]
+    what = [q["task"] or q["relation"] or "prompt", q["subject"] or "all"]
     if claims := spec.params.get("claims"):
         what = [claims[0][:40]]
     words = [spec.experiment, *what, Path(str(spec.model["name"])).name]
     slug = "-".join(re.sub(r"[^a-z0-9]+", "_", str(w).lower()).strip("_") for w in words)
-    identity = msgspec.json.encode(spec.identity(), order="deterministic")
-    return f"{slug}-{hashlib.blake2b(identity, digest_size=3).hexdigest()}"
+    held, identity = usual(spec.experiment), spec.identity()
+    for part, values in msgspec.to_builtins(held).items():
+        identity[part] = {k: v for k, v in identity[part].items() if v != values[k]}
+    digest = hashlib.blake2b(msgspec.json.encode(identity, order="deterministic"), digest_size=3).hexdigest()
+    own = STUDIES / f"{slug}-{digest}"
+    older = sorted(STUDIES.glob(f"{slug}-{'[0-9a-f]' * 6}"))
+    return next((folder for folder in (own, *older) if _holds(folder, spec, held)), own)
+
+
+def _holds(folder: Path, spec: Spec, held: Usual) -> bool:
+    """Whether it is the folder of this very study."""
+    with suppress(BrokenStudy, StudyConflict):
+        return not difference(read(folder / "spec.json")[0], spec, held)
+    return False
 
 
 def _what(e) -> str:

@@ -43,7 +43,7 @@ def command(
 
 def _asked(question: Any) -> Iterator[tuple[str, Any]]:
     for f in msgspec.structs.fields(question):
-        if (value := getattr(question, f.name)) not in (f.default, msgspec.UNSET):
+        if (value := getattr(question, f.name)) != f.default:
             yield {"seed": "question_seed"}.get(f.name, f.name), value  # the experiment's own is --seed
 
 

@@ -32,8 +32,8 @@ class Question(msgspec.Struct, frozen=True):
     register: str | None = None
     max_facts: int | None = None
     seed: int = 0
-    task: str | msgspec.UnsetType = msgspec.UNSET  # unset, it is no part of a study's identity; no more is chat
-    chat: bool | msgspec.UnsetType = msgspec.UNSET  # prompts are messages in the tokenizer's chat template
+    task: str | None = None
+    chat: bool = False  # prompts are messages in the tokenizer's chat template
 
 
 class Asked(msgspec.Struct, frozen=True):

@@ -36,7 +36,7 @@ from lashley.ledger.seal import (
     read_count,
     write_count,
 )
-from lashley.ledger.spec import Spec, difference
+from lashley.ledger.spec import NOTHING, Spec, Usual, difference
 from lashley.ledger.trouble import explained
 
 ARRAYS = "arrays"
@@ -113,12 +113,13 @@ class Ledger:
             raise
 
     @classmethod
-    def open_or_create(cls, folder: str | Path, spec: Spec) -> Self:
-        """Open the study that `spec` describes, or begin it. Raises `StudyConflict` at another study."""
+    def open_or_create(cls, folder: str | Path, spec: Spec, usual: Usual = NOTHING) -> Self:
+        """Open the study that `spec` describes (see `spec.difference`), or begin it. Raises `StudyConflict` at another
+        study."""
         folder = Path(folder)
         begin(folder, spec)
         ledger = cls.open(folder)
-        if apart := difference(ledger.spec, spec):
+        if apart := difference(ledger.spec, spec, usual):
             ledger.close()
             raise StudyConflict(f"{folder} was made with {apart}; use another --study folder, or the same parameters")
         return ledger

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -14,6 +16,9 @@ from lashley.ledger.trouble import explained
 
 SCHEMA = 1
 _ABSENT = msgspec.UNSET
+
+Usual = Mapping[str, Mapping[str, Any]]  # of "question" and "params", the values that they have by default
+NOTHING: Usual = MappingProxyType({})
 
 
 def _now() -> str:
@@ -36,26 +41,28 @@ class Spec(msgspec.Struct, frozen=True):
     created: str = msgspec.field(default_factory=_now)
     schema: int = SCHEMA
 
-    def identity(self) -> dict[str, Any]:
-        """What makes two studies the same one, as plain JSON data; names, devices and versions may differ."""
+    def identity(self, usual: Usual = NOTHING) -> dict[str, Any]:
+        """What makes two studies the same one, as plain JSON data; names, devices and versions may differ. What is
+        recorded of neither question nor parameters is as `usual`."""
         model = {part: self.model.get(part) for part in ("weights", "tokenizer", "dtype")}
         whole = {
             "experiment": self.experiment,
             "model": model,
-            "question": self.question,
-            "params": self.params,
+            "question": {**usual.get("question", {}), **self.question},
+            "params": {**usual.get("params", {}), **self.params},
         }
         return msgspec.json.decode(msgspec.json.encode(whole))
 
 
-def difference(made: Spec, now: Spec) -> str | None:
-    """The first thing that sets two studies apart, or None.
+def difference(made: Spec, now: Spec, usual: Usual = NOTHING) -> str | None:
+    """The first thing that sets two studies apart, or None. A parameter that one of them lacks, since its lashley did
+    not have it, is as `usual`.
 
     >>> made = Spec("locate", {"edit": "zero"}, {}, {}, {}, "")
     >>> difference(made, Spec("locate", {"edit": "mean"}, {}, {}, {}, ""))
     "params.edit = 'zero', now 'mean'"
     """
-    return _first(made.identity(), now.identity(), "")
+    return _first(made.identity(usual), now.identity(usual), "")
 
 
 def _first(made: Any, now: Any, at: str) -> str | None:
