@@ -14,6 +14,7 @@ from lashley.core.site import Kind, Site, Sites
 from lashley.core.trial import Sweep
 from lashley.engine.attribution import estimates
 from lashley.engine.bench import Bench
+from lashley.stats import clipped
 
 
 def effects(
@@ -61,8 +62,8 @@ def restorers(bench: Bench, cases: Sequence[Case], kind: Kind, measured: int, ke
     every = bench.anatomy.every(kind)
     sweeps = [Sweep(c.clean, c.corrupt, "restoration", (Patch(c.clean),), every, c.readout) for c in cases]
     shares = np.stack(list(estimates(bench, sweeps)), 1) / gaps(bench, cases)
-    expected = shares.clip(-1, 1).mean(1)
+    expected = clipped(shares).mean(1)
     some = np.argsort(-np.abs(expected), kind="stable")[:measured]
     mean = np.full(len(expected), -np.inf)
-    mean[some] = effects(bench, cases, [every[i] for i in some], "restoration").clip(-1, 1).mean(1)
+    mean[some] = clipped(effects(bench, cases, [every[i] for i in some], "restoration")).mean(1)
     return [every[i][0] for i in np.lexsort((-expected, -mean))[:kept].tolist()]

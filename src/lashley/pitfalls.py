@@ -36,7 +36,7 @@ from lashley.ledger.files import room
 from lashley.recall import AMONG, Need, aligned, mean_sizes, reference_runs, texts
 from lashley.report.page import Page
 from lashley.search import rise
-from lashley.stats import intervals
+from lashley.stats import clipped, intervals
 from lashley.study import Study
 from lashley.summary import estimate, share
 
@@ -224,7 +224,7 @@ def dormant(bench: Bench, audit: Audit) -> Exhibit:
             along.append(effects(bench, [case], [spots], "restoration", push)[0, 0])
             whole.append(effects(bench, [case], [spots], "restoration")[0, 0])
         words = {"along the subspace": along, "both units as they are": whole}
-        frame = _means(cases, [({"patch": word}, np.clip(e, -1.0, 1.0)) for word, e in words.items()])
+        frame = _means(cases, [({"patch": word}, clipped(np.array(e))) for word, e in words.items()])
         found, real = map(estimate, _rows(frame))
         both = truth.false[0].split(" ")[0]
         return Exhibit(
@@ -360,7 +360,7 @@ def _traced(bench: Bench, cases: list[Case]) -> dict[int, np.ndarray]:
             place = case.clean.positions("subject_last")[0]
             sets = [[Site(la, "mlp", None, place) for la in some] for some in about]
             each.append(effects(bench, [case], sets, "restoration")[:, 0])
-        found[w] = np.clip(np.stack(each, 1), -1.0, 1.0)
+        found[w] = clipped(np.stack(each, 1))
     return found
 
 
@@ -448,7 +448,7 @@ def _cases(
 
 def _damage(bench: Bench, cases: list[Case], sets: list[list[Site]], edit: Mean | Zero | Resample) -> np.ndarray:
     """Damage, [sets, cases]; what is all lost is lost once."""
-    return np.clip(effects(bench, cases, sets, edit=edit), -1.0, 1.0)
+    return clipped(effects(bench, cases, sets, edit=edit))
 
 
 def _means(cases: list[Case], rows: Iterable[Row]) -> pd.DataFrame:

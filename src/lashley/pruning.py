@@ -13,6 +13,7 @@ from lashley.core.site import Site, Sites
 from lashley.core.trial import Pruned, Sweep
 from lashley.searching import MAIN, RANDOM
 from lashley.sets import SHARES
+from lashley.stats import clipped
 from lashley.summary import CAP, cells, cost, estimate, facts, floor, prompts, readings, share
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Removed:
         damage = (found["clean"] - found["left"]) / (found["clean"] - found["corrupt"])
         which = found["control"].astype(object).where(found["control"].notna(), "")
         self.rows = found.assign(
-            effect=damage.clip(-1.0, 1.0), part=found["set"].astype(str).astype(float), control=which,
+            effect=clipped(damage), part=found["set"].astype(str).astype(float), control=which,
             whose=found["question"].astype(str).map(lambda q: OWN if q == MAIN else OTHERS),
         )  # fmt: skip
         self.whole = rows[rows["copy"].isna() & (rows["question"] == MAIN)]

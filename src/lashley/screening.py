@@ -9,7 +9,7 @@ import numpy as np
 
 from lashley.core.figure import Column, Control, Estimate, Finding, Table, number, plural
 from lashley.stats import clopper_pearson
-from lashley.summary import share
+from lashley.summary import ranged, share
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,7 +65,7 @@ def screening(top: pd.DataFrame, drawn: pd.DataFrame, population: int, unit: str
         f"A random sample of {number(len(drawn))} of the {plural(left, unit)} that the screen left out; exact "
         "binomial bounds, one-sided 95%.",
     )
-    words, limit, k, high, most = lines[1]
+    words, limit, k, _, most = lines[1]
     sentence += (
         f", and a random sample of {number(len(drawn))} of the {plural(left, 'other')} with {rho}; {number(k)} of the "
         f"sample {'has' if k == 1 else 'have'} an effect as large as {words} "
@@ -73,11 +73,9 @@ def screening(top: pd.DataFrame, drawn: pd.DataFrame, population: int, unit: str
         f"{'does' if most == 1 else 'do'}."
     )
     reading = f"Spearman correlation of estimated and measured damage over {plural(len(drawn), unit)}"
-    background = drawn["effect"]
-    low, high = np.quantile(background, [0.025, 0.975])
     controls = [
         Control("screen, on a random sample of what it left out", rho, reading),
-        Control(SAMPLE, Estimate(background.mean(), low, high, len(drawn)), "damage by its units, mean and 95% range"),
+        Control(SAMPLE, ranged(drawn["effect"]), "damage by its units, mean and 95% range"),
     ]
     return Screening(units, Finding(sentence, rho, basis), controls, table)
 

@@ -18,6 +18,7 @@ from lashley.core.site import KINDS, Kind, Sites
 from lashley.core.trial import Sweep
 from lashley.peers import alike
 from lashley.sets import SHARES, Ask, Effect, Found, Units, doubling, search
+from lashley.stats import clipped
 
 MAIN = "0"  # the question that is asked; others stand beside it
 RANDOM, MATCHED = "random", "matched random"  # controls: any units of the kind; and of like layer and activation
@@ -62,7 +63,7 @@ class Searching:
             e: [s for s, _ in alone if s.effect == e] for e in ("damage", "restoration")
         }
         self.effects = {
-            e: np.mean([share(x) for s, x in alone if s.effect == e], axis=0) for e in ("damage", "restoration")
+            e: np.mean([clipped(x) for s, x in alone if s.effect == e], axis=0) for e in ("damage", "restoration")
         }
         self.units = alone[0][0].sites
         first = [s for s, _ in own if s.labels.get("control") == RANDOM and s.labels["measure"] == "curve"]
@@ -79,18 +80,13 @@ class Searching:
             if any(s.key not in known for s in sweeps):
                 return sweeps
             try:
-                ask = running.send(np.mean([share(known[s.key]) for s in sweeps], axis=0))
+                ask = running.send(np.mean([clipped(known[s.key]) for s in sweeps], axis=0))
             except StopIteration as stop:
                 return stop.value
 
     def asking(self, ask: Ask) -> list[Sweep]:
         sites = joined(self.units, ask.sets)
         return [replaced(s, sites, measure="joint") for s in self.frames[ask.effect]]
-
-
-def share(effects: np.ndarray) -> np.ndarray:
-    """What is all lost is lost once."""
-    return np.clip(effects, -1.0, 1.0)
 
 
 def replaced(sweep: Sweep, sites: Sites, *edits: Edit, effect: Effect | None = None, **labels: str) -> Sweep:

@@ -6,14 +6,12 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from lashley.core.figure import Column, Control, Estimate, Finding, Table, number
 from lashley.peers import different
 from lashley.screening import SAMPLE, Screening, screening
 from lashley.searching import MAIN, MATCHED, RANDOM, name
 from lashley.sets import SHARES
-from lashley.stats import permutation
+from lashley.stats import participation, permutation
 from lashley.summary import (
     CAP,
     REPLICATE,
@@ -24,6 +22,7 @@ from lashley.summary import (
     facts,
     floor,
     prompts,
+    ranged,
     readings,
     resting,
     share,
@@ -129,9 +128,8 @@ class Spread:
         peers = different(peers.assign(trial=peers.groupby(["set", "trial"], observed=True).ngroup()))
         own = own[own["asked"].isin(peers["asked"])]
         each = peers.groupby("trial", observed=True)["effect"].mean().to_numpy()
-        low, high = np.quantile(each, [0.025, 0.975])
         p = permutation([float(own["effect"].mean())], each, side="greater")
-        return Estimate(float(each.mean()), low, high, len(each)), p
+        return ranged(each), p
 
     def lost(self, control: str = "") -> Estimate | None:
         """By how much the loss on unrelated text rises without the smallest set, or random ones, in nats a token."""
@@ -143,9 +141,8 @@ class Spread:
 
     @property
     def ratio(self) -> float:
-        """Participation ratio (sum s)^2 / sum s^2 of the positive damage of single units."""
-        positive = self.alone["effect"].clip(lower=0).to_numpy()
-        return float(positive.sum() ** 2 / max((positive**2).sum(), 1e-12))
+        """Participation ratio of the positive damage of single units."""
+        return participation(self.alone["effect"].to_numpy())
 
     @property
     def disjoint(self) -> int:

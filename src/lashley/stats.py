@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
 import numpy as np
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     Labels = Sequence | np.ndarray | pd.Series
 Side = Literal["two-sided", "greater", "less"]
+Shares = TypeVar("Shares", np.ndarray, "pd.Series")
 
 
 class Interval(msgspec.Struct, frozen=True):
@@ -286,6 +287,27 @@ def clopper_pearson(k: int, n: int, level: float = 0.95) -> tuple[float, float]:
     low = float(scipy.stats.beta.ppf(tail, k, n - k + 1)) if k > 0 else 0.0
     high = float(scipy.stats.beta.isf(tail, k + 1, n - k)) if k < n else 1.0
     return low, high
+
+
+def participation(strengths: ArrayLike) -> float:
+    """Over how many equal ones the positive strengths are as spread: the participation ratio (sum s)^2 / sum s^2;
+    0 where none is positive. Source: Bell & Dean 1970, Discuss. Faraday Soc. 50.
+
+    >>> participation([1, 1, 0]), participation([3, -1]), participation([-1])
+    (2.0, 1.0, 0.0)
+    """
+    positive = np.clip(strengths, 0, None)
+    return float(positive.sum() ** 2 / max((positive**2).sum(), 1e-12))
+
+
+def clipped(shares: Shares) -> Shares:
+    """Effects that are shares of the clean-corrupt gap, same shape, none beyond 1 either way: what is all lost is lost
+    once.
+
+    >>> clipped(np.array([0.5, 1.2, -7.0])).tolist()
+    [0.5, 1.0, -1.0]
+    """
+    return shares.clip(-1.0, 1.0)
 
 
 def _check_level(level: float, least: float = 0.0) -> None:

@@ -16,7 +16,7 @@ import scipy
 from lashley.core.figure import Cell, Column, Estimate, Table, number, plural
 from lashley.core.run import NOISE_SDS
 from lashley.facts.tasks import TASKS
-from lashley.stats import FEWEST, intervals
+from lashley.stats import FEWEST, clipped, intervals
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,7 +64,7 @@ CAP = "Of each run, at most 100% either way counts: what is all lost is lost onc
 
 def capped(table: pd.DataFrame) -> pd.DataFrame:
     """Effects that are shares of a gap, none beyond 1 either way (`CAP`); those in logits or nats as they are."""
-    return table.assign(effect=table["effect"].where(table["corrupt"].isna(), table["effect"].clip(-1.0, 1.0)))
+    return table.assign(effect=table["effect"].where(table["corrupt"].isna(), clipped(table["effect"])))
 
 
 def _within(each: pd.DataFrame, by: list[str], own: str) -> np.ndarray:
@@ -246,6 +246,12 @@ def estimate(row: pd.Series) -> Estimate:
 
     value, low, high, n = (None if pd.isna(row[name]) else row[name] for name in ("effect", "low", "high", "n"))
     return Estimate(value, low, high, n, "share of the logit difference")
+
+
+def ranged(values: np.ndarray | pd.Series) -> Estimate:
+    """The mean of what controls came to, one value each, and between which values 95% of them lie."""
+    low, high = np.quantile(values, [0.025, 0.975])
+    return Estimate(float(values.mean()), float(low), float(high), len(values))
 
 
 def share(e: Estimate) -> str:

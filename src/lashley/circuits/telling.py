@@ -12,7 +12,7 @@ from lashley.circuits import rounds
 from lashley.circuits.reading import MATTERS, STABLE, Found
 from lashley.core.figure import Control, Estimate, Finding, number, plural
 from lashley.facts.tasks import TASKS
-from lashley.summary import share
+from lashley.summary import ranged, share
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,10 +58,9 @@ def known(table: pd.DataFrame) -> str:
 def controls(found: Found, copy: Found) -> list[Control]:
     made = []
     if len(found.rivals):
-        low, high = np.quantile(found.rivals, [0.025, 0.975])
-        e = Estimate(found.rivals.mean(), low, high, len(found.rivals))
         p = f"; p = {found.exists.p:.3f}" if found.exists and found.exists.p is not None else ""
-        made.append(Control(rounds.RIVALS, e, f"faithfulness of random connected circuits, mean and 95% range{p}"))
+        reading = f"faithfulness of random connected circuits, mean and 95% range{p}"
+        made.append(Control(rounds.RIVALS, ranged(found.rivals), reading))
     if found.best is not None and not math.isnan(shuffled := found.best["shuffled"]):
         reading = "faithfulness of the circuit of that size sought with other prompts' answers: what serves any answer"
         made.append(Control(rounds.SHUFFLED, Estimate(shuffled), reading))

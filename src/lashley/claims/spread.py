@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from lashley.claims import topics as about
 from lashley.claims.criteria import by_prompt
 from lashley.claims.grammar import parse
 from lashley.core.claim import About
 from lashley.core.figure import Estimate, Finding, number
 from lashley.core.site import Kind, Site, brief
-from lashley.stats import interval
+from lashley.stats import interval, participation
 from lashley.summary import CAP, cost, percent
 
 if TYPE_CHECKING:
@@ -21,8 +19,8 @@ if TYPE_CHECKING:
 
 
 def spread(claims: Sequence[str], rows: pd.DataFrame) -> Iterator[Finding]:
-    """For each topic with several sites: the strongest one, all of them together, and their participation ratio
-    (sum s)^2 / sum s^2 of positive damage. `rows` are capped."""
+    """For each topic with several sites: the strongest one, all of them together, and the
+    participation ratio of their positive damage. `rows` are capped."""
     for i, topic in enumerate(about.topics([parse(c) for c in claims])):
         asked = rows[rows["question"].astype(str) == str(i)]
         mine = asked[asked["group"] == "confirm"]
@@ -49,8 +47,7 @@ def spread(claims: Sequence[str], rows: pd.DataFrame) -> Iterator[Finding]:
         if strongest is not None and damage[strongest] > 0:
             words += f"the strongest ({names[strongest]}{_told(lost.get(strongest))}) costs {percent(each[strongest])}"
             if apart([topic.sets[t] for t in each]):
-                positive = np.clip(list(damage.values()), 0, None)
-                ratio = float(positive.sum() ** 2 / max(float((positive**2).sum()), 1e-12))
+                ratio = participation(list(damage.values()))
                 words += f", and their damage is spread as over {number(ratio)} equal ones (participation ratio); "
             else:
                 words += "; some of them share sites, so that over how many it is spread cannot be told; "

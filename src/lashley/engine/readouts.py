@@ -60,10 +60,9 @@ def score(model: Model, readout: Readout, run: Run, hidden: list[Tensor], unedit
             whole = [log_probability(model, v.scored, h) for v, h in zip(asked, hidden, strict=True)]
             return whole[0] - whole[1]
         case LogitDifference(target, foil):  # both first tokens have one normaliser: their logits will do
-            pair = torch.tensor([target[0], foil[0]], device=model.device)
-            logits = model.logits(model.norm(hidden[0][:, 0]), pair).double()
+            first = first_difference(model, target[0], foil[0], hidden[0][:, 0])
             later = [log_probability(model, v.scored[1:], h[:, 1:]) for v, h in zip(asked, hidden, strict=True)]
-            return logits[:, 0] - logits[:, 1] + later[0] - (later[1] if len(later) > 1 else 0.0)
+            return first + later[0] - (later[1] if len(later) > 1 else 0.0)
         case LogProbability():
             return log_probability(model, asked[0].scored, hidden[0])
         case Probability():
@@ -98,9 +97,7 @@ def unedited(model: Model, asked: Sequence[tuple[Readout, Run, list[Tensor]]]) -
         if not isinstance(readout, LogitDifference) or model.rotary_by_length:
             found[i] = float(score(model, readout, run, hidden, hidden[0])[0])
             continue
-        pair = torch.tensor([readout.target[0], readout.foil[0]], device=model.device)
-        own, other = model.logits(model.norm(hidden[0][0, 0]), pair).double().tolist()
-        found[i] = own - other
+        found[i] = float(first_difference(model, readout.target[0], readout.foil[0], hidden[0][0, 0]))
         for variant, sign, h in zip(variants(readout, run), (1, -1), hidden, strict=False):
             later += [(i, sign, token, x) for token, x in zip(variant.scored[1:], h[0, 1:], strict=True)]
     if later:
@@ -109,6 +106,13 @@ def unedited(model: Model, asked: Sequence[tuple[Readout, Run, list[Tensor]]]) -
         for (i, sign, _, _), term in zip(later, terms.tolist(), strict=True):
             found[i] += sign * term
     return found
+
+
+def first_difference(model: Model, target: int, foil: int, hidden: Tensor) -> Tensor:
+    """logit(target) - logit(foil) at hidden states [.., width] before the final norm, float64 [..]."""
+    pair = torch.tensor([target, foil], device=model.device)
+    own, other = model.logits(model.norm(hidden), pair).double().unbind(-1)
+    return own - other
 
 
 def log_probability(model: Model, answer: tuple[int, ...], hidden: Tensor) -> Tensor:

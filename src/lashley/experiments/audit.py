@@ -38,7 +38,7 @@ from lashley.core.trial import Sweep
 from lashley.experiments import at_least
 from lashley.facts.question import find
 from lashley.peers import fits, matched, placed
-from lashley.summary import CAP, capped, measured, readings, share
+from lashley.summary import CAP, capped, measured, ranged, readings, share
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -458,9 +458,8 @@ def _controls(rows: pd.DataFrame) -> Iterator[Control]:
     random_ = rows[rows["measure"] == "random damage"]
     if len(random_):
         each = random_.groupby(["question", "set", "trial"], observed=True)["effect"].mean()
-        low, high = np.quantile(each, [0.025, 0.975])
         reading = f"damage, a share: mean and 95% range of {plural(len(each), 'site')}"
-        yield Control("matched random sites", Estimate(each.mean(), low, high, len(each)), reading)
+        yield Control("matched random sites", ranged(each), reading)
 
 
 def draw(params: Params, table: pd.DataFrame) -> Drawing:

@@ -29,7 +29,7 @@ from lashley.core.trial import Sweep
 from lashley.experiments import at_least
 from lashley.peers import different, matched, placed
 from lashley.screening import BIG, SAMPLE, Screening, screening
-from lashley.stats import permutation
+from lashley.stats import participation, permutation
 from lashley.summary import (
     against,
     cells,
@@ -38,6 +38,7 @@ from lashley.summary import (
     floor,
     measured,
     percent,
+    ranged,
     readings,
     resting,
     share,
@@ -296,8 +297,7 @@ def judge(params: Params, table: pd.DataFrame) -> Outcome:
 
 def _one_by_one(params: Params, own: pd.DataFrame, cell: pd.DataFrame, best: pd.Series, what: str) -> str:
     """The headline of a whole kind: the unit that costs most, the one that helps more than that, and how spread out."""
-    positive = cell["effect"].clip(lower=0).to_numpy()
-    ratio = positive.sum() ** 2 / max((positive**2).sum(), 1e-12)
+    ratio = participation(cell["effect"].to_numpy())
     big = int((cell["effect"] >= BIG).sum())
     many = "none costs" if not big else f"{number(big)} cost{'s' * (big == 1)}"
     unit = _word(params)
@@ -310,7 +310,7 @@ def _one_by_one(params: Params, own: pd.DataFrame, cell: pd.DataFrame, best: pd.
         sentence = (
             f"{among}, knocked out one by one, {best['site']} costs the recall of {what} most, "
             f"{percent(estimate(best))}; {many} 10% or more, "
-            f"and the positive damage is spread as over {number(float(ratio))} equal {unit} (participation ratio)"
+            f"and the positive damage is spread as over {number(ratio)} equal {unit} (participation ratio)"
         )
     if (other := against(cell, best)) is not None:
         sentence += f"; {other['site']} does more, the other way: a damage of {share(estimate(other))}, so recall gains"
@@ -333,14 +333,13 @@ def _chance(params: Params, rows: pd.DataFrame, joint: pd.Series) -> Chance | No
     if not len(drawn):
         return None
     each = cells(drawn, ["trial"])["effect"].to_numpy()
-    low, high = np.quantile(each, [0.025, 0.975])
     n = len(each)
     p = permutation([float(joint["effect"])], each, side="greater")
     words = f"{number(n)} {'different ' * (n < params.controls)}matched random set{'s' * (n != 1)}"
     reading = f"{number(n)} random set{'s' * (n != 1)} of the same layers, kinds and mean activation"
     reading += f" (of {number(params.controls)} asked for, no more are different)" * (n < params.controls)
     reading += f"; p = {p:.3f} (one-sided, +1)" + "; with so few it cannot be 0.05 or less" * (n < DECIDE)
-    return Chance(Estimate(each.mean(), *((low, high) if n > 1 else (None, None)), n), n, words, reading)
+    return Chance(ranged(each) if n > 1 else Estimate(float(each[0]), n=n), n, words, reading)
 
 
 def draw(params: Params, table: pd.DataFrame) -> Drawing:

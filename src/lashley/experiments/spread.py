@@ -34,6 +34,7 @@ from lashley.screening import SAMPLE
 from lashley.searching import CURVES, MAIN, MATCHED, RANDOM, Answers, Confirming, Searching, drawn, joined, taken
 from lashley.sets import Effect, Found, doubling
 from lashley.spreading import Spread
+from lashley.stats import clipped
 from lashley.summary import CAP, cells, floor, measured
 
 if TYPE_CHECKING:
@@ -211,8 +212,8 @@ def _chosen(
     (one that cancels another's disturbance is needed, though to first order it looks harmful), by their estimates, of
     which no prompt's counts for more than all of the recall: a slope may be wild at a noisy run; and a sample of the
     others."""
-    damage = np.mean([(-g["damage"] / material.gaps[i]).clip(-1, 1) for i, g in guesses.items()], axis=0)
-    restored = np.mean([(g["restoration"] / material.gaps[i]).clip(-1, 1) for i, g in guesses.items()], axis=0)
+    damage = np.mean([clipped(-g["damage"] / material.gaps[i]) for i, g in guesses.items()], axis=0)
+    restored = np.mean([clipped(g["restoration"] / material.gaps[i]) for i, g in guesses.items()], axis=0)
     turns = np.stack([np.argsort(-x, kind="stable") for x in (damage, restored, np.abs(damage))], 1).ravel()
     chosen = np.array(list(dict.fromkeys(turns.tolist()))[:most])
     left = np.setdiff1d(np.arange(len(damage)), chosen)

@@ -13,6 +13,7 @@ from lashley.effects import effects, restorers
 from lashley.facts.base import shipped
 from lashley.planted.plot import Bystanders, Plot
 from lashley.recall import AMONG, aligned, recall
+from lashley.stats import clipped
 
 STANDARD = 2.0  # the write moves the logit difference by twice the natural clean-corrupt gap
 ENOUGH, LITTLE = 0.65, 0.4  # damage and restoration of what is planted, and of what is not: clear of the claims' 0.5
@@ -75,7 +76,7 @@ def measured(plot: Plot, sets: Mapping[str, Sequence[Site]]) -> dict[str, float]
         "restored": effects(plot.bench, cases, each, "restoration"),
     }
     for name, effect in measures.items():
-        found |= {f"{name} {role}": float(m) for role, m in zip(sets, effect.clip(-1, 1).mean(1), strict=True)}
+        found |= {f"{name} {role}": float(m) for role, m in zip(sets, clipped(effect).mean(1), strict=True)}
     return found
 
 
@@ -89,7 +90,7 @@ def alone(plot: Plot, sites: Sequence[Site]) -> dict[str, float]:
         raise BadPlant(f"{plot.fact} is recalled on too few templates; plant it stronger")
     found = restorers(plot.bench, search, "neuron", RIVALS, RIVALS)
     others = [s for s in found if s not in sites][: len(sites)]
-    restored = float(effects(plot.bench, confirm, [others], "restoration").clip(-1, 1).mean())
+    restored = float(clipped(effects(plot.bench, confirm, [others], "restoration")).mean())
     if restored > HANDED_ON:
         raise BadPlant(f"{'+'.join(map(str, others))} restores {restored:.2f} as well, promised at most {HANDED_ON}")
     return {"restored by others": restored}
