@@ -37,15 +37,7 @@ def effects(
         )
         for case in cases
     ]
-    values = {s.key: np.empty(len(sets)) for s in sweeps}
-    known, done = {}, 0
-    for chunks in bench.run(sweeps):
-        for c in chunks:
-            values[c.sweep][c.start : c.start + len(c.values)] = c.values
-            known[c.sweep] = (c.clean, c.corrupt)
-            done += len(c.values)
-        progress(done, len(sets) * len(sweeps))
-    return np.stack([s.normalise(values[s.key], *known[s.key]) for s in sweeps], 1)
+    return np.stack(bench.measure(sweeps, progress), 1)
 
 
 def gaps(bench: Bench, cases: Sequence[Case]) -> np.ndarray:

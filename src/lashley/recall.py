@@ -29,7 +29,7 @@ from lashley.core.trial import Sweep
 from lashley.embedded.corpus import is_trained
 from lashley.engine import answers
 from lashley.engine.attribution import estimates
-from lashley.engine.bench import Bench
+from lashley.engine.bench import LEAST_GAP, Bench
 from lashley.engine.readouts import extend
 from lashley.facts.base import shipped
 from lashley.facts.contexts import UNRELATED
@@ -299,7 +299,7 @@ def aligned(
     if noise and among > 1:
         cases = _central(bench, cases, draws)
     progress(len(asked.facts), len(asked.facts))
-    cases, gaps, flat = _separated(bench, cases, 0.05 if need == "none" else 1.0)
+    cases, gaps, flat = _separated(bench, cases, 0.05 if need == "none" else LEAST_GAP)
     return cases, gaps, exclusions + flat
 
 

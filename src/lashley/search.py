@@ -101,8 +101,4 @@ def search(
 def rise(bench: Bench, runs: Sequence[Run], sites: Sequence[Site], edit: Edit) -> list[float]:
     """By how much the loss on some texts rises when each site is knocked out, in nats a token."""
     sweeps = [Sweep(run, None, "damage", (edit,), Sites.of([[s] for s in sites]), Loss()) for run in runs]
-    worse = {s.key: np.zeros(len(sites)) for s in sweeps}
-    for chunks in bench.run(sweeps):
-        for c in chunks:
-            worse[c.sweep][c.start : c.start + len(c.values)] = c.values - c.clean
-    return np.mean(list(worse.values()), axis=0).tolist()
+    return (-np.mean(bench.measure(sweeps), axis=0)).tolist()

@@ -81,6 +81,25 @@ def test_lists_are_taken_where_text_is(bench, here):
         lashley.knockout(bench, PROMPT, **words, units=[3])
 
 
+KNOCKED_OUT = {"units": "L1.mlp.n3+L2.attn+L4.attn.h1@final", "controls": 0}
+STUDIED = {  # an experiment and its parameters, by the edit
+    "zero": ("knockout", KNOCKED_OUT | {"edit": "zero"}),
+    "resample": ("knockout", KNOCKED_OUT | {"edit": "resample"}),
+    "patch": ("locate", {"kinds": ("attn",)}),
+}
+
+
+@pytest.mark.parametrize("edit", STUDIED)
+def test_effects_without_a_study_are_those_of_a_study(bench, here, edit):
+    """To the last bit: both are the same sweep."""
+    experiment, words = STUDIED[edit]
+    fact = {k: v for k, v in FACT.items() if k != "kinds"}
+    table = api.ask(experiment, bench, PROMPT, **fact, **words, study=here / "study").table
+    sites = table["site"].astype(str).tolist()
+    found = bench.effects(PROMPT, "Paris", "Tokyo", sites, subject="France", corrupt="Japan", edit=edit)
+    assert len(sites) > 3 and np.array_equal(found, table["effect"].to_numpy(float))
+
+
 def test_what_is_shown_is_short_and_says_what_it_is(bench, here):
     assert repr(bench) == "<Bench: embedded, llama, 6 layers, float32 on cpu, packed path>"
     study = lashley.locate(bench, PROMPT, **FACT, study=here / "study")

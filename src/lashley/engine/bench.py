@@ -1,6 +1,7 @@
 """The engine's doors: `run` for interventions, `read` and `attend` for what is inside, `grad` for gradients.
 
 bench.run(sweeps)                  -> batches of answered trials
+bench.effects(prompt, answer, foil, sites) -> what one edit does at each of some sites, an array
 bench.read(runs, sites)            -> activations
 bench.stream(runs, sites, folder)  -> activations of any number of runs, on the disk
 bench.attend(runs)                 -> attention patterns
@@ -22,14 +23,16 @@ from msgspec import UnsetType
 from torch import Tensor
 
 from lashley.core.edit import Block
-from lashley.core.errors import BadSite
-from lashley.core.progress import silent
+from lashley.core.errors import BadPrompt, BadSite
+from lashley.core.fact import BLANK
+from lashley.core.progress import Count, silent
 from lashley.core.readout import Readout
 from lashley.core.run import Run
 from lashley.core.site import Kind, Site
 from lashley.core.trial import Chunk, Pruned, Sweep
 from lashley.engine import planner
 from lashley.engine.allocator import keep_freed
+from lashley.engine.asking import Change, SiteSet, asked
 from lashley.engine.capture import Captures
 from lashley.engine.edges import Circuits
 from lashley.engine.gradients import gradients
@@ -44,6 +47,7 @@ from lashley.engine.replay import Replay
 from lashley.engine.stream import Store, stream
 from lashley.engine.wiring import refuse
 
+LEAST_GAP = 1.0  # logits between clean and corrupt run, of which effects are shares
 UNEDITED = 64  # unedited runs held at once when only their readouts are asked
 
 
@@ -212,6 +216,81 @@ class Bench:
         base = corrupt if sweep.run is sweep.corrupt and corrupt is not None else clean
         floor = float(np.abs(values[n:] - base).max(initial=0.0))
         return Chunk(key, piece.start, values[:n], clean, corrupt, floor, path)  # pyright: ignore[reportArgumentType]
+
+    def effects(
+        self,
+        prompt: str,
+        answer: str,
+        foil: str,
+        sites: Sequence[SiteSet],
+        *,
+        subject: str | None = None,
+        corrupt: str | None = None,
+        edit: Change = "zero",
+        reference: Sequence[str] = (),
+        join: str = BLANK,
+    ) -> np.ndarray:
+        """What an edit at each of some site sets does to the logit difference of two answers: float64 [sets]. Nothing
+        is kept, and no interval is made: for whoever loops over prompts.
+
+        LD = logit(answer) - logit(foil) after the prompt (of answers of several tokens, `LogitDifference`).
+        Without `corrupt`, the damage LD_clean - LD_edited, in logits. With it, a share of the gap between the runs:
+        D = (LD_clean - LD_edited) / (LD_clean - LD_corrupt), or, of a "patch", the restoration
+        R = (LD_edited - LD_corrupt) / (LD_clean - LD_corrupt) (Meng et al. 2022; Zhang & Nanda 2309.16042).
+
+            bench.effects("The capital of {} is", "Paris", "Tokyo", ["L3.mlp", "L1.mlp.n3+L2.attn.h0@final"],
+                          subject="France", corrupt="Japan", edit="resample")
+
+        Parameters
+        ----------
+        prompt
+            Text that the answers continue; with a `{}` where the subject goes, or with the subject in its place.
+        answer, foil
+            The two answers, without what joins them to the prompt. Neither may begin with all tokens of the other.
+        sites
+            One set a trial, edited together: an address ("L4.mlp.n173@final+L5.attn"), a `Site`, or several in a tuple.
+            Roles such as @subject_last need a subject; without @, all positions.
+        subject
+            What the prompt is about.
+        corrupt
+            Another subject of as many tokens; without `subject`, another whole prompt.
+        edit
+            "zero" (alone it takes the model off its data), the "mean" of the same role over `reference`, "resample":
+            as in the corrupt run; or "patch": the corrupt run is edited, with what the prompt has there.
+        reference
+            Of the mean: other subjects; without `subject`, other whole prompts.
+        join
+            What stands between prompt and answers: a blank, or "" where there is none.
+
+        Raises `BadPrompt` where prompts and answers cannot be asked, or the two runs lie no more than a logit apart
+        (shares of so little say nothing, and no study takes them); `BadSite` for what the model does not have;
+        `LashleyError` where the edit lacks what it needs.
+        """
+        if not len(sites):
+            return np.empty(0)
+        words: dict[str, Any] = {"subject": subject, "corrupt": corrupt, "edit": edit}
+        sweep = asked(self.tokens, self.anatomy, prompt, answer, foil, sites, **words, reference=reference, join=join)
+        self.routes([sweep])
+        if sweep.corrupt is not None:
+            gap = self.value(sweep.clean, sweep.readout) - self.value(sweep.corrupt, sweep.readout)
+            if gap <= LEAST_GAP:
+                raise BadPrompt(
+                    f"{sweep.clean.text!r} and {sweep.corrupt.text!r} lie {gap:.2f} logits apart, which leaves nothing "
+                    "to take shares of; choose another corrupt, or leave it out"
+                )
+        return self.measure([sweep])[0]
+
+    def measure(self, sweeps: Sequence[Sweep], progress: Count = silent) -> list[np.ndarray]:
+        """The effects of sweeps, float64 [trials] each, as `Sweep.normalise` has them."""
+        values = {s.key: np.empty(len(s)) for s in sweeps}
+        known, done = {}, 0
+        for some in self.run(sweeps):
+            for c in some:
+                values[c.sweep][c.start : c.start + len(c.values)] = c.values
+                known[c.sweep] = (c.clean, c.corrupt)
+                done += len(c.values)
+            progress(done, sum(map(len, sweeps)))
+        return [s.normalise(values[s.key], *known[s.key]) for s in sweeps]
 
     def values(self, asked: Sequence[tuple[Run, Readout]]) -> list[float]:
         """Readouts of unedited runs, from plain forward passes, a batch at a time, those of like length together."""
