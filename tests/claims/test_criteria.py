@@ -7,6 +7,7 @@ import pytest
 from lashley.claims import criteria
 from lashley.claims.criteria import METHODS, TESTS, by_method
 from lashley.claims.grammar import parse
+from lashley.core.figure import Estimate
 
 from .conftest import CONSTANTS, WEAK
 
@@ -59,6 +60,15 @@ def test_a_site_that_one_kind_of_knockout_alone_finds_necessary_is_not_robust(fo
     decoy = WEAK | {f"confirm damage {edit}": 0.8}
     got = TESTS["robust to method"](STORES, found(decoy))
     assert got.holding < 0.01
+
+
+@pytest.mark.parametrize(("alpha", "decided"), [(0.1, True), (0.05, True), (0.01, False), (0.001, False)])
+def test_of_parts_one_fails_the_whole_at_the_alpha_of_the_claim(alpha, decided):
+    """Though another is measured on too few prompts."""
+    lacking = criteria.UNMEASURED._replace(note="too few")
+    failing = criteria.Tested(Estimate(0.9), 0.2, 0.99, 0.01, note="fails")
+    got = criteria._all([lacking, failing], alpha)
+    assert (got.note == "fails") == decided and (got.p is None) != decided
 
 
 def test_methods_that_all_say_no_agree(found):

@@ -77,7 +77,9 @@ class Evidence:
         """Parts that must all hold: intersection-union, and Bonferroni; the part nearest to failing is shown."""
         values = {name: c.value for name, c in parts.items() if c.value}
         if open_ := [c for c in parts.values() if c.p is None]:
-            sure = [c for c in parts.values() if c.like is not None and c.like <= 0.05 / len(parts)]
+            sure = [
+                c for c in parts.values() if c.like is not None and c.like <= self.claim.limits["alpha"] / len(parts)
+            ]
             shown = sure[0]._replace(like=min(1.0, len(parts) * sure[0].like)) if sure else open_[0]
             return shown._replace(parts=values)
         worst = max(parts.values(), key=lambda c: c.unlike)

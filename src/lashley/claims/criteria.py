@@ -110,12 +110,12 @@ def _against(
     return Tested(effect, threshold, *p, found.needed, note, rows)
 
 
-def _all(parts: Iterable[Tested]) -> Tested:
+def _all(parts: Iterable[Tested], alpha: float) -> Tested:
     """All parts must hold: the part that is nearest to failing speaks, with the p values of the whole."""
     every = list(parts)
     if any(part.p is None for part in every):
         lacking = next(part for part in every if part.p is None)
-        sure = [p for p in every if p.holding is not None and p.holding <= 0.05 / len(every)]
+        sure = [p for p in every if p.holding is not None and p.holding <= alpha / len(every)]
         return sure[0]._replace(holding=min(1.0, len(every) * (sure[0].holding or 0.0))) if sure else lacking
     worst = max(every, key=lambda part: part.not_holding or 0.0)
     holding = min(1.0, len(every) * min(part.holding for part in every if part.holding is not None))
@@ -154,7 +154,7 @@ def specific(claim: Claim, found: Evidence) -> Tested:
     limit = claim.thresholds.loss + max(floor, TEXT_LIMIT)
     loss = _against(text, limit, "prompt", alpha, "change", "nats a token", at_most=True)
     parts.append(loss._replace(note=f"unrelated text: {loss.note.split(',')[0].replace('prompt', 'text')}"))
-    return _all(parts)
+    return _all(parts, alpha)
 
 
 class Chance(NamedTuple):
@@ -262,7 +262,7 @@ def not_redundant(claim: Claim, found: Evidence) -> Tested:
     ]
     suffice = sum(part.effect is not None and (part.effect.value or 0.0) >= limit for part in parts)
     note = f"{suffice} of {plural(len(parts), 'other set')} restore{'s' * (suffice == 1)} {percent_of(limit)} or more"
-    tested = _all(parts)._replace(note=note, missing=max(part.missing for part in parts))
+    tested = _all(parts, alpha)._replace(note=note, missing=max(part.missing for part in parts))
     masked = hidden(claim, found)
     if masked.holding is not None and masked.holding <= claim.thresholds.alpha / 2:
         return masked
