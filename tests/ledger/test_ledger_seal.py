@@ -16,6 +16,7 @@ import pytest
 from lashley.core.case import Estimated
 from lashley.core.errors import BrokenStudy, LashleyError
 from lashley.ledger import Exclusion, Ledger, database
+from lashley.ledger import ledger as module
 from lashley.ledger.seal import COUNT, Count
 from lashley.ledger.tidy import table
 
@@ -151,6 +152,51 @@ def test_a_lost_wal_is_noticed_until_it_is_measured_again(tmp_path):
         ledger.commit([make.chunk(key, 0, 10)])
     with Ledger.open(tmp_path / "killed") as ledger:
         assert not ledger.condition.notice
+
+
+def test_a_study_that_lost_all_its_ledger_is_sealed_again_by_what_is_written_next(tmp_path):
+    with Ledger.create(tmp_path / "study", make.spec()) as ledger:
+        ledger.plan([make.sweep()])
+        shutil.copytree(tmp_path / "study", tmp_path / "killed")
+    for end in ("-wal", "-shm"):
+        (tmp_path / "killed" / f"ledger.sqlite{end}").unlink()
+    with Ledger.open(tmp_path / "killed") as ledger:
+        assert any(ledger.condition.lost)
+        ledger.plan([make.sweep()])
+    spec = tmp_path / "killed" / "spec.json"
+    Ledger.open(tmp_path / "killed").close()
+    spec.write_text(spec.read_text().replace("locate", "locale"))
+    with pytest.raises(BrokenStudy, match=r"spec\.json is damaged"):
+        Ledger.open(tmp_path / "killed")
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("at", ["file", "note"])
+def test_a_kill_while_arrays_are_put_leaves_a_study_that_opens(tmp_path, monkeypatch, again, at):
+    with Ledger.create(tmp_path / "study", make.spec()) as ledger:
+        if again:
+            ledger.put_arrays("means", {"a": np.arange(3.0)})
+
+        def killed(*_):
+            raise Killed
+
+        monkeypatch.setattr(*{"file": (module, "replacing"), "note": (Ledger, "note")}[at], killed)
+        with pytest.raises(Killed):
+            ledger.put_arrays("means", {"a": np.arange(4.0)})
+    monkeypatch.undo()
+    with Ledger.open(tmp_path / "study") as ledger:
+        if again or at == "note":
+            assert ledger.arrays("means")["a"].tolist() in ([0, 1, 2], [0, 1, 2, 3])
+        ledger.put_arrays("means", {"a": np.arange(4.0)})
+    with Ledger.open(tmp_path / "study") as ledger:
+        assert len(ledger.arrays("means")["a"]) == 4
+    flipped(tmp_path / "study" / "arrays" / "means.safetensors", 600)
+    with pytest.raises(BrokenStudy, match="is damaged"):
+        Ledger.open(tmp_path / "study")
 
 
 def test_what_was_written_before_the_count_was_is_not_missed(tmp_path):

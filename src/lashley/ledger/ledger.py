@@ -76,6 +76,7 @@ class Ledger:
         self.condition = condition  # what was found when it was opened
         self._db = db
         self._count = condition.found
+        self._unsealed: str | None = None  # the digest of spec.json, where it is to be noted with what is written next
 
     @classmethod
     def create(cls, folder: str | Path, spec: Spec) -> Self:
@@ -105,8 +106,10 @@ class Ledger:
         db = database.connect(folder / LEDGER)
         try:
             ledger = cls(folder, heading, db, examine(db, folder, data))
-            if not any(ledger.condition.found) and not any(ledger.condition.lost) and ledger.writable:
-                ledger.note(SPEC_NOTE, of_json(data))  # of what was begun before, nobody knows that it is unchanged
+            if not any(ledger.condition.found):  # of what was begun before, nobody knows that it is unchanged
+                ledger._unsealed = of_json(data)
+                if not any(ledger.condition.lost) and ledger.writable:
+                    ledger._seal()
             return ledger
         except BaseException:
             db.close()
@@ -268,9 +271,17 @@ class Ledger:
 
     def note(self, key: str, value: Any) -> None:
         """Keep a value (anything JSON can say) beside the measurements; the last under a key counts."""
-        row = (key, msgspec.json.encode(value).decode())
         with self._writing():
-            self._db.execute("INSERT INTO notes (key, value, digest) VALUES (?, ?, ?)", (*row, digest("notes", *row)))
+            self._note(key, value)
+
+    def _note(self, key: str, value: Any) -> None:
+        row = (key, msgspec.json.encode(value).decode())
+        self._db.execute("INSERT INTO notes (key, value, digest) VALUES (?, ?, ?)", (*row, digest("notes", *row)))
+
+    def _seal(self) -> None:
+        """Take spec.json as it is for what the study is."""
+        with self._writing():
+            pass
 
     def notes(self) -> dict[str, Any]:
         """The last value under each key."""
@@ -284,9 +295,13 @@ class Ledger:
         path = self._array_path(name)
         with explained(path.parent):
             path.parent.mkdir(exist_ok=True)
+        there = path.exists()
+        if there:  # a kill between the two must leave a file that has a digest, and no digest that has no file
+            self.note(ARRAYS_NOTE + name, of_file(data))
         with replacing(path) as draft:
             draft.write_bytes(data)
-        self.note(ARRAYS_NOTE + name, of_file(data))
+        if not there:
+            self.note(ARRAYS_NOTE + name, of_file(data))
 
     def arrays(self, name: str) -> dict[str, np.ndarray]:
         """Read `arrays/NAME.safetensors`. Raises `BrokenStudy` where it is missing or damaged."""
@@ -311,7 +326,10 @@ class Ledger:
     def _writing(self, measurements: int = 0) -> Iterator[None]:
         before = self._db.total_changes
         with explained(self.folder / LEDGER), database.writing(self._db):
+            if self._unsealed:
+                self._note(SPEC_NOTE, self._unsealed)
             yield
+        self._unsealed = None
         rows, were = self._count
         self._count = Count(rows + self._db.total_changes - before, were + measurements)
         write_count(self.folder, self._count)
