@@ -27,7 +27,7 @@ def _complaints(page: dict[str, Any], known: Known) -> Iterator[str]:
         yield from _text("finding", sentence, known)
         yield from _text("basis", finding["basis"], known, sentence)
         yield from _estimate("finding’s estimate", finding["estimate"], known, sentence)
-        yield from _interval(finding) if not page["verdicts"] else ()  # whose criteria have intervals of their own
+        yield from _interval(finding, page["verdicts"])
     for control in page["controls"]:
         where = f"control {control['name']}"
         yield from _text(where, control["reading"], known, control["name"])
@@ -87,9 +87,14 @@ def _text(where: str, text: str, known: Known, context: str = "") -> Iterator[st
     yield from (f"{where}: no reader knows {each}" for each in known.unknown(text, context))
 
 
-def _interval(finding: dict[str, Any]) -> Iterator[str]:
-    """What a basis says of an interval is so."""
+def _interval(finding: dict[str, Any], verdicts: list[dict[str, Any]]) -> Iterator[str]:
+    """What a basis says of an interval is so. The intervals of a verdict are those of its criteria."""
     estimate, basis = finding["estimate"], finding["basis"]
+    own = [v for v in verdicts if f"”: {v['outcome']}. {v['why'].split(': ', 1)[1]}" in finding["sentence"]]
+    if own:
+        effects = [c["effect"] or {} for v in own for c in v["criteria"]]
+        yield from _lines(f"basis of “{finding['sentence'][:60]}”", basis, effects)
+        return
     if estimate is None or estimate["value"] is None:
         return
     if re.search(r"t intervals? ", basis) and not re.search("no interval|none for|too few", basis, re.I):
@@ -97,6 +102,12 @@ def _interval(finding: dict[str, Any]) -> Iterator[str]:
             yield f"basis: “{basis[:80]}”, and there is no interval in “{finding['sentence'][:60]}”"
     elif "No interval" in basis and (estimate.get("low") is not None or " [" in finding["sentence"]):
         yield f"basis: “{basis[:80]}”, and there is one in “{finding['sentence'][:60]}”"
+
+
+def _lines(where: str, words: str, drawn: list[dict[str, Any]]) -> Iterator[str]:
+    """Words that speak of t intervals stand beside one at least."""
+    if "t intervals" in words and drawn and not any(d.get("low") is not None for d in drawn):
+        yield f"{where}: “{words[:80]}”, and there is none"
 
 
 def given(estimate: dict[str, Any]) -> Value:
@@ -148,6 +159,7 @@ def _figure(figure: dict[str, Any], known: Known) -> Iterator[str]:
         places = Counter((r["panel"], str(r.get("x")), str(r["y"])) for r in rows)
         if len(places) < len(rows):
             yield f"figure {name}: {len(rows):,} rows lie in {len(places):,} cells, as {places.most_common(1)[0]}"
+    yield from _lines(f"figure {name}", figure["caption"], [r for r in rows if "effect" in r])
     wrong = [words for row in rows for words in _row(name, row, known)]
     yield from (f"figure {name}: {words}" for words in wrong[:SHOWN])
     if len(wrong) > SHOWN:

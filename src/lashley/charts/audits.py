@@ -202,7 +202,9 @@ def overview(verdicts: Sequence[Verdict], most: int = 40) -> Figure:
     }
     title = "What each claimed site costs when it is knocked out, and what became of the claim"
     words = "; ".join(f"{r['y']}: {number(r['effect'])}, {r['verdict']}" for r in rows[:12])
-    caption = f"Mean knockout on the confirming prompts; lines are t intervals on cluster means. {CAPPED}"
+    some = any(r["low"] is not None for r in rows)
+    how = "; lines are t intervals on cluster means" if some else ", too few for an interval"
+    caption = f"Mean knockout on the confirming prompts{how}. {CAPPED}"
     caption += f" The {most} of largest damage, of {number(measured)}." if measured > most else ""
     caption += f" Of {number(len(verdicts) - measured)} nothing is measured." if measured < len(verdicts) else ""
     return Figure("claims", title, caption, spec, f"{title}. {words}.")

@@ -54,7 +54,9 @@ def spread(claims: Sequence[str], rows: pd.DataFrame) -> Iterator[Finding]:
         elif strongest is not None:
             words += "none costs anything on average; "
         words += f"all {many} together cost {cost(all_)}."
-        yield Finding(words, all_, f"Mean knockouts on the confirming prompts; 95% t intervals on cluster means. {CAP}")
+        some = any(e.low is not None for e in (all_, *each.values()))
+        how = "; 95% t intervals on cluster means" if some else ", too few for an interval"
+        yield Finding(words, all_, f"Mean knockouts on the confirming prompts{how}. {CAP}")
 
 
 def apart(sets: Sequence[Sequence[Site]]) -> bool:
