@@ -5,6 +5,7 @@ import base64
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import lashley
@@ -39,6 +40,35 @@ def test_a_model_that_is_open_already_gives_the_numbers_of_its_folder(module, to
     tables = [study.table.drop(columns=["model", "study"], errors="ignore") for study in (found, wanted)]
     pd.testing.assert_frame_equal(*tables, check_exact=True)
     assert str(WEIGHTS_GPT2) in found.ledger.spec.command, "where the model came from"
+
+
+STATES = {  # how a notebook may have its model, and with which attention
+    "in training, on its way to an optimiser": ("sdpa", lambda m: m.train().requires_grad_(True)),
+    "eager attention": ("eager", lambda m: m),
+    "without gradients": ("sdpa", lambda m: m.eval().requires_grad_(False)),
+}
+SITES = ["L1.mlp", "L0.attn.h1@final", "L2.mlp.n3+L1.attn@subject_last", "L3.resid@1"]
+
+
+@pytest.mark.parametrize(("attention", "as_it_is"), STATES.values(), ids=STATES.keys())
+def test_however_a_model_is_held_its_numbers_are_those_of_its_folder(tokenizer, attention, as_it_is):
+    """Dropout, which a model in training would do, is off; and the model's own forward pass is as it was."""
+    how = {"attn_implementation": attention, "dtype": "float32", "resid_pdrop": 0.5, "attn_pdrop": 0.5}
+    opened = AutoModelForCausalLM.from_pretrained(WEIGHTS_GPT2, **how)
+    held = as_it_is(opened)
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    words = tokenizer(["The capital of France is", "Peru"], return_tensors="pt", padding=True)
+    held.eval()
+    before = held(**words).logits
+    as_it_is(held)
+    mine, named = lashley.open_model(held, tokenizer=tokenizer), lashley.open_model("embedded-gpt2")
+    asked = {"subject": "France", "corrupt": "Japan"}
+    for edit in ("zero", "resample", "patch"):
+        found, wanted = (b.effects(PROMPT, "Paris", "Tokyo", SITES, **asked, edit=edit) for b in (mine, named))
+        assert np.array_equal(found, wanted)
+    after = held(**words).logits
+    real = words["attention_mask"].bool()
+    torch.testing.assert_close(after[real], before[real], rtol=0, atol=1e-4)
 
 
 WRONG = {
