@@ -33,7 +33,7 @@ from lashley.engine.bench import LEAST_GAP, Bench
 from lashley.engine.readouts import extend
 from lashley.facts.base import shipped
 from lashley.facts.contexts import UNRELATED
-from lashley.facts.joins import NONE, joins
+from lashley.facts.joins import NONE, ONLY, joins
 from lashley.facts.question import Asked
 
 REFERENCE_RUNS = 32
@@ -45,7 +45,6 @@ BESIDE = 8  # templates of facts that are asked about beside the others
 AMONG = 5  # noise draws a prompt of audits, of which the most central is kept
 SETTLING = 8  # facts, and objects of each, by which it is found out how answers join a template
 ALL = 1 - 1e-12  # of an answer's probability, that longer ones have at most
-UNJOINED = "one blank, though none looks right: without one, the tokenizer writes the prompt's end otherwise"
 DOUBT = 2.0  # below such odds that is in doubt
 
 
@@ -225,7 +224,7 @@ def _settled(bench: Bench, asked: Asked, template: Template) -> Template:
     if ways in ((), (BLANK,)):
         return template
     if len(ways) == 1:
-        return msgspec.structs.replace(template, join=ways[0], joined="no blank, after white space")
+        return msgspec.structs.replace(template, join=ways[0], joined="none")
     logs = {j: _likelihood(bench, msgspec.structs.replace(template, join=j), pairs) for j in ways}
     best, other = sorted(ways, key=lambda j: -logs[j])
     if logs[best] == -np.inf:
@@ -233,11 +232,9 @@ def _settled(bench: Bench, asked: Asked, template: Template) -> Template:
     odds = float(np.exp(min(logs[best] - logs[other], 99.0)))
     if best == BLANK and odds >= DOUBT:
         alone = ways[0] == NONE and logs[NONE] == -np.inf
-        return msgspec.structs.replace(template, join=BLANK, joined=UNJOINED if alone else "")
-    word = {BLANK: "one blank", NONE: "no blank"}
-    likelier = f"{odds:.3g} times as likely as {word[other]}" if odds < 1e6 else f"{word[other]} is out of the question"
-    doubt = " (in doubt)" if odds < DOUBT else ""
-    return msgspec.structs.replace(template, join=best, joined=f"{word[best]}, {likelier}{doubt}")
+        return msgspec.structs.replace(template, join=BLANK, joined=ONLY if alone else "")
+    way = ("none" if best == NONE else "blank") + "?" * (odds < DOUBT)
+    return msgspec.structs.replace(template, join=best, joined=f"{way} {odds:.3g}" if odds < 1e6 else f"{way} inf")
 
 
 def _likelihood(bench: Bench, template: Template, pairs: Sequence[tuple[str, Sequence[str]]]) -> float:

@@ -36,6 +36,7 @@ from lashley.core.progress import Progress, silent
 from lashley.core.standing import NAME as STANDING
 from lashley.core.standing import pack
 from lashley.core.trial import Sweep
+from lashley.facts.joins import told
 from lashley.facts.question import Question, resolve_all
 from lashley.ledger import Ledger, Spec
 from lashley.ledger.files import replacing
@@ -314,7 +315,7 @@ class Study:
         """What is to be known of the prompts: a chat, answers that follow by another join than one blank beyond doubt,
         subjects at the attention sink."""
         chat = (CHAT,) * bool(self.question.chat)
-        joined = [f"Between prompt and answer: {j}." for j in rows["join"].dropna().unique() if j]
+        joined = [f"Between prompt and answer: {told(j)}." for j in rows["join"].dropna().unique() if j]
         return (*chat, *joined, *(SUNK,) * ("subject first" in self.ledger.notes()))
 
     def write(self, folder: str | Path | None = None) -> Path:

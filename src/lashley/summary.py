@@ -153,7 +153,7 @@ def facts(table: pd.DataFrame) -> str:
         prompt, answer = str(first["template"]).replace("{}", str(first["subject"])), first["object"]
         if not str(first.get("asked", prompt)).endswith(prompt):  # a chat, where the answer is another's
             return f"“{prompt}” → “{answer}”"
-        between = "" if str(first.get("join")).startswith("no blank") else " "  # as the answer was measured
+        between = "" if str(first.get("join")).startswith("none") else " "  # as the answer was measured
         return f"“{prompt}{between}{answer}”"
     return f"{first['relation']}({first['subject']}) = {first['object']}"
 

@@ -133,5 +133,5 @@ def test_a_page_quotes_the_answer_as_it_was_joined(bench, tmp_path):
     table = lashley.locate(bench, **OWN, kinds=("resid",), study=tmp_path / "study").table
     assert facts(table) == "“The capital of France is Paris”"
     quoted = {"template": 'The capital of {} is "', "asked": 'The capital of France is "'}
-    told = table.assign(join="no blank, 65 times as likely as one blank", **quoted)
+    told = table.assign(join="none 65", **quoted)
     assert facts(told) == '“The capital of France is "Paris”'

@@ -5,8 +5,9 @@ import torch
 
 import lashley
 from lashley.core.errors import BadFact, BadPrompt, LashleyError
+from lashley.facts.joins import ONLY
 from lashley.facts.question import Question, resolve
-from lashley.recall import UNJOINED, settled
+from lashley.recall import settled
 
 FACT = {"subject": "France", "object": "Paris", "foil_subject": "Japan", "foil_object": "Tokyo"}
 
@@ -53,7 +54,7 @@ def test_what_is_read_is_what_follows_and_the_page_says_so(bench, tmp_path):
     for column, subject in (("clean", "France"), ("corrupt", "Japan")):
         paris, tokyo = (score(bench, prompt.format(subject).rstrip(), f"  {a}") for a in ("Paris", "Tokyo"))
         assert study.table[column].iloc[0] == pytest.approx(paris - tokyo, abs=1e-4)
-    assert set(study.table["join"]) == {"2 blanks, as typed"}
+    assert set(study.table["join"]) == {"typed 2"}
     page = study.page()
     assert any("2 blanks, as typed" in caveat for caveat in page.caveats)
 
@@ -70,7 +71,7 @@ def test_where_only_a_blank_leaves_the_prompt_as_it_is_that_is_told(bench, monke
     monkeypatch.setattr(type(bench.tokens), "answers", merging)
     for prompt, told in (('The capital of {} is "', True), ("The capital of {} is.", False)):
         [template] = settled(bench, resolve(Question(prompt=prompt, **FACT))).templates
-        assert template.join == " " and (template.joined == UNJOINED) == told
+        assert template.join == " " and (template.joined == ONLY) == told
 
 
 def test_plain_prompts_ask_the_model_nothing(bench, monkeypatch):

@@ -40,7 +40,9 @@ class Sweep(msgspec.Struct, frozen=True):
     restoration edits the corrupt run, R = (value - corrupt) / (clean - corrupt);
     damage edits the clean run, D = (clean - value) / (clean - corrupt);
     without a corrupt run the effect is clean - value, in the readout's unit.
-    `labels` are words for people and tables (relation, subject, template, ...); they do not enter the numbers.
+    `labels` say what a table is to know of the trials (relation, subject, template, measure, ...); they do not enter
+    the numbers. They are part of the key, so each but the prompt's own words is a code from a small vocabulary, with
+    numbers perhaps, that never changes; what people read of it is made when a page is made.
     `copy` asks a copy of the model instead: "untrained", with fresh random weights, or `Pruned`.
 
     A sweep over `edges` has no sites: the clean run is run, and along each patched edge the receiver gets what the

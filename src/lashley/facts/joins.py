@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from lashley.core.fact import BLANK
 
 NONE = ""
+ONLY = "blank only"
+_WORDS = {"none": "no blank", "blank": "one blank"}
 
 # Scripts that are written without blanks between words; Hangul has them.
 _UNSPACED = re.compile(
@@ -44,3 +46,25 @@ def joins(text: str, answers: Iterable[str]) -> tuple[str, ...]:
     if before.isspace() and unicodedata.category(last) in ("Pd", "Sm"):  # "France - Paris", "France = Paris"
         return (BLANK,)
     return (NONE, BLANK)
+
+
+def told(code: str) -> str:
+    """In words, how answers follow a template, and why so (the label `join`): `none` and `blank` with how many times as
+    likely as the other, a `?` where that is in doubt; `none` alone after white space; `blank only` where the tokenizer
+    leaves no choice; `typed` with a number of blanks; "": one blank, beyond doubt.
+
+    >>> told("none 65"), told("blank? 1.3")
+    ('no blank, 65 times as likely as one blank', 'one blank, 1.3 times as likely as no blank (in doubt)')
+    """
+    if code == ONLY:
+        return "one blank, though none looks right: without one, the tokenizer writes the prompt's end otherwise"
+    way, _, number = code.partition(" ")
+    if way == "typed":
+        return f"{number} blanks, as typed"
+    if code == "none":
+        return "no blank, after white space"
+    if (bare := way.rstrip("?")) not in _WORDS:
+        return code
+    own, other = _WORDS[bare], _WORDS["blank" if bare == "none" else "none"]
+    likelier = f"{other} is out of the question" if number == "inf" else f"{number} times as likely as {other}"
+    return f"{own}, {likelier}{' (in doubt)' if way.endswith('?') else ''}"

@@ -156,7 +156,7 @@ def _of_prompt(q: Question, prompt: str, noise: bool) -> Asked:
     bare = prompt if q.chat else prompt.rstrip(BLANK)  # a blank at the end is what an answer follows
     template = Template(bare, q.register or "statement", q.language)
     if typed := prompt[len(bare) :]:
-        joined = "" if typed == BLANK else f"{len(typed)} blanks, as typed"
+        joined = "" if typed == BLANK else f"typed {len(typed)}"
         template = msgspec.structs.replace(template, join=typed, joined=joined)
     relation = Relation("prompt", "typed by the user", (template,), {subject: answer, foil: other})
     return Asked(relation, (Fact("prompt", subject, answer),), (template,), {subject: (foil,)})
