@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ import numpy as np
 import pandas as pd
 
 from lashley.charts import scatter
-from lashley.claims.grammar import topic
+from lashley.claims.grammar import parse, topic
+from lashley.core.claim import About
 from lashley.core.errors import LashleyError
 from lashley.core.figure import Column, Control, Estimate, Figure, Finding, Table, number, plural
+from lashley.core.site import Site
 from lashley.differences import DRAW, INNER, KEYS, PROMPT, correlations, differences, effects, word
 from lashley.report.page import Page
 from lashley.stats import benjamini_hochberg
@@ -40,7 +43,7 @@ class Comparison:
     cells), whether it is told apart from 0 (`differs`: q at most 0.05, and beyond the noise floors), whether it is
     `paired`, and of how many prompts (`n`) and `clusters` (where not paired, of the study that has fewer).
     `correlations` are Spearman's, by kind of effect, with the number of cells. `verdicts` are (claim, in the first, in
-    the second), "" where it was not audited.
+    the second), "" where it was not audited; claims that differ in spelling or options alone are one.
     """
 
     studies: tuple[Study, Study]
@@ -238,9 +241,31 @@ def _flat(value: Any, at: str) -> Iterator[tuple[str, Any]]:
 
 def _verdicts(one: Study, other: Study) -> Iterator[tuple[str, str, str]]:
     if hasattr(one.experiment, "asks"):
-        each = [{v.claim: v.outcome for v in s.page().verdicts} for s in (one, other)]
-        for claim in each[0] | each[1]:
-            yield claim, each[0].get(claim, ""), each[1].get(claim, "")
+        first, second = ({v.claim: v.outcome for v in s.page().verdicts} for s in (one, other))
+        alike = _alike(first, second)
+        for claim in first:
+            its = alike.get(claim, claim)
+            words = claim if its == claim else f"{claim} (in the second: {its})"
+            yield words, first[claim], second.get(its, "")
+        for claim in second:
+            if claim not in first and claim not in alike.values():
+                yield claim, "", second[claim]
+
+
+def _alike(first: Iterable[str], second: Iterable[str]) -> dict[str, str]:
+    """Of claims that only the first study has, the one of the second that claims the same (sites, predicate, what it is
+    about), written otherwise or with other options; none where several do."""
+    apart = [[c for c in own if c not in other] for own, other in ((first, second), (second, first))]
+    mine, its = (Counter(map(_claimed, claims)) for claims in apart)
+    named = {_claimed(claim): claim for claim in apart[1]}
+    once = {c: _claimed(c) for c in apart[0] if mine[_claimed(c)] == its[_claimed(c)] == 1}
+    return {claim: named[same] for claim, same in once.items()}
+
+
+def _claimed(claim: str) -> tuple[frozenset[Site], str, About]:
+    """What a claim claims, however it is written and whatever it asks for."""
+    read = parse(claim)
+    return frozenset(read.sites), read.predicate, read.about
 
 
 def _difference(row: pd.Series) -> Estimate:

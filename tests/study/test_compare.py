@@ -202,14 +202,42 @@ def test_half_of_the_prompts_of_the_smaller_study_make_a_pair():
         assert (found["paired"] == paired).all() and (found["n"] == n).all()
 
 
-def test_verdicts_of_claims_that_both_audited_stand_beside_each_other():
-    def audited(**verdicts: str):
-        page = SimpleNamespace(verdicts=[SimpleNamespace(claim=c, outcome=o) for c, o in verdicts.items()])
-        return SimpleNamespace(experiment=audit, page=lambda: page)
+STORES, NEEDS, OTHER = (
+    f"L4.mlp.n173 {what} capital(France)" for what in ("stores", "is necessary for", "contributes to")
+)
 
-    one, other = audited(a="supported", b="refuted"), audited(b="undecided", c="refuted")
+
+def audited(verdicts: dict[str, str]):
+    page = SimpleNamespace(verdicts=[SimpleNamespace(claim=c, outcome=o) for c, o in verdicts.items()])
+    return SimpleNamespace(experiment=audit, page=lambda: page)
+
+
+def test_verdicts_of_claims_that_both_audited_stand_beside_each_other():
+    one, other = audited({STORES: "supported", NEEDS: "refuted"}), audited({NEEDS: "undecided", OTHER: "refuted"})
     assert list(comparison._verdicts(one, other)) == [  # pyright: ignore[reportArgumentType]
-        ("a", "supported", ""),
-        ("b", "refuted", "undecided"),
-        ("c", "", "refuted"),
+        (STORES, "supported", ""),
+        (NEEDS, "refuted", "undecided"),
+        (OTHER, "", "refuted"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("mine", "its", "alike"),
+    [
+        ([STORES], [f"{STORES} [alpha = 0.1]"], 1),
+        ([f"{STORES} [others = 0.2]"], [f"{STORES} [alpha = 0.1]"], 1),
+        (["L1.mlp.n5+L2.mlp.n7 stores capital(France)"], ["L2.mlp.n7+L1.mlp.n5 stores capital(France)"], 1),
+        ([STORES], [f"{STORES} [alpha = 0.1]", f"{STORES} [alpha = 0.2]"], 0),  # which of them?
+        ([STORES, f"{STORES} [alpha = 0.1]"], [STORES, f"{STORES} [alpha = 0.2]"], 2),
+        ([STORES], [NEEDS], 0),
+        ([STORES], [STORES.replace("173", "174")], 0),
+        ([STORES], [STORES.replace("France", "Spain")], 0),
+    ],
+)
+def test_claims_are_matched_by_what_they_claim_where_that_is_plain(mine, its, alike):
+    one, other = audited(dict.fromkeys(mine, "supported")), audited(dict.fromkeys(its, "refuted"))
+    for a, b in ((one, other), (other, one)):
+        found = list(comparison._verdicts(a, b))  # pyright: ignore[reportArgumentType]
+        assert sum(bool(first and second) for _, first, second in found) == alike
+        assert len(found) == len(mine) + len(its) - alike
+        assert all(any(c in words for words, *_ in found) for c in (*mine, *its))
