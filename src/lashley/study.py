@@ -402,7 +402,10 @@ def keeping(bench: Bench, path: Path, planned: bool = True) -> Iterator[None]:
     """Keep in the file `path` what `bench` is asked meanwhile. After an interruption it is there for the next who asks
     the same; it goes when what is asked for is `planned`, or cannot be asked."""
     model = bench.model
-    whose = (model.weights_hash, model.tokenizer_hash, str(model.dtype), version("lashley"))
+    whose = (
+        *(model.weights_hash, model.tokenizer_hash, str(model.dtype), version("lashley")),
+        *(str(model.device), model.memory),  # other packs, other last bits
+    )
     store = Preliminaries(path, whose)
     before, bench.kept = bench.kept, store
     try:

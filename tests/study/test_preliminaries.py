@@ -4,15 +4,17 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 import lashley
 from lashley import api
 from lashley.core.errors import BadFact, BadSite
 from lashley.ledger.preliminaries import NAME, Preliminaries
-from lashley.study import LEFT_OUT, Study
+from lashley.study import LEFT_OUT, Study, keeping
 
 ASK = {"relation": "capital", "subject": "France"}
 FEW = {"controls": 20, "others": 2}
@@ -155,6 +157,21 @@ def test_what_is_damaged_is_asked_again(kept, tmp_path):
     assert anew.every("asked") == []
     anew.put("asked", [np.arange(3.0)])
     assert len(anew.every("asked")) == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "other"),
+    [("memory", 1 << 20), ("device", torch.device("meta")), ("weights_hash", "other"), ("dtype", 16)],
+)
+def test_answers_are_those_of_one_model_where_and_how_it_ran(bench, tmp_path, field, other):
+    fields = ("weights_hash", "tokenizer_hash", "dtype", "device", "memory")
+    own = {name: getattr(bench.model, name) for name in fields}
+    mine, its = (SimpleNamespace(model=SimpleNamespace(**m), kept=None) for m in (own, own | {field: other}))
+    with keeping(mine, tmp_path / NAME, planned=False):
+        mine.kept.put("asked", [np.arange(3.0)])
+    for one, found in ((its, 0), (mine, 1)):
+        with keeping(one, tmp_path / NAME, planned=False):
+            assert len(one.kept.every("asked")) == found
 
 
 def test_where_nothing_can_be_kept_it_is_asked_each_time(tmp_path):
