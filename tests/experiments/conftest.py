@@ -12,6 +12,15 @@ from lashley.recall import prepare
 from lashley.study import Study
 
 SMALL = {"relation": "capital", "subject": "France", "register": "list"}  # two prompts
+OWN = {  # a prompt of one's own, in place of those
+    "relation": None,
+    "register": None,
+    "prompt": "The capital of {} is",
+    "subject": "France",
+    "object": "Paris",
+    "foil_subject": "Japan",
+    "foil_object": "Tokyo",
+}
 
 
 @pytest.fixture(scope="session")

@@ -5,15 +5,7 @@ import re
 import numpy as np
 import pytest
 
-OWN = {
-    "relation": None,
-    "register": None,
-    "prompt": "The capital of {} is",
-    "subject": "France",
-    "object": "Paris",
-    "foil_subject": "Japan",
-    "foil_object": "Tokyo",
-}
+from .conftest import OWN
 
 
 def at(table, kind: str, layer: int, role: str):

@@ -13,15 +13,8 @@ from lashley.ledger.tidy import export, exported
 from lashley.study import Study
 from lashley.summary import cells, estimate, facts, measured, prompts, readings, resting, spread_over
 
-OWN = {
-    "relation": None,
-    "register": None,
-    "prompt": "The capital of {} is",
-    "subject": "France",
-    "object": "Paris",
-    "foil_subject": "Japan",
-    "foil_object": "Tokyo",
-}
+from .conftest import OWN
+
 STANDING = ["p_clean", "p_corrupt", "rank_clean", "rank_corrupt"]
 
 

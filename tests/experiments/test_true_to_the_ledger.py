@@ -14,15 +14,8 @@ from lashley.experiments import attention, knockout, locate
 from lashley.peers import different
 from lashley.summary import against, floor, measured, share, windows
 
-OWN = {
-    "relation": None,
-    "register": None,
-    "prompt": "The capital of {} is",
-    "subject": "France",
-    "object": "Paris",
-    "foil_subject": "Japan",
-    "foil_object": "Tokyo",
-}
+from .conftest import OWN
+
 NOISY = {**OWN, "corruption": "noise", "draws": 7}
 ASKED = {
     "noise draws of one prompt": ("locate", NOISY),
