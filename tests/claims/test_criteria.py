@@ -62,6 +62,18 @@ def test_a_site_that_one_kind_of_knockout_alone_finds_necessary_is_not_robust(fo
     assert got.holding < 0.01
 
 
+@pytest.mark.parametrize("name", ["damage mean", "restore patch"])
+def test_draws_of_a_prompt_are_not_counted_as_prompts_beside_random_sites(found, name):
+    """Not where another subject stands in the corrupted run, whose text is each draw's own."""
+    claim = SUFFICES if name.startswith("restore") else STORES
+    measure, _ = name.split()
+    rows = found({f"confirm random {name}": 0.1}).rows
+    rows = rows[rows["measure"].isin([measure, f"random {measure}"]) & (rows["group"] == "confirm")]
+    drawn = [rows.assign(asked=rows["prompt"], prompt=rows["prompt"] + foil, pair=foil) for foil in ("Japan", "Cuba")]
+    got = criteria.chance(claim, found()._replace(rows=pd.concat(drawn, ignore_index=True)))
+    assert got.prompts == rows[rows["measure"] == f"random {measure}"]["prompt"].nunique() > 1
+
+
 @pytest.mark.parametrize(("alpha", "decided"), [(0.1, True), (0.05, True), (0.01, False), (0.001, False)])
 def test_of_parts_one_fails_the_whole_at_the_alpha_of_the_claim(alpha, decided):
     """Though another is measured on too few prompts."""

@@ -182,7 +182,7 @@ def chance(claim: Claim, found: Evidence) -> Chance | None:
     if not len(peers) or not len(own):
         return None
     each = peers.groupby("trial", observed=True)["effect"].mean().to_numpy()
-    return Chance(float(own["effect"].mean()), each, own["prompt"].nunique(), peers)
+    return Chance(float(own["effect"].mean()), each, len(by_prompt(own)), peers)
 
 
 def better_than_chance(claim: Claim, found: Evidence) -> Tested:

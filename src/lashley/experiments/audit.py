@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 QUESTION = "What becomes of {facts} in {model}?"
 MOST = 2_000  # claims in one audit
-CHANCE_ON = 6  # prompts on which matched random sites are measured
+CHANCE_ON = 6  # cases, draws of a prompt apart, on which matched random sites and the untrained copy are measured
 Effect = Literal["restoration", "damage"]
 OUTCOMES = ("supported", "refuted", "undecided", "not testable")
 
