@@ -6,12 +6,14 @@ transformers keeps unknown keys and does nothing with them, so that a model that
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import transformers
 
 from lashley.core.errors import BadModel
+from lashley.core.figure import plural
 
 HARMLESS = {  # what was written beside the architecture: by whom, for which task, how to generate; and two old names
     *(
@@ -88,6 +90,7 @@ def understood(said: Mapping[str, Any], config: transformers.PreTrainedConfig) -
             raise BadModel(f"its config.json says {key} = {value}, whose root is taken; mend it")
     for rope in _ropes(said):
         _turning(rope, kind)
+        _factors(rope, config)
     if kind.removesuffix("_text") not in PARTIAL and any(_part(s) != 1 for s in (said, *_ropes(said))):
         raise BadModel(f"its config.json says partial_rotary_factor, which {kind} models do not have; choose another")
 
@@ -142,6 +145,20 @@ def _ropes(said: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         if isinstance(found := said.get(key), dict):
             nested = [v for v in found.values() if isinstance(v, dict)]
             yield from nested or [found]
+
+
+def _factors(rope: Mapping[str, Any], config: transformers.PreTrainedConfig) -> None:
+    """What LongRoPE divides frequencies by is a positive number for each pair of numbers of a head that turn: torch
+    would take one for all. Of heads of which a part turns transformers counts them."""
+    for key in ("short_factor", "long_factor"):
+        if (found := rope.get(key)) is None:
+            continue
+        if not isinstance(found, list) or not all(isinstance(f, int | float) and 0 < f < math.inf for f in found):
+            raise BadModel(f"its config.json says {key} = {str(found)[:60]}, and it takes positive numbers; mend it")
+        head = _field(config, "head_dim") or config.hidden_size // config.num_attention_heads
+        if config.model_type.removesuffix("_text") not in PARTIAL and 2 * len(found) != head:
+            many = plural(len(found), "number")
+            raise BadModel(f"its config.json says {key} of {many}, and {head // 2} pairs of each head turn; mend it")
 
 
 def _turning(rope: Mapping[str, Any], kind: str) -> None:
