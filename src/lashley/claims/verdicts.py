@@ -237,7 +237,7 @@ def compared(c: Judged) -> str:
         return f"masked by self-repair: damage with the later MLPs held {share(c.effect)}, wanted below {limit}"
     word, side = WANTED.get(c.criterion, ("damage", "at least"))
     if c.effect.unit == "nats a token":
-        return f"loss change {c.effect} nats a token, wanted {side} {number(c.threshold)}"
+        return f"loss change either way {c.effect} nats a token, wanted {side} {number(c.threshold)}"
     return f"{word} {share(c.effect)}, wanted {side} {limit}"
 
 
