@@ -31,6 +31,7 @@ from lashley.core.cost import Cost
 from lashley.core.errors import BadFact, BadModel, BadPlant, BadPrompt, LashleyError, StudyConflict
 from lashley.core.fact import Fact
 from lashley.core.progress import Progress, silent
+from lashley.core.question import Question
 from lashley.core.run import Run
 from lashley.core.site import Site, parse_sites
 from lashley.embedded.check import figures
@@ -43,7 +44,7 @@ from lashley.engine.selftest import checked
 from lashley.engine.stream import Store
 from lashley.experiments import audit as audits
 from lashley.facts.base import shipped
-from lashley.facts.question import Question, find, resolve
+from lashley.facts.question import find, resolve
 from lashley.recall import recall, settled
 from lashley.search import search
 from lashley.study import LEFT_OUT, STUDIES, Study, begin, keeping, planned, resumable
@@ -130,8 +131,8 @@ def ask(
     experiment's own `Params`, and `progress`. Lists are taken where the command line takes them: of `kinds`, and of
     `units`, as text or `Site`."""
     words = {k: _text(v) if k == "units" else v for k, v in words.items()} | ({"prompt": prompt} if prompt else {})
-    module = experiments.find(experiment)
-    own = {f.name for f in fields(module.Params)}
+    kind = experiments.find(experiment).Params
+    own = {f.name for f in fields(kind)}
     asking = set(Question.__struct_fields__)
     progress: Any = words.pop("progress", silent)
     if unknown := set(words) - own - asking:
@@ -140,7 +141,7 @@ def ask(
         )
     try:
         question = msgspec.convert({k: v for k, v in words.items() if k in asking}, Question)
-        params = msgspec.convert({k: v for k, v in words.items() if k in own}, module.Params)
+        params = msgspec.convert({k: v for k, v in words.items() if k in own}, kind)
     except msgspec.ValidationError as e:
         raise LashleyError(f"{experiment}: {e}") from e
     return run(experiment, params, question, _bench(bench), study, progress)

@@ -31,10 +31,10 @@ from lashley.claims.verdicts import judge, untestable
 from lashley.core.claim import About, Claim, Verdict
 from lashley.core.errors import BadFact, BadPlant, BadPrompt, LashleyError
 from lashley.core.progress import Progress, silent
+from lashley.core.question import Question
 from lashley.core.site import Site
 from lashley.experiments import audit
 from lashley.facts.base import shipped
-from lashley.facts.question import Question
 from lashley.ledger.files import room
 from lashley.ledger.trouble import explained
 from lashley.stats import compare

@@ -21,6 +21,7 @@ from lashley import experiments, unforeseen
 from lashley.console import Console, say, say_json, spelt_out
 from lashley.core.address import KINDS
 from lashley.core.errors import BadClaim, BrokenStudy, LashleyError
+from lashley.experiments import audit as audits
 from lashley.report.progress import progress_of
 
 _LISTS = ("--kinds=", "--units=", "--sites=")
@@ -125,8 +126,8 @@ class Running:
 
 def _experiment(name: str) -> None:
     """A sub-command whose options are the experiment's own `Params`, and the same under `plan`."""
-    module = experiments.find(name)
-    if hasattr(module, "asks"):  # of claims, not of a fact: see `audit`
+    experiment = experiments.find(name)
+    if experiment.asks == "claims":  # see `audit`
         return
 
     def command(prompt=None, /, *, params=None, asking=None, running=None) -> None:
@@ -151,19 +152,20 @@ def _experiment(name: str) -> None:
         listings.cost(Console(), cost, running.json)
 
     def asked(prompt, params, asking):
-        from lashley.facts.question import Question, resolve_all
+        from lashley.core.question import Question
+        from lashley.facts.question import resolve_all
 
         words = dataclasses.asdict(asking or Asking())
         words |= {"seed": words.pop("question_seed"), "prompt": prompt}
-        question, own = Question(**words), params or module.Params()
+        question, own = Question(**words), params or experiment.Params()
         resolve_all(question, own.corruption)  # a slip is told before a model is opened
         return question, own
 
     for each, to in ((command, app), (plan, plan_app)):
-        each.__doc__ = module.__doc__
+        each.__doc__ = experiment.about
         each.__annotations__ = {
             "prompt": str | None,
-            "params": Annotated[module.Params | None, Parameter(name="*")],
+            "params": Annotated[experiment.Params | None, Parameter(name="*")],
             "asking": Asking | None,
             "running": Running | None,
         }
@@ -180,16 +182,15 @@ for _name in experiments.names():
     _experiment(_name)
 
 
-_audit = experiments.find("audit")
 Gathering = dataclasses.make_dataclass(
     "Gathering",
-    [(f.name, f.type, f) for f in dataclasses.fields(_audit.Params) if f.name != "claims"],
+    [(f.name, f.type, f) for f in dataclasses.fields(audits.Params) if f.name != "claims"],
     frozen=True,
-    namespace={"__doc__": _audit.Params.__doc__, "__module__": __name__},  # cyclopts takes no class of `types` apart
+    namespace={"__doc__": audits.Params.__doc__, "__module__": __name__},  # cyclopts takes no class of `types` apart
 )
 
 
-@app.command(help=_audit.__doc__)
+@app.command(help=audits.__doc__)
 def audit(
     *claims: str,
     file: Path | None = None,
@@ -225,7 +226,7 @@ def audit(
     with progress_of(running.json) as progress:
         made = api.claims(claims, file)
         if not strongest:
-            _audit.frozen(made)  # a slip is told before a model is opened
+            audits.frozen(made)  # a slip is told before a model is opened
         study = api.audit(
             _open(running), *made, strongest=strongest, units=units, of=of, study=running.study,
             progress=progress, chat=chat, **words,
@@ -380,7 +381,7 @@ def judge(exported: Path, /, *, json: bool = False) -> None:
     from lashley.report import listings
 
     spec, table = read_export(exported)
-    listings.verdicts(Console(), _audit.again(spec.params, table), json)
+    listings.verdicts(Console(), audits.again(spec.params, table), json)
 
 
 @app.command(name="next")
@@ -397,7 +398,7 @@ def next_(
     from lashley.report import listings
     from lashley.study import Study
 
-    steps = _audit.following(Study.open(study))
+    steps = audits.following(Study.open(study))
     if not (run and steps):
         listings.steps(Console(), steps, json)
         return

@@ -24,6 +24,7 @@ from lashley.core.errors import LashleyError
 from lashley.core.figure import Column, Control, Estimate, Figure, Finding, Table, number, plural
 from lashley.core.site import Site
 from lashley.differences import DRAW, INNER, KEYS, PROMPT, correlations, differences, effects, word
+from lashley.experiments import audit
 from lashley.report.page import Page
 from lashley.stats import benjamini_hochberg
 from lashley.study import Study
@@ -198,7 +199,7 @@ def compare(first: Study | str | Path, second: Study | str | Path) -> Comparison
     table["differs"] = (table["q"] <= ALPHA) & (table["difference"].abs() > edge)
     order = table["difference"].abs().sort_values(ascending=False, kind="stable").index
     table = table.loc[order].sort_values("differs", ascending=False, kind="stable").reset_index(drop=True)
-    ranked = () if hasattr(one.experiment, "asks") else correlations(table)  # claims are of a few units
+    ranked = () if one.experiment.asks == "claims" else correlations(table)  # claims are of a few units
     return Comparison((one, other), tuple(_asked(one, other)), table, edge, tuple(ranked), tuple(_verdicts(one, other)))
 
 
@@ -213,8 +214,8 @@ def _rows(study: Study) -> pd.DataFrame:
         raise LashleyError(f"nothing is measured in {study.folder} yet; `lashley resume {study.folder}` does it")
     units = [re.sub(r"@-?\w+", "", str(site)) for site in rows["site"]]
     about: Any = None
-    if hasattr(study.experiment, "asks"):
-        topics = [topic(t.about) for t in study.experiment.asks(study.params)]
+    if isinstance(study.params, audit.Params):
+        topics = [topic(t.about) for t in audit.asks(study.params)]
         about = [topics[int(q)] for q in rows["question"].astype(str)]
         rows = rows.assign(set=None)  # numbers of the sets of one topic
     named = [k for k in (*KEYS, *PROMPT, *DRAW) if k in rows]
@@ -240,7 +241,7 @@ def _flat(value: Any, at: str) -> Iterator[tuple[str, Any]]:
 
 
 def _verdicts(one: Study, other: Study) -> Iterator[tuple[str, str, str]]:
-    if hasattr(one.experiment, "asks"):
+    if one.experiment.asks == "claims":
         first, second = ({v.claim: v.outcome for v in s.page().verdicts} for s in (one, other))
         alike = _alike(first, second)
         for claim in first:

@@ -12,19 +12,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lashley.claims.topics import Prompts, Topic, name, prompts
+from lashley.claims.topics import Prompts, name, prompts
 from lashley.core.anatomy import Anatomy
 from lashley.core.case import Case, Dossier, Exclusion
+from lashley.core.claim import Topic
 from lashley.core.errors import BadFact, BadPrompt, BadSite
 from lashley.core.fact import Fact, Relation, Template
 from lashley.core.progress import Progress
+from lashley.core.question import Asked
 from lashley.core.readout import LogitDifference, shared
 from lashley.core.run import Run
 from lashley.core.site import Kind, Site
 from lashley.effects import restorers
 from lashley.engine.bench import Bench
 from lashley.facts.base import shipped
-from lashley.facts.question import Asked, in_chat
+from lashley.facts.question import in_chat
 from lashley.peers import ENOUGH
 from lashley.recall import AMONG, Need, aligned, mean_sizes, reference_runs, settled, texts
 from lashley.stats import FEWEST

@@ -22,6 +22,7 @@ from lashley.core.errors import BadFact, BadPrompt
 from lashley.core.fact import BLANK, Fact, Relation, Template
 from lashley.core.figure import plural
 from lashley.core.progress import Count, silent
+from lashley.core.question import Asked
 from lashley.core.readout import LogitDifference, shared
 from lashley.core.run import NOISE_SDS, EmbeddingNoise, Run
 from lashley.core.site import Kind, Site
@@ -34,7 +35,6 @@ from lashley.engine.readouts import extend
 from lashley.facts.base import shipped
 from lashley.facts.contexts import UNRELATED
 from lashley.facts.joins import NONE, ONLY, joins
-from lashley.facts.question import Asked
 
 REFERENCE_RUNS = 32
 TEXTS = 12

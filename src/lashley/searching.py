@@ -14,6 +14,7 @@ import numpy as np
 
 from lashley.core.anatomy import Anatomy
 from lashley.core.edit import Edit, Patch
+from lashley.core.experiment import Answers
 from lashley.core.site import KINDS, Kind, Sites
 from lashley.core.trial import Sweep
 from lashley.peers import alike
@@ -26,8 +27,6 @@ PEERS = 19  # random sets beside each smallest set, of either kind
 PEERS_ON = 6  # prompts on which they are measured
 CURVES = 4  # random sets a size, along the curve
 STRONGEST = 10  # units whose direct effect is told from their total effect
-
-Answers = Sequence[tuple[Sweep, np.ndarray]]
 
 
 def name(effect: Effect, share: float) -> str:

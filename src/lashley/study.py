@@ -11,33 +11,31 @@ import shlex
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import msgspec
 import numpy as np
 
 from lashley import experiments, report
-from lashley.circuits import files
 from lashley.core.anatomy import Anatomy
-from lashley.core.case import Estimated
+from lashley.core.case import Case, Dossier, Estimated, Material
 from lashley.core.case import Exclusion as LeftOut
+from lashley.core.claim import Topic
 from lashley.core.command import command
 from lashley.core.cost import ROUTES
 from lashley.core.errors import BadCircuit, BrokenStudy, LashleyError, StudyConflict
 from lashley.core.figure import Exclusion, Finding
 from lashley.core.progress import Progress, silent
+from lashley.core.question import Asked, Question
 from lashley.core.standing import NAME as STANDING
 from lashley.core.standing import pack
 from lashley.core.trial import Sweep
 from lashley.facts.joins import told
-from lashley.facts.question import Question, resolve_all
 from lashley.ledger import Ledger, Spec
 from lashley.ledger.files import replacing
 from lashley.ledger.preliminaries import NAME as PRELIMINARIES
@@ -48,7 +46,7 @@ from lashley.ledger.trouble import explained
 from lashley.report import html
 from lashley.report.notebook import Picture, pictures
 from lashley.report.page import Page
-from lashley.summary import facts, measured
+from lashley.summary import measured
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +61,6 @@ SUNK = (
     "Some subjects begin their text, and the tokenizer puts nothing before it: their first token is the attention sink "
     "too, and what is done there is done to both."
 )
-MAGNITUDES = "magnitudes"  # arrays [units] by "LAYER KIND", for matched controls in later rounds
 
 
 class Made(Anatomy, frozen=True, kw_only=True):
@@ -158,7 +155,7 @@ class Study:
     def complete(self) -> bool:
         """Whether every planned trial is answered, and nothing follows from the answers."""
         answered, planned = self.ledger.progress()
-        rounds = hasattr(self.experiment, "further") and "rounds" not in self.ledger.notes()
+        rounds = self.experiment.further and "rounds" not in self.ledger.notes()
         return self.planned and answered == planned and not rounds
 
     @property
@@ -171,10 +168,10 @@ class Study:
         if format not in ("circuit", "graphml"):
             export(self.ledger, path, format)  # pyright: ignore[reportArgumentType]
             return
-        if not hasattr(self.experiment, "export"):
-            raise BadCircuit(f"{self.folder} holds {self.ledger.spec.experiment!r}, which finds no circuit")
-        found = self.experiment.export(self.params, self.table, self.arrays(), str(self.ledger.spec.model["name"]))
-        data = files.to_json(found) if format == "circuit" else files.graphml(found)
+        if format not in self.experiment.exports:
+            raise BadCircuit(f"{self.folder} holds {self.experiment.name!r}, which finds no circuit")
+        made = self.experiment.exports[format]
+        data = made(self.params, self.table, self.arrays(), str(self.ledger.spec.model["name"]))
         with replacing(Path(path)) as draft:
             draft.write_bytes(data)
 
@@ -235,7 +232,7 @@ class Study:
 
     def further(self) -> list[Sweep]:
         """What an experiment in rounds wants to know next, now that all it asked is answered; [] at the end."""
-        if not hasattr(self.experiment, "further") or "rounds" in self.ledger.notes():
+        if not self.experiment.further or "rounds" in self.ledger.notes():
             return []
         known = set(self.ledger.planned())
         sweeps = list(self.experiment.further(self.params, _anatomy(self.ledger.spec), self.answers(), self.arrays()))
@@ -275,23 +272,22 @@ class Study:
             "created": spec.created,
         }
         kept = measured(rows)
-        if not len(kept) and not (hasattr(self.experiment, "asks") and self.planned):
+        experiment, arrays = self.experiment, self.arrays()
+        if not len(kept) and not (experiment.asks == "claims" and self.planned):
             nothing = Finding("Nothing is measured yet: run `lashley resume` on this study.")
             return Page(
                 title=f"{spec.experiment}, not yet run", question="", finding=nothing, caveats=self._lost(), **common
             )
-        claimed = hasattr(self.experiment, "asks")
-        what = self.experiment.title(self.params) if claimed else getattr(self.experiment, "topic", facts)(kept)
-        beside = (self.arrays(),) if hasattr(self.experiment, "annotated") else ()
-        outcome = self.experiment.judge(self.params, rows, *beside)
-        drawing = self.experiment.draw(self.params, rows, *beside)
+        what = experiment.topic(self.params, kept)
+        outcome = experiment.judge(self.params, rows, arrays)
+        drawing = experiment.draw(self.params, rows, arrays)
         left = (
             f"{answered:,} of {planned:,} trials are measured" if answered < planned else "a further round is to come"
         )
         partial = () if self.complete else (f"Incomplete: {left}; `lashley resume {self.folder}` does the rest.",)
         return Page(
             title=f"{spec.experiment}: {what} in {model}",
-            question=self.experiment.QUESTION.format(facts=what, model=model),
+            question=experiment.question.format(facts=what, model=model),
             finding=outcome.findings[0],
             verdicts=outcome.verdicts,
             also=outcome.findings[1:],
@@ -346,8 +342,7 @@ def begin(
     """
     model = bench.model
     typed = command(experiment, params, question, study=folder, **_where(model))
-    if hasattr(experiments.find(experiment), "settled"):
-        params = experiments.find(experiment).settled(params, bench.anatomy)
+    params = experiments.find(experiment).settled(params, bench.anatomy)
     spec = Spec(
         experiment=experiment,
         params=asdict(params),
@@ -448,61 +443,36 @@ class Planned(NamedTuple):
 
 def planned(experiment: str, params: Any, question: Question, bench: Bench, progress: Progress) -> Planned:
     """Ask what the model knows, and plan every trial. Raises `BadFact`, `BadSite`, ..."""
-    module = experiments.find(experiment)
-    if hasattr(module, "asks"):
-        return _claimed(module, params, bench, progress, bool(question.chat))
+    from lashley.engine.answers import standing  # a door to torch
 
-    from lashley.engine.answers import standing  # doors to torch
-    from lashley.recall import prepare
+    asked = experiments.find(experiment)
+    found = asked.gather(params, question, Asking(bench, progress))
+    kept = {STANDING: pack(standing(bench, found.cases)), **found.arrays}
+    sunk = sum(c.clean.sunk for c in found.cases)
+    return Planned(list(asked.plan(params, found.material)), found.exclusions, bench.checked, kept, sunk)
 
-    screen = getattr(module, "screen", None)
-    asked = resolve_all(question, params.corruption)
-    if hasattr(module, "asked"):
-        asked = tuple(module.asked(params, one) for one in asked)
-    material = prepare(
-        bench,
-        asked[0] if len(asked) == 1 else asked,
-        corruption=params.corruption,
-        draws=params.draws,
-        seed=question.seed,
-        magnitudes=module.magnitudes(params, bench.anatomy),
-        screen=partial(screen, params) if screen else None,
-        among=getattr(module, "AMONG", 1),
-        progress=lambda done, total: progress("asking what the model knows", done, total),
-    )
-    kept = {STANDING: pack(standing(bench, material.cases))}
-    if hasattr(module, "further"):
-        kept |= {MAGNITUDES: {f"{layer} {kind}": x for (layer, kind), x in material.magnitudes.items()}}
-    if hasattr(module, "annotated") and module.annotated(params):
+
+class Asking:
+    """The door of experiments to a model (`core.experiment.Door`), and to torch."""
+
+    def __init__(self, bench: Bench, progress: Progress):
+        self.bench, self.anatomy, self.progress = bench, bench.anatomy, progress
+
+    def pairs(self, asked: Sequence[Asked], **words: Any) -> Material:
+        from lashley.recall import prepare
+
+        told = lambda done, total: self.progress("asking what the model knows", done, total)  # noqa: E731
+        return prepare(self.bench, asked[0] if len(asked) == 1 else asked, progress=told, **words)
+
+    def dossiers(self, topics: Sequence[Topic], **words: Any) -> list[Dossier]:
+        from lashley.dossier import gather
+
+        return gather(self.bench, topics, progress=self.progress, **words)
+
+    def operations(self, cases: Sequence[Case], seed: int) -> Mapping[str, np.ndarray]:
         from lashley.operations import operations
 
-        kept["operations"] = operations(bench, material.cases, question.seed, progress)
-    sunk = sum(c.clean.sunk for c in material.cases)
-    return Planned(list(module.plan(params, material)), material.exclusions, bench.checked, kept, sunk)
-
-
-def _claimed(module: ModuleType, params: Any, bench: Bench, progress: Progress, chat: bool) -> Planned:
-    """The plan of an experiment on claims."""
-    from lashley.dossier import gather  # doors to torch
-    from lashley.engine.answers import standing
-
-    dossiers = gather(
-        bench,
-        module.asks(params),
-        searched=params.searched,
-        draws=params.draws,
-        others=params.others,
-        corruption=params.corruption,
-        unknown=params.unknown,
-        seed=params.seed,
-        progress=progress,
-        chat=chat,
-    )
-    exclusions = tuple(e for d in dossiers for e in d.exclusions)
-    cases = [c for d in dossiers for group in ("confirm", "paraphrase") for c in d.cases.get(group, ())]
-    kept = {STANDING: pack(standing(bench, cases))}
-    sunk = sum(c.clean.sunk for c in cases)
-    return Planned(list(module.plan(params, dossiers)), exclusions, bench.checked, kept, sunk)
+        return operations(self.bench, cases, seed, self.progress)
 
 
 def usual(experiment: str) -> Usual:

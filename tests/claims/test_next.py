@@ -10,8 +10,8 @@ from lashley import cli
 from lashley.claims.grammar import parse
 from lashley.claims.next import Step, steps
 from lashley.claims.verdicts import judge, untestable
+from lashley.core.question import Question
 from lashley.experiments.audit import Params
-from lashley.facts.question import Question
 
 NEURON = "L4.mlp.n173 stores capital(France)"
 OWN = 'L4.mlp.n173 is necessary for "The capital of {France} is" = Paris against {Japan} = Tokyo'

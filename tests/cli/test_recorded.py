@@ -16,9 +16,9 @@ import lashley as package
 from lashley import api, cli, experiments
 from lashley.core.command import USUAL, command
 from lashley.core.errors import LashleyError
+from lashley.core.question import Question
 from lashley.experiments import audit
 from lashley.facts import question as questions
-from lashley.facts.question import Question
 
 AWKWARD = ["", "-", "--", "-x {}", "--json", "--units=L1", "a b", "'", "None", "False", "[1]", "L3.attn", "+"]
 TEXT = st.sampled_from(AWKWARD) | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))

@@ -8,10 +8,11 @@ from tiny import built
 from transformers import GPT2Config
 
 from lashley.core.fact import BLANK
+from lashley.core.question import Question
 from lashley.engine.bench import Bench
 from lashley.engine.model import Model
 from lashley.facts.joins import joins, told
-from lashley.facts.question import Question, resolve
+from lashley.facts.question import resolve
 from lashley.recall import aligned, settled
 
 WORDS = {"subject": "France", "object": "Paris", "foil_subject": "Norway", "foil_object": "Oslo"}

@@ -7,7 +7,8 @@ import pytest
 import lashley
 from lashley import experiments
 from lashley.core.case import Material
-from lashley.facts.question import Question, resolve
+from lashley.core.question import Question
+from lashley.facts.question import resolve
 from lashley.recall import prepare
 from lashley.study import Study
 

@@ -152,7 +152,7 @@ def test_what_is_measured_so_far_can_be_judged(made, rows):
     part = made.table.head(rows)
     got = audit.verdicts(made.params, part)
     assert [v.claim for v in got] == list(made.params.claims) and "supported" not in {v.outcome for v in got}
-    assert audit.judge(made.params, part).findings[0].sentence
+    assert audit.judge(made.params, part, {}).findings[0].sentence
 
 
 def test_a_resumed_study_is_as_one_that_nobody_disturbed(bench, tmp_path):

@@ -8,7 +8,10 @@ from lashley.circuits import rounds
 from lashley.circuits.files import read as read_circuit
 from lashley.circuits.reading import confirming, read
 from lashley.core.errors import BadCircuit, BadFact
+from lashley.core.progress import silent
+from lashley.core.question import Question
 from lashley.experiments import circuit
+from lashley.study import Asking
 from lashley.summary import floor, measured
 
 QUICK = {"exact": 12, "rivals": 19}
@@ -153,4 +156,6 @@ def test_what_cannot_be_done_is_refused(given, words):
 
 def test_edges_that_the_model_lacks_are_refused(bench):
     with pytest.raises(BadCircuit, match="another model's"):
-        circuit.magnitudes(circuit.Params(circuit=("L99.mlp->logits",)), bench.anatomy)
+        circuit.gather(
+            circuit.Params(circuit=("L99.mlp->logits",)), Question(relation="capital"), Asking(bench, silent)
+        )

@@ -4,7 +4,7 @@ import dataclasses
 import subprocess
 import sys
 import typing
-from functools import cache, partial
+from functools import cache
 
 import pandas as pd
 import pytest
@@ -14,10 +14,11 @@ from lashley.comparison import compare
 from lashley.core.figure import Finding
 from lashley.core.graph import Graph
 from lashley.core.outcome import Drawing, Outcome
+from lashley.core.progress import silent
+from lashley.core.question import Question
 from lashley.core.trial import Sweep
-from lashley.facts.question import Question, resolve
-from lashley.recall import prepare
 from lashley.report import from_json, to_json
+from lashley.study import Asking
 
 from .conftest import SMALL
 
@@ -39,7 +40,7 @@ def test_parameters_are_frozen_have_defaults_and_are_documented(experiment):
 
 
 def test_its_question_names_the_facts_and_the_model(experiment):
-    asked = experiments.find(experiment).QUESTION.format(facts="FACTS", model="MODEL")
+    asked = experiments.find(experiment).question.format(facts="FACTS", model="MODEL")
     assert "FACTS" in asked and "MODEL" in asked and asked.endswith("?")
 
 
@@ -47,42 +48,37 @@ def test_none_needs_torch():
     subprocess.run([sys.executable, "-W", "error", "-c", NO_TORCH], check=True)
 
 
-def planned(module, material):
-    """What it plans with its default parameters; what a screen estimated is left out."""
-    return [getattr(each, "sweep", each) for each in module.plan(module.Params(), material)]
-
-
 @pytest.fixture(scope="module")
-def screened(bench, material):
-    """`screened(module)`: the material with the estimates that an experiment asks for."""
+def gathered(bench):
+    """`gathered(experiment)`: what it asks of the model, with its default parameters."""
 
     @cache
-    def made(module):
-        screen = getattr(module, "screen", None)
-        if screen is None or not list(screen(module.Params(), material)):
-            return material
-        return prepare(bench, resolve(Question(**SMALL)), screen=partial(screen, module.Params()))
+    def made(name: str):
+        kind = experiments.find(name)
+        return kind.gather(kind.Params(), Question(**SMALL), Asking(bench, silent)).material
 
     return made
 
 
-def test_planning_is_pure(experiment, screened):
-    module = experiments.find(experiment)
-    material = screened(module)
-    once, again = (planned(module, material) for _ in range(2))
+def planned(experiment: str, material) -> list[Sweep]:
+    """What it plans with its default parameters; what a screen estimated is left out."""
+    kind = experiments.find(experiment)
+    return [getattr(each, "sweep", each) for each in kind.plan(kind.Params(), material)]
+
+
+def test_planning_is_pure(experiment, gathered):
+    once, again = (planned(experiment, gathered(experiment)) for _ in range(2))
     assert once and all(isinstance(sweep, Sweep) and len(sweep) for sweep in once)
     assert [sweep.key for sweep in once] == [sweep.key for sweep in again]
     assert len({sweep.key for sweep in once}) == len(once)
 
 
-def test_sites_are_in_the_model_and_in_the_prompt(experiment, screened):
-    module = experiments.find(experiment)
-    material = screened(module)
-    for sweep in planned(module, material):
-        assert not sweep.edges or sweep.edges.graph == Graph.of(material.anatomy)
+def test_sites_are_in_the_model_and_in_the_prompt(experiment, gathered, bench):
+    for sweep in planned(experiment, gathered(experiment)):
+        assert not sweep.edges or sweep.edges.graph == Graph.of(bench.anatomy)
         for trial in sweep.sites:
             for site in trial:
-                material.anatomy.check(site)
+                bench.anatomy.check(site)
                 assert site.position is None or 0 <= site.position < len(sweep.run)
 
 
@@ -90,14 +86,14 @@ def test_judging_and_drawing_leave_the_table_alone_and_repeat_themselves(experim
     made = study(experiment)
     table = made.table
     for verb, kind in ((made.experiment.judge, Outcome), (made.experiment.draw, Drawing)):
-        first = verb(made.params, table)
-        assert isinstance(first, kind) and first == verb(made.params, table)
+        first = verb(made.params, table, made.arrays())
+        assert isinstance(first, kind) and first == verb(made.params, table, made.arrays())
     pd.testing.assert_frame_equal(table, made.table)
 
 
 def test_the_finding_is_a_sentence_about_the_fact(experiment, study):
     made = study(experiment)
-    first = made.experiment.judge(made.params, made.table).findings[0]
+    first = made.experiment.judge(made.params, made.table, {}).findings[0]
     assert isinstance(first, Finding) and first.sentence.endswith(".")
     assert "capital(France) = Paris" in first.sentence
     assert first.estimate is not None and first.basis
@@ -110,7 +106,7 @@ def test_the_identity_control_is_always_there(experiment, study):
 
 
 def test_pictures_tell_what_they_show(experiment, study):
-    drawing = study(experiment).experiment.draw(study(experiment).params, study(experiment).table)
+    drawing = study(experiment).experiment.draw(study(experiment).params, study(experiment).table, {})
     assert drawing.figures and drawing.tables
     for figure in drawing.figures:
         assert "France" in figure.title and figure.caption and figure.alt
@@ -125,8 +121,8 @@ def test_the_page_survives_json(experiment, study):
 def test_what_is_measured_so_far_can_be_judged_and_drawn(experiment, study, rows):
     made = study(experiment)
     part = made.table.head(rows)
-    assert made.experiment.judge(made.params, part).findings[0].sentence
-    made.experiment.draw(made.params, part)
+    assert made.experiment.judge(made.params, part, {}).findings[0].sentence
+    made.experiment.draw(made.params, part, {})
 
 
 def test_a_study_compared_with_itself_differs_in_nothing(experiment, study):

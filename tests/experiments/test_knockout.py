@@ -136,7 +136,7 @@ def test_one_random_set_has_no_range(study):
 def test_a_set_that_is_not_measured_together_yet_is_not_reported_as_if_it_were(study):
     made = study("knockout", units="L1.attn.h0+L2.attn.h1")
     single = made.table[made.table["trial"] == 0]
-    finding = knockout.judge(made.params, single).findings[0]
+    finding = knockout.judge(made.params, single, {}).findings[0]
     assert "not measured yet" in finding.sentence and finding.estimate is None
 
 

@@ -10,10 +10,11 @@ from scipy.stats import spearmanr
 
 from lashley.core.case import Estimated
 from lashley.core.errors import BadSite, LashleyError
+from lashley.core.question import Question
 from lashley.core.site import Site
 from lashley.core.trial import Sweep
 from lashley.experiments import knockout
-from lashley.facts.question import Question, resolve
+from lashley.facts.question import resolve
 from lashley.recall import prepare
 from lashley.screening import screening
 from lashley.stats import clopper_pearson
@@ -173,8 +174,8 @@ def test_the_picture_sets_estimates_beside_effects(study):
 def test_what_is_measured_so_far_can_be_judged_and_drawn(study, rows):
     made = study("knockout", **HEADS, screen=7, sample=5)
     part = made.table.head(rows)
-    assert made.experiment.judge(made.params, part).findings[0].sentence
-    assert made.experiment.draw(made.params, part).figures
+    assert made.experiment.judge(made.params, part, {}).findings[0].sentence
+    assert made.experiment.draw(made.params, part, {}).figures
 
 
 @pytest.mark.parametrize("confirmed", [1, 2])

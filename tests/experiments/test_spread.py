@@ -8,10 +8,10 @@ import lashley
 from lashley import api, planted
 from lashley.core.errors import BadFact
 from lashley.core.fact import Fact
+from lashley.core.question import Question
 from lashley.engine.bench import Bench
 from lashley.engine.checkpoints import load
 from lashley.experiments import spread
-from lashley.facts.question import Question
 from lashley.pruning import OTHERS, OWN, REMOVED, Removed
 from lashley.searching import RANDOM
 from lashley.sets import SHARES

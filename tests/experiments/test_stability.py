@@ -5,10 +5,11 @@ import pandas as pd
 import pytest
 
 from lashley.core.errors import LashleyError
+from lashley.core.question import Question
 from lashley.experiments import stability
 from lashley.experiments.stability import COMPONENTS, CONTEXT, DRAW, PARAPHRASE, Map, Params
 from lashley.facts.contexts import KINDS, mentions
-from lashley.facts.question import Question, resolve
+from lashley.facts.question import resolve
 from lashley.recall import prepare
 
 PLANTED = np.array([0.40, 0.25, 0.10, 0.15, 0.10])

@@ -5,9 +5,10 @@ import re
 import pytest
 
 from lashley.core.fact import Relation, Template
+from lashley.core.question import Question
 from lashley.facts.base import shipped
 from lashley.facts.contexts import KINDS, UNRELATED, contexts, mentions, statement, with_contexts
-from lashley.facts.question import Question, resolve
+from lashley.facts.question import resolve
 
 RELATIONS = shipped()
 each_relation = pytest.mark.parametrize("relation", RELATIONS.values(), ids=RELATIONS)

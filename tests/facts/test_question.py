@@ -8,9 +8,10 @@ import pytest
 
 from lashley.core.errors import BadFact
 from lashley.core.fact import Fact, Relation, Template
+from lashley.core.question import Question
 from lashley.facts import importers, question
 from lashley.facts.importers import save
-from lashley.facts.question import Question, find, relations, resolve
+from lashley.facts.question import find, relations, resolve
 
 CAPITAL = Relation(
     "capital",

@@ -3,8 +3,9 @@
 import pytest
 
 from lashley.core.errors import BadFact
+from lashley.core.question import Question
 from lashley.facts import words
-from lashley.facts.question import Question, resolve, resolve_all
+from lashley.facts.question import resolve, resolve_all
 from lashley.facts.tasks import TASKS, items, relation
 
 

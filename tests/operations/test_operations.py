@@ -7,11 +7,12 @@ import numpy as np
 
 import lashley
 from lashley.core.edit import Patch, Zero
+from lashley.core.question import Question
 from lashley.core.readout import LogProbability
 from lashley.core.run import Run
 from lashley.core.site import KINDS, Sites
 from lashley.core.trial import Sweep
-from lashley.facts.question import Question, resolve
+from lashley.facts.question import resolve
 from lashley.operations import _on_random_tokens, operations
 from lashley.recall import aligned
 from lashley.recognised import OPERATIONS, UNTRAINED, recognised

@@ -4,7 +4,8 @@ import pytest
 
 import lashley
 from lashley.core.case import Material
-from lashley.facts.question import Asked, Question, resolve
+from lashley.core.question import Asked, Question
+from lashley.facts.question import resolve
 from lashley.recall import prepare
 
 

@@ -8,10 +8,11 @@ import pytest
 from lashley.claims.topics import foils
 from lashley.core.errors import BadFact
 from lashley.core.fact import Fact, Relation
+from lashley.core.question import Asked, Question
 from lashley.engine import answers
 from lashley.facts.contexts import contexts, mentions
-from lashley.facts.question import Asked, Question, resolve
 from lashley.facts.question import find as found
+from lashley.facts.question import resolve
 from lashley.recall import likeliest, prepare, recall
 
 OLD = {"Paris": "Lutetia", "Rome": "Caput Mundi", "Oslo": "Christiania"}  # which the model does not say

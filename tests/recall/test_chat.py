@@ -7,8 +7,9 @@ import lashley
 from lashley.claims.topics import prompts
 from lashley.core.claim import About
 from lashley.core.errors import BadPrompt, StudyConflict
+from lashley.core.question import Question
 from lashley.facts.contexts import contexts
-from lashley.facts.question import Question, resolve, resolve_all
+from lashley.facts.question import resolve, resolve_all
 from lashley.study import CHAT
 
 FACT = {"subject": "France", "object": "Paris", "foil_subject": "Japan", "foil_object": "Tokyo"}

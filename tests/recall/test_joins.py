@@ -5,8 +5,9 @@ import torch
 
 import lashley
 from lashley.core.errors import BadFact, BadPrompt, LashleyError
+from lashley.core.question import Question
 from lashley.facts.joins import ONLY
-from lashley.facts.question import Question, resolve
+from lashley.facts.question import resolve
 from lashley.recall import settled
 
 FACT = {"subject": "France", "object": "Paris", "foil_subject": "Japan", "foil_object": "Tokyo"}

@@ -6,7 +6,8 @@ import lashley
 from lashley import experiments
 from lashley.api import plan
 from lashley.core.errors import BadFact, LashleyError
-from lashley.facts.question import Question, resolve
+from lashley.core.question import Question
+from lashley.facts.question import resolve
 
 FACT = {"prompt": "The capital of {} is", "subject": "France", "object": "Paris", "foil_object": "Tokyo"}
 

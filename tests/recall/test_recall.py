@@ -9,12 +9,13 @@ import torch
 
 from lashley.core.errors import BadFact, BadPrompt
 from lashley.core.fact import Fact, Relation, Template
+from lashley.core.question import Asked, Question
 from lashley.core.readout import LogitDifference
 from lashley.core.run import NOISE_SDS
 from lashley.engine import answers
 from lashley.engine.passes import embedding_noise
 from lashley.engine.readouts import extend
-from lashley.facts.question import Asked, Question, find, resolve
+from lashley.facts.question import find, resolve
 from lashley.recall import REFERENCE_RUNS, aligned, preferred, prepare, recall
 
 OWN = Question(

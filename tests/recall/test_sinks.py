@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 import lashley
-from lashley.claims.topics import Topic
-from lashley.core.claim import About
+from lashley.core.claim import About, Topic
 from lashley.core.run import Run
 from lashley.core.site import Site
 from lashley.dossier import _quantiles, _sizes

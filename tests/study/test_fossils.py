@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import suppress
-from dataclasses import asdict, make_dataclass
+from dataclasses import asdict, make_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,8 @@ import pytest
 import lashley
 from lashley import api, cli, experiments, study
 from lashley.core.errors import StudyConflict
+from lashley.core.question import Question
 from lashley.engine.bench import Bench
-from lashley.facts.question import Question
 from lashley.study import Study
 
 FOSSILS = Path(__file__).parents[1] / "data" / "studies_v1"
@@ -133,10 +133,10 @@ def test_a_parameter_that_is_added_leaves_it_what_it_was(here, opened, nothing_m
     experiment = json.loads((FOSSILS / "whole" / name / "spec.json").read_text())["experiment"]
     folder = copied(name, here)
     old = Study.open(folder)
-    module = experiments.find(experiment)
-    Params: Any = make_dataclass("Params", [("added", int, 7)], bases=(module.Params,), frozen=True)
+    known = experiments.find(experiment)
+    Params: Any = make_dataclass("Params", [("added", int, 7)], bases=(known.Params,), frozen=True)
     Asked: Any = msgspec.defstruct("Asked", [("added", str | None, None)], bases=(Question,), frozen=True)
-    monkeypatch.setattr(module, "Params", Params)
+    monkeypatch.setattr(experiments, "find", lambda _: replace(known, Params=Params))
     monkeypatch.setattr(study, "Question", Asked)
     read: Any = Study.open(folder).params
     assert read.added == 7
@@ -169,10 +169,10 @@ def test_what_this_version_lacks_is_refused_by_name(here, opened, part):
 
 def test_a_folder_keeps_its_name_when_a_parameter_is_added_and_all_are_recorded(here, opened, monkeypatch):
     monkeypatch.setattr(Study, "prepare", lambda *_: None)
-    module, asked = experiments.find("locate"), Question(relation="capital", subject="France")
-    first = study.begin("locate", module.Params(draws=2), asked, opened).folder
+    known, asked = experiments.find("locate"), Question(relation="capital", subject="France")
+    first = study.begin("locate", known.Params(draws=2), asked, opened).folder
     shutil.rmtree(first)
-    Params: Any = make_dataclass("Params", [("added", int, 7)], bases=(module.Params,), frozen=True)
-    monkeypatch.setattr(module, "Params", Params)
+    Params: Any = make_dataclass("Params", [("added", int, 7)], bases=(known.Params,), frozen=True)
+    monkeypatch.setattr(experiments, "find", lambda _: replace(known, Params=Params))
     second = study.begin("locate", Params(draws=2), asked, opened)
     assert second.folder == first and second.ledger.spec.params.keys() == asdict(Params()).keys()

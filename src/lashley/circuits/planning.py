@@ -14,6 +14,7 @@ from lashley.core.anatomy import Anatomy
 from lashley.core.case import Case, Estimated, Material
 from lashley.core.edit import Patch
 from lashley.core.errors import BadCircuit, BadSite
+from lashley.core.experiment import Answers
 from lashley.core.graph import Edges, Graph
 from lashley.core.site import Site, Sites
 from lashley.core.trial import Sweep
@@ -134,7 +135,7 @@ def by_gradient(material: Material, exact: int, neurons: int, seed: int) -> Iter
 
 
 def by_pruning(
-    own: Sequence[Sweep], graph: Graph, answers: rounds.Answers, least: float, exact: int, seed: int
+    own: Sequence[Sweep], graph: Graph, answers: Answers, least: float, exact: int, seed: int
 ) -> Iterator[Sweep]:
     """The next round of pruning, the first on every prompt and later ones on those for discovery; after the last the
     circuits of the ten sizes (what went later counts as stronger), what is left, and the edges one by one."""

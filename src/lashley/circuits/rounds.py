@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from lashley.circuits.subgraphs import SIZES, by_sender, count, drawn, pruned, strongest
+from lashley.core.experiment import Answers
 from lashley.core.graph import Edges, Graph
 from lashley.core.trial import Sweep
 
@@ -23,8 +24,6 @@ DISCOVERY, CONFIRM, BOTH = "discovery", "confirm", "discovery and confirm"
 DRAWS = 3  # random circuits at each size of the curve
 SUBSETS = 8  # random halves of a circuit, to see whether it is complete
 NODES, GREEDY = 24, 6  # components taken out alone, and at most together
-
-Answers = Sequence[tuple[Sweep, np.ndarray]]  # sweeps with their effects, [trials]
 
 
 def ask(bases: Iterable[Sweep], graph: Graph, sets: Sequence[np.ndarray], measure: str, **labels: str) -> list[Sweep]:

@@ -22,9 +22,10 @@ from lashley.core.address import JOIN, WORD
 from lashley.core.claim import CRITERIA, About, Claim, Predicate, Thresholds
 from lashley.core.errors import BadClaim, BadSite, LashleyError, excerpt
 from lashley.core.fact import SLOT
+from lashley.core.question import Question
 from lashley.core.site import Site, parse_sites
 from lashley.facts.importers import slug
-from lashley.facts.question import Question, find, resolve
+from lashley.facts.question import find, resolve
 
 if TYPE_CHECKING:
     from lashley.core.anatomy import Anatomy

@@ -21,7 +21,7 @@ from lashley.claims.grammar import parse
 from lashley.claims.verdicts import UNREQUIRED
 from lashley.core.claim import Claim, Judged, Verdict
 from lashley.core.command import command
-from lashley.facts.question import Question
+from lashley.core.question import Question
 from lashley.stats import FEWEST
 
 if TYPE_CHECKING:

@@ -8,23 +8,17 @@ from collections.abc import Sequence
 
 import msgspec
 
-from lashley.core.claim import About, Claim
+from lashley.core.claim import About, Claim, Topic
 from lashley.core.fact import Fact, Relation, Template
+from lashley.core.question import Asked, Question
 from lashley.core.site import Site
 from lashley.facts.base import shipped
 from lashley.facts.contexts import contexts, mentions
 from lashley.facts.parts import parts
-from lashley.facts.question import Asked, Question, find, in_chat, resolve
+from lashley.facts.question import find, in_chat, resolve
 
 CONTEXTS = 6  # of each kind, for one fact
 OF_RELATION = 12  # facts that a claim about a whole relation is tried on
-
-
-class Topic(msgspec.Struct, frozen=True):
-    """One thing that claims are about, and the site sets that they name, in order of first appearance."""
-
-    about: About
-    sets: tuple[tuple[Site, ...], ...]
 
 
 class Prompts(msgspec.Struct, frozen=True):

@@ -71,6 +71,13 @@ class About(msgspec.Struct, frozen=True):
     foil_object: str = ""
 
 
+class Topic(msgspec.Struct, frozen=True):
+    """One thing that claims are about, and the site sets that they name, in order of first appearance."""
+
+    about: About
+    sets: tuple[tuple[Site, ...], ...]
+
+
 class Claim(msgspec.Struct, frozen=True):
     """`SITES PREDICATE ABOUT [and nothing else] [OPTIONS]`.
 

@@ -21,7 +21,7 @@ def command(
     struct), in the folder `study` where one is given, `on` a model with its dtype, device and memory. What is as usual
     is left out.
 
-    >>> from lashley.facts.question import Question
+    >>> from lashley.core.question import Question
     >>> from lashley.experiments.circuit import Params
     >>> command("circuit", Params(operations=False), Question("{} is", subject="-x"), model="gemma3-270m")
     "lashley circuit '{} is' --subject=-x --no-operations --model gemma3-270m"

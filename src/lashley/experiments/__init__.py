@@ -1,36 +1,23 @@
-"""One file an experiment, found by its name. Each offers
+"""One file an experiment, found by its name: each names an `EXPERIMENT` (see `core/experiment.py`).
 
-    QUESTION                       what it asks, with {facts} and {model}
-    Params                         a frozen dataclass; the command line is made from it
-    magnitudes(params, anatomy)    which (layer, kind) activations the plan matches controls by
-    settled(params, anatomy)       -> Params       with what only a model says (optional)      pure
-    asked(params, asked)           -> Asked        with more templates, or fewer (optional)      pure
-    screen(params, material)       -> sweeps whose effects are estimated before the plan, as `material.estimates`
-                                   (optional)      pure
-    plan(params, material)         -> sweeps       pure; with their estimates, if any, as `Estimated`
-    AMONG                          of so many noise draws a prompt the most central is kept (optional)
-    topic(rows)                    what the rows are about, in words (optional)      pure
-    further(params, anatomy, answers, arrays)
-                                   -> sweeps that follow from what was answered, round after round, until none is new
-                                   (optional; `answers` are all sweeps with their effects, `arrays` what the study
-                                   keeps beside its plan)      pure
-    annotated(params)              whether the operations of heads are scored and kept as arrays["operations"]
-                                   (optional; judge, draw and export then take `arrays` too)
-    judge(params, table)           -> Outcome      pure
-    draw(params, table)            -> Drawing      pure data, no renderer imported
-    export(params, table, arrays, model)
-                                   -> the circuit that was found, as a file holds it (optional)      pure
-
-and none imports torch or another experiment.
+None imports torch or another experiment.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from types import ModuleType
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Protocol, TypeVar
 
+from lashley.core.case import Material
 from lashley.core.errors import LashleyError
+from lashley.core.experiment import AnyExperiment, Door, Gathered
+from lashley.core.question import Asked, Question
+from lashley.core.site import Kind
+from lashley.core.trial import Sweep
+from lashley.facts.question import resolve_all
 
 
 def names() -> list[str]:
@@ -38,9 +25,47 @@ def names() -> list[str]:
     return sorted(m.name for m in pkgutil.iter_modules(__path__))
 
 
-def find(name: str) -> ModuleType:
-    """The module of one experiment."""
-    return importlib.import_module(f"{__name__}.{name}")
+def find(name: str) -> AnyExperiment:
+    """The experiment of that name."""
+    return importlib.import_module(f"{__name__}.{name}").EXPERIMENT
+
+
+class Corrupted(Protocol):
+    """Parameters of how the corrupted runs are made, which every experiment on facts has."""
+
+    @property
+    def corruption(self) -> str: ...
+
+    @property
+    def draws(self) -> int: ...
+
+
+P = TypeVar("P", bound=Corrupted)
+
+
+def pairs(
+    params: P,
+    question: Question,
+    door: Door,
+    *,
+    asked: Callable[[P, Asked], Asked] = lambda params, asked: asked,
+    magnitudes: Sequence[tuple[int, Kind]] = (),
+    screen: Callable[[P, Material], Iterable[Sweep]] | None = None,
+    among: int = 1,
+) -> Gathered[Material]:
+    """Clean and corrupt runs of what a question asks about: `asked` may add templates or facts to it, `magnitudes` are
+    the activations that controls are matched by, `screen` the sweeps that are estimated, and of `among` noise draws a
+    prompt the most central is kept. Raises `BadFact`, `BadPrompt` or `BadSite`."""
+    material = door.pairs(
+        [asked(params, one) for one in resolve_all(question, params.corruption)],
+        corruption=params.corruption,
+        draws=params.draws,
+        seed=question.seed,
+        magnitudes=magnitudes,
+        screen=partial(screen, params) if screen else None,
+        among=among,
+    )
+    return Gathered(material, material.cases, material.exclusions)
 
 
 def at_least(least: int, **counts: int) -> None:

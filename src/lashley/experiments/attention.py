@@ -6,7 +6,7 @@ the damage is read (Geva et al. 2304.14767, section 4). The other attention of t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -17,11 +17,12 @@ from lashley.core.anatomy import Anatomy
 from lashley.core.case import Material
 from lashley.core.edit import Block
 from lashley.core.errors import BadSite
+from lashley.core.experiment import Arrays, Experiment
 from lashley.core.figure import Column, Control, Estimate, Finding
 from lashley.core.outcome import Drawing, Outcome
-from lashley.core.site import KINDS, ROLES, Kind, Site, Sites
+from lashley.core.site import KINDS, ROLES, Site, Sites
 from lashley.core.trial import Sweep
-from lashley.experiments import at_least
+from lashley.experiments import at_least, pairs
 from lashley.summary import (
     against,
     cells,
@@ -75,11 +76,6 @@ class Params:
             raise BadSite("a window is of whole layers; write --units layers, or --window 1")
 
 
-def magnitudes(params: Params, anatomy: Anatomy) -> Sequence[tuple[int, Kind]]:
-    """No control is matched by activation here."""
-    return ()
-
-
 def plan(params: Params, material: Material) -> Iterable[Sweep]:
     """One sweep a case and role of keys, each position under its one role: every layer, or every head."""
     for case in material.cases:
@@ -113,7 +109,7 @@ def _sites(params: Params, anatomy: Anatomy, queries: list[int]) -> Sites:
     return Sites.pack(layer, kind, unit, position, sizes=[len(layers) * len(queries) for layers, _ in sets])
 
 
-def judge(params: Params, table: pd.DataFrame) -> Outcome:
+def judge(params: Params, table: pd.DataFrame, arrays: Arrays) -> Outcome:
     """The attention whose loss costs most, and what the attention to each role costs at its worst."""
     rows = measured(table)
     cell = _cells(params, rows)
@@ -147,7 +143,7 @@ def judge(params: Params, table: pd.DataFrame) -> Outcome:
     return Outcome((Finding(f"{sentence}.", found, chosen),), controls, tuple(caveats), not_tested)
 
 
-def draw(params: Params, table: pd.DataFrame) -> Drawing:
+def draw(params: Params, table: pd.DataFrame, arrays: Arrays) -> Drawing:
     """The map of roles by layers, or of heads by layers for each role, and the strongest."""
     rows = measured(table)
     cell = _cells(params, rows)
@@ -208,3 +204,16 @@ def _words(role: str) -> str:
     """
     known = {"subject_first": "first subject token", "subject_last": "last subject token", "final": "final token"}
     return known.get(role, {"begin": "beginning of the text"}.get(role, f"{role.replace('_', ' ')} tokens"))
+
+
+EXPERIMENT = Experiment(
+    name="attention",
+    about=__doc__,
+    question=QUESTION,
+    Params=Params,
+    gather=pairs,
+    plan=plan,
+    judge=judge,
+    draw=draw,
+    topic=lambda params, rows: facts(rows),
+)

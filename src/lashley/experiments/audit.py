@@ -21,16 +21,18 @@ from lashley.claims.criteria import Evidence, percent_of
 from lashley.claims.grammar import check, closed, parse, write
 from lashley.claims.next import UNSEEN, Step, steps
 from lashley.claims.spread import BREAKS, broken, clustered, loss, signed, spread
-from lashley.claims.topics import Topic, topics
+from lashley.claims.topics import topics
 from lashley.claims.verdicts import compared, lacking, together, unseen, untestable
 from lashley.claims.verdicts import judge as judged
 from lashley.core.anatomy import Anatomy
 from lashley.core.case import Case, Dossier
-from lashley.core.claim import CRITERIA, Claim, Verdict, shortened
+from lashley.core.claim import CRITERIA, Claim, Topic, Verdict, shortened
 from lashley.core.edit import Constant, Edit, Mean, Noise, Patch, Resample, Zero
 from lashley.core.errors import BadSite, LashleyError
+from lashley.core.experiment import Arrays, Door, Experiment, Gathered
 from lashley.core.figure import Column, Control, Estimate, Finding, Table, number, plural
 from lashley.core.outcome import Drawing, Outcome
+from lashley.core.question import Question
 from lashley.core.readout import Loss
 from lashley.core.run import Run
 from lashley.core.site import KINDS, Kind, Site, Sites, brief
@@ -119,9 +121,25 @@ def asks(params: Params) -> tuple[Topic, ...]:
     return topics([closed(parse(c)) for c in params.claims])
 
 
-def title(params: Params) -> str:
+def title(params: Params, rows: pd.DataFrame) -> str:
     """What is audited, in words."""
     return f"“{shortened(params.claims[0])}”" if len(params.claims) == 1 else f"{number(len(params.claims))} claims"
+
+
+def gather(params: Params, question: Question, door: Door) -> Gathered[list[Dossier]]:
+    """A dossier of each topic. Raises `BadSite` for a site that the model lacks, or `BadPrompt`."""
+    dossiers = door.dossiers(
+        asks(params),
+        searched=params.searched,
+        draws=params.draws,
+        others=params.others,
+        corruption=params.corruption,
+        unknown=params.unknown,
+        seed=params.seed,
+        chat=question.chat,
+    )
+    cases = [c for d in dossiers for group in ("confirm", "paraphrase") for c in d.cases.get(group, ())]
+    return Gathered(dossiers, cases, tuple(e for d in dossiers for e in d.exclusions))
 
 
 def plan(params: Params, dossiers: Sequence[Dossier]) -> Iterable[Sweep]:
@@ -380,7 +398,7 @@ def _reason(claim: Claim, table: pd.DataFrame) -> str:
     return f"the model cannot be asked about {about.name(topic)}; see the exclusions ({reasons[0]})" if reasons else ""
 
 
-def judge(params: Params, table: pd.DataFrame) -> Outcome:
+def judge(params: Params, table: pd.DataFrame, arrays: Arrays) -> Outcome:
     """The verdict, its weaker sentence, and the controls."""
     found = verdicts(params, table)
     each = evidence(params, [parse(c) for c in params.claims], table)
@@ -462,7 +480,7 @@ def _controls(rows: pd.DataFrame) -> Iterator[Control]:
         yield Control("matched random sites", ranged(each), reading)
 
 
-def draw(params: Params, table: pd.DataFrame) -> Drawing:
+def draw(params: Params, table: pd.DataFrame, arrays: Arrays) -> Drawing:
     """Criteria beside their thresholds, damage prompt by prompt, and the site among its peers; or all claims."""
     found = verdicts(params, table)
     claims = [parse(c) for c in params.claims]
@@ -517,3 +535,18 @@ def _criteria(verdict: Verdict) -> Table:
     open_ = [f"{c.criterion}: about {lacking(c)}" for c in verdict.criteria if c.missing]
     note += f" What is open might be decided by {'; '.join(open_)}." if open_ else ""
     return Table(f"The criteria of “{verdict.said}”", columns, rows, note)
+
+
+EXPERIMENT = Experiment(
+    name="audit",
+    about=__doc__,
+    question=QUESTION,
+    Params=Params,
+    gather=gather,
+    plan=plan,
+    judge=judge,
+    draw=draw,
+    topic=title,
+    asks="claims",
+    settled=settled,
+)

@@ -9,8 +9,8 @@ circuits of its size and the same search in an untrained copy.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -21,19 +21,19 @@ from lashley.circuits.reading import Found, confirming, read, seeking
 from lashley.core.anatomy import Anatomy
 from lashley.core.case import Estimated, Material
 from lashley.core.errors import BadCircuit
+from lashley.core.experiment import Answers, Arrays, Door, Experiment, Gathered
 from lashley.core.figure import Control, Estimate, Finding, Table
 from lashley.core.graph import Graph
 from lashley.core.outcome import Drawing, Outcome
-from lashley.core.site import Kind, Site
+from lashley.core.question import Question
+from lashley.core.site import Site
 from lashley.core.trial import Sweep
-from lashley.experiments import at_least
+from lashley.experiments import at_least, pairs
 from lashley.summary import facts, floor, measured, prompts, readings, resting
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Arrays = Mapping[str, Mapping[str, np.ndarray]]  # kept beside the plan: "operations"
-NOTHING: Arrays = {}
 QUESTION = "Through which heads, MLPs and edges between them does {model} come to {facts}?"
 
 
@@ -90,13 +90,16 @@ class Params:
         object.__setattr__(self, "circuit", files.named(tuple(self.circuit)))
 
 
-def magnitudes(params: Params, anatomy: Anatomy) -> Sequence[tuple[int, Kind]]:
-    """No control is matched by activation here. Raises `BadSite` or `BadCircuit` for what the model lacks."""
+def gather(params: Params, question: Question, door: Door) -> Gathered[Material]:
+    """The pairs, and perhaps what heads do, kept. Raises `BadSite` or `BadCircuit` for what the model lacks."""
     if params.neurons:
-        anatomy.check(Site(0, "neuron"))
+        door.anatomy.check(Site(0, "neuron"))
     if params.circuit:
-        planning.loaded(anatomy, params.circuit)
-    return ()
+        planning.loaded(door.anatomy, params.circuit)
+    found = pairs(params, question, door, screen=screen)
+    if not params.operations:
+        return found
+    return replace(found, arrays={"operations": door.operations(found.cases, question.seed)})
 
 
 def screen(params: Params, material: Material) -> Iterable[Sweep]:
@@ -121,7 +124,7 @@ def plan(params: Params, material: Material) -> Iterable[Sweep | Estimated]:
         yield from planning.by_gradient(material, params.exact, params.neurons, params.seed)
 
 
-def further(params: Params, anatomy: Anatomy, answers: rounds.Answers, arrays: Arrays) -> Iterator[Sweep]:
+def further(params: Params, anatomy: Anatomy, answers: Answers, arrays: Arrays) -> Iterator[Sweep]:
     """What follows from the answers: rounds of pruning, and what the reported circuit is compared with and cut into."""
     for copy in (msgspec.UNSET, "untrained"):
         own = [(sweep, effects) for sweep, effects in answers if sweep.copy == copy]
@@ -133,16 +136,11 @@ def further(params: Params, anatomy: Anatomy, answers: rounds.Answers, arrays: A
             yield from _pruning(params, anatomy, every, have[rounds.PRUNING])
 
 
-def _pruning(params: Params, anatomy: Anatomy, own: Sequence[Sweep], answers: rounds.Answers) -> Iterator[Sweep]:
+def _pruning(params: Params, anatomy: Anatomy, own: Sequence[Sweep], answers: Answers) -> Iterator[Sweep]:
     return planning.by_pruning(own, Graph.of(anatomy), answers, params.least, params.exact, params.seed)
 
 
-def annotated(params: Params) -> bool:
-    """Whether the operations of heads are scored beside the circuit."""
-    return params.operations
-
-
-def judge(params: Params, table: pd.DataFrame, arrays: Arrays = NOTHING) -> Outcome:
+def judge(params: Params, table: pd.DataFrame, arrays: Arrays) -> Outcome:
     """The circuit in one sentence, or why there is none; how complete and how minimal it is, and what stays opaque."""
     rows = measured(table)
     found = read(rows, params.least, arrays)
@@ -175,7 +173,7 @@ def _method(params: Params) -> str:
     return "" if params.circuit else params.method
 
 
-def draw(params: Params, table: pd.DataFrame, arrays: Arrays = NOTHING) -> Drawing:
+def draw(params: Params, table: pd.DataFrame, arrays: Arrays) -> Drawing:
     """The circuit, its faithfulness by size beside random ones, and how well edges were estimated."""
     rows = measured(table)
     found = read(rows, params.least, arrays)
@@ -199,7 +197,7 @@ def _readings(rows: pd.DataFrame, found: Found) -> tuple[Table, ...]:
     return readings(own, best, "every edge outside the circuit patched")
 
 
-def export(params: Params, table: pd.DataFrame, arrays: Arrays, model: str) -> files.Circuit:
+def circuit(params: Params, table: pd.DataFrame, arrays: Arrays, model: str) -> files.Circuit:
     """The reported circuit with its numbers, to be loaded again. Raises `BadCircuit` where none is measured."""
     rows = measured(table)
     found = read(rows, params.least, arrays)
@@ -227,3 +225,21 @@ def export(params: Params, table: pd.DataFrame, arrays: Arrays, model: str) -> f
 
 def _known(x: float | None) -> float | None:
     return None if x is None or math.isnan(x) else float(x)
+
+
+EXPERIMENT = Experiment(
+    name="circuit",
+    about=__doc__,
+    question=QUESTION,
+    Params=Params,
+    gather=gather,
+    plan=plan,
+    judge=judge,
+    draw=draw,
+    topic=lambda params, rows: facts(rows),
+    further=further,
+    exports={
+        "circuit": lambda *found: files.to_json(circuit(*found)),
+        "graphml": lambda *found: files.graphml(circuit(*found)),
+    },
+)

@@ -10,7 +10,7 @@ sample of the others tells what the screen may have missed.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -22,11 +22,13 @@ from lashley.core.anatomy import Anatomy
 from lashley.core.case import Case, Estimated, Material
 from lashley.core.edit import Edit, Mean, Noise, Resample, Zero
 from lashley.core.errors import BadSite
+from lashley.core.experiment import Arrays, Door, Experiment, Gathered
 from lashley.core.figure import Column, Control, Estimate, Finding, Table, number, plural
 from lashley.core.outcome import Drawing, Outcome
+from lashley.core.question import Question
 from lashley.core.site import ROLES, Kind, Site, Sites, parse_sites
 from lashley.core.trial import Sweep
-from lashley.experiments import at_least
+from lashley.experiments import at_least, pairs
 from lashley.peers import different, matched, placed
 from lashley.screening import BIG, SAMPLE, Screening, screening
 from lashley.stats import participation, permutation
@@ -124,9 +126,11 @@ def settled(params: Params, anatomy: Anatomy) -> Params:
     return replace(params, units="+".join(map(str, parse_sites(params.units, anatomy))))
 
 
-def magnitudes(params: Params, anatomy: Anatomy) -> Sequence[tuple[int, Kind]]:
-    """Layers and kinds of the named heads and neurons."""
-    return sorted({(s.layer, s.kind) for s in named(params, anatomy) if s.unit is not None})
+def gather(params: Params, question: Question, door: Door) -> Gathered[Material]:
+    """The pairs, and the activations in the layers of the named heads and neurons. Raises `BadSite`."""
+    sites = named(params, door.anatomy)
+    where: list[tuple[int, Kind]] = sorted({(s.layer, s.kind) for s in sites if s.unit is not None})
+    return pairs(params, question, door, magnitudes=where, screen=screen)
 
 
 def screen(params: Params, material: Material) -> Iterable[Sweep]:
@@ -228,7 +232,7 @@ def _at(params: Params, site: Site) -> Site:
     return Site(site.layer, site.kind, site.unit, params.at)
 
 
-def judge(params: Params, table: pd.DataFrame) -> Outcome:
+def judge(params: Params, table: pd.DataFrame, arrays: Arrays) -> Outcome:
     """How much the strongest unit, or the named set, costs, beside its controls."""
     rows = measured(table)
     own = rows[rows["control"] == ""]
@@ -342,7 +346,7 @@ def _chance(params: Params, rows: pd.DataFrame, joint: pd.Series) -> Chance | No
     return Chance(ranged(each) if n > 1 else Estimate(float(each[0]), n=n), n, words, reading)
 
 
-def draw(params: Params, table: pd.DataFrame) -> Drawing:
+def draw(params: Params, table: pd.DataFrame, arrays: Arrays) -> Drawing:
     """Bars of the strongest units, the named set before its controls, and the map or the ranking of all of them."""
     rows = measured(table)
     own = rows[rows["control"] == ""]
@@ -447,3 +451,17 @@ def _guessed(rows: pd.DataFrame, params: Params) -> pd.DataFrame:
     """`_units`, with the mean estimate of each."""
     guess = cells(rows.assign(effect=rows["estimate"]), ["trial"])[["trial", "effect"]]
     return _units(rows, params).merge(guess.rename(columns={"effect": "estimate"}), on="trial")
+
+
+EXPERIMENT = Experiment(
+    name="knockout",
+    about=__doc__,
+    question=QUESTION,
+    Params=Params,
+    gather=gather,
+    plan=plan,
+    judge=judge,
+    draw=draw,
+    topic=lambda params, rows: facts(rows),
+    settled=settled,
+)

@@ -6,22 +6,22 @@ One activation of the clean run is restored into the corrupted run, and the logi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from lashley.charts import RESTORATION, curves, heat, table_of
-from lashley.core.anatomy import Anatomy
 from lashley.core.case import Case, Material
 from lashley.core.edit import Patch
 from lashley.core.errors import LashleyError
+from lashley.core.experiment import Arrays, Experiment
 from lashley.core.figure import Column, Control, Estimate, Finding, plain
 from lashley.core.outcome import Drawing, Outcome
 from lashley.core.site import KINDS, Kind, Sites
 from lashley.core.trial import Sweep
-from lashley.experiments import at_least
+from lashley.experiments import at_least, pairs
 from lashley.summary import (
     PROMPT,
     against,
@@ -72,11 +72,6 @@ class Params:
             raise LashleyError("kinds is empty; name one or more of resid, attn and mlp")
 
 
-def magnitudes(params: Params, anatomy: Anatomy) -> Sequence[tuple[int, Kind]]:
-    """No control is matched by activation here."""
-    return ()
-
-
 def plan(params: Params, material: Material) -> Iterable[Sweep]:
     """One sweep a case and kind: every layer at every position."""
     for case in material.cases:
@@ -104,7 +99,7 @@ def _grid(layers: int, case: Case, kind: Kind, window: int) -> Sites:
     )
 
 
-def judge(params: Params, table: pd.DataFrame) -> Outcome:
+def judge(params: Params, table: pd.DataFrame, arrays: Arrays) -> Outcome:
     """Where the subject's position hands over to the final one, and how much the best single output restores."""
     rows = windows(measured(table))
     cell = _cells(rows)
@@ -146,7 +141,7 @@ def judge(params: Params, table: pd.DataFrame) -> Outcome:
     return Outcome(findings, tuple(controls), tuple(caveats), not_tested)
 
 
-def draw(params: Params, table: pd.DataFrame) -> Drawing:
+def draw(params: Params, table: pd.DataFrame, arrays: Arrays) -> Drawing:
     """The layer x role map, curves by layer, and, for a single prompt, the layer x token map."""
     rows = windows(measured(table))
     cell, what = _cells(rows), facts(rows)
@@ -281,3 +276,16 @@ def _place(row: pd.Series) -> str:
 def _role(role: str) -> str:
     role = {"subject_last": "last subject", "subject_first": "first subject", "begin": "first"}.get(role, role)
     return f"{role.replace('_', ' ')} {'positions' if role in ('relation', 'subject_middle') else 'token'}"
+
+
+EXPERIMENT = Experiment(
+    name="locate",
+    about=__doc__,
+    question=QUESTION,
+    Params=Params,
+    gather=pairs,
+    plan=plan,
+    judge=judge,
+    draw=draw,
+    topic=lambda params, rows: facts(rows),
+)

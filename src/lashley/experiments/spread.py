@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -21,17 +21,18 @@ from lashley.core.anatomy import Anatomy
 from lashley.core.case import Case, Estimated, Material
 from lashley.core.edit import Edit, Mean, Patch, Resample, Zero
 from lashley.core.errors import BadSite
+from lashley.core.experiment import Answers, Arrays, Door, Experiment, Gathered
 from lashley.core.fact import Fact
 from lashley.core.figure import number
 from lashley.core.outcome import Drawing, Outcome
+from lashley.core.question import Asked, Question
 from lashley.core.readout import Loss
 from lashley.core.site import Kind, Sites
 from lashley.core.trial import Sweep
-from lashley.experiments import at_least
-from lashley.facts.question import Asked
+from lashley.experiments import at_least, pairs
 from lashley.pruning import Removed, removals
 from lashley.screening import SAMPLE
-from lashley.searching import CURVES, MAIN, MATCHED, RANDOM, Answers, Confirming, Searching, drawn, joined, taken
+from lashley.searching import CURVES, MAIN, MATCHED, RANDOM, Confirming, Searching, drawn, joined, taken
 from lashley.sets import Effect, Found, doubling
 from lashley.spreading import Spread
 from lashley.stats import clipped
@@ -92,13 +93,17 @@ class Params:
         at_least(0, screen=self.screen, sample=self.sample, beside=self.beside, budget=self.budget)
 
 
-def magnitudes(params: Params, anatomy: Anatomy) -> Sequence[tuple[int, Kind]]:
-    """Activations of every unit, to match random sets by. Raises `BadSite` where the model has no such units."""
-    kinds = KINDS_OF.get(params.units, ())
+def gather(params: Params, question: Question, door: Door) -> Gathered[Material]:
+    """The pairs, other facts beside, and activations of every unit, to match random sets by: these are kept for later
+    rounds, [units] by "LAYER KIND". Raises `BadSite` where the model has no such units."""
+    anatomy, kinds = door.anatomy, KINDS_OF.get(params.units, ())
     for kind in kinds:
         if not anatomy.units(kind):
             raise BadSite(f"{anatomy.family} has no {kind} sites; choose --units layers or heads")
-    return [(layer, kind) for layer in range(anatomy.layers) for kind in kinds]
+    where: list[tuple[int, Kind]] = [(layer, kind) for layer in range(anatomy.layers) for kind in kinds]
+    found = pairs(params, question, door, asked=asked, magnitudes=where, screen=screen, among=AMONG)
+    kept = {f"{layer} {kind}": x for (layer, kind), x in found.material.magnitudes.items()}
+    return replace(found, arrays={"magnitudes": kept})
 
 
 def asked(params: Params, asked: Asked) -> Asked:
@@ -236,12 +241,7 @@ def _mean(material: Material) -> Mean:
     return Mean(material.reference)
 
 
-def further(
-    params: Params,
-    anatomy: Anatomy,
-    answers: Answers,
-    arrays: Mapping[str, Mapping[str, np.ndarray]],
-) -> Iterator[Sweep]:
+def further(params: Params, anatomy: Anatomy, answers: Answers, arrays: Arrays) -> Iterator[Sweep]:
     """The next round of every search; when all are done, the sets they found, on the prompts that confirm."""
     if params.units == "weights":
         return
@@ -260,12 +260,12 @@ def further(
         yield from Confirming(params.seed, anatomy, every, arrays["magnitudes"], searches, found).sweeps()
 
 
-def topic(rows: pd.DataFrame) -> str:
+def topic(params: Params, rows: pd.DataFrame) -> str:
     """What is asked about, without what stands beside it."""
     return Spread(rows, "").what
 
 
-def judge(params: Params, table: pd.DataFrame) -> Outcome:
+def judge(params: Params, table: pd.DataFrame, arrays: Arrays) -> Outcome:
     """How many units it takes, how many suffice, and what else goes with them."""
     if params.units == "weights":
         removed = Removed(measured(table))
@@ -294,7 +294,7 @@ def judge(params: Params, table: pd.DataFrame) -> Outcome:
     return Outcome(tuple(found.findings()), tuple(found.controls()), tuple(caveats), not_tested)
 
 
-def draw(params: Params, table: pd.DataFrame) -> Drawing:
+def draw(params: Params, table: pd.DataFrame, arrays: Arrays) -> Drawing:
     """Damage against the number of units, single effects by rank, and the interference of facts."""
     import pandas as pd
 
@@ -333,3 +333,17 @@ def draw(params: Params, table: pd.DataFrame) -> Drawing:
             )
         )  # fmt: skip
     return Drawing(tuple(figures), (*found.readings(params.edit), *found.tables()))
+
+
+EXPERIMENT = Experiment(
+    name="spread",
+    about=__doc__,
+    question=QUESTION,
+    Params=Params,
+    gather=gather,
+    plan=plan,
+    judge=judge,
+    draw=draw,
+    topic=topic,
+    further=further,
+)

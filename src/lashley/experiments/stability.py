@@ -16,17 +16,17 @@ import numpy as np
 import scipy
 
 from lashley.charts import DAMAGE, bars, heat
-from lashley.core.anatomy import Anatomy
 from lashley.core.case import Material
 from lashley.core.edit import Mean, Resample, Zero
+from lashley.core.experiment import Arrays, Door, Experiment, Gathered
 from lashley.core.figure import Column, Control, Estimate, Finding, Table, number
 from lashley.core.outcome import Drawing, Outcome
+from lashley.core.question import Asked, Question
 from lashley.core.site import KINDS, Kind, Site, Sites
 from lashley.core.trial import Sweep
-from lashley.experiments import at_least
+from lashley.experiments import at_least, pairs
 from lashley.facts.contexts import KINDS as CONTEXTS
 from lashley.facts.contexts import with_contexts
-from lashley.facts.question import Asked
 from lashley.stats import FEWEST, interval
 from lashley.summary import PROMPT, REPLICATE, cells, facts, floor, measured, prompts, readings, share
 
@@ -91,11 +91,11 @@ def asked(params: Params, asked: Asked) -> Asked:
     return msgspec.structs.replace(asked, foils={s: (*f[:1] * turns, *f[1:]) for s, f in asked.foils.items()})
 
 
-def magnitudes(params: Params, anatomy: Anatomy) -> Sequence[tuple[int, Kind]]:
-    """No control is matched by activation here. Raises `BadSite` where the model has no such units."""
+def gather(params: Params, question: Question, door: Door) -> Gathered[Material]:
+    """The pairs, in more templates and contexts. Raises `BadSite` where the model has no such units."""
     for kind in KIND_OF[params.units]:
-        anatomy.check(Site(0, kind))
-    return ()
+        door.anatomy.check(Site(0, kind))
+    return pairs(params, question, door, asked=asked)
 
 
 def plan(params: Params, material: Material) -> Iterable[Sweep]:
@@ -344,7 +344,7 @@ def compare(params: Params, rows: pd.DataFrame) -> Compared:
     )
 
 
-def judge(params: Params, table: pd.DataFrame) -> Outcome:
+def judge(params: Params, table: pd.DataFrame, arrays: Arrays) -> Outcome:
     """How far the strongest units stay the same, and how much of the map belongs to the units themselves."""
     rows = measured(table)
     found, what, least = compare(params, rows), facts(rows), floor(rows)
@@ -413,7 +413,7 @@ def judge(params: Params, table: pd.DataFrame) -> Outcome:
     return Outcome((Finding(sentence, main, basis), *also), _controls(found, least), tuple(caveats), not_tested)
 
 
-def draw(params: Params, table: pd.DataFrame) -> Drawing:
+def draw(params: Params, table: pd.DataFrame, arrays: Arrays) -> Drawing:
     """The strongest units on every prompt, the correlation under every change, and the parts of the variance."""
     rows = measured(table)
     found, what, least = compare(params, rows), facts(rows), floor(rows)
@@ -561,3 +561,16 @@ def _component(params: Params, name: str) -> str:
     """
     one = ONE[params.units]
     return {"unit": f"the {one} itself", "rest": "the rest"}.get(name, name.replace("unit", one))
+
+
+EXPERIMENT = Experiment(
+    name="stability",
+    about=__doc__,
+    question=QUESTION,
+    Params=Params,
+    gather=gather,
+    plan=plan,
+    judge=judge,
+    draw=draw,
+    topic=lambda params, rows: facts(rows),
+)

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import msgspec
 
 from lashley.core.fact import Relation, Template
+from lashley.core.question import Asked
 from lashley.facts.base import shipped
 from lashley.facts.joins import joins
-from lashley.facts.question import Asked
 
 KINDS = ("unrelated text", "distractor facts", "another register", "another language", "few-shot")
 SHOTS = 3  # facts before a few-shot prompt, and statements before one with distractors

@@ -16,6 +16,7 @@ from torch import Tensor
 from lashley.core.case import Case
 from lashley.core.errors import BadFact, BadPlant, BadPrompt
 from lashley.core.fact import Fact, Relation, Template
+from lashley.core.question import Asked
 from lashley.core.run import EmbeddingNoise, Run
 from lashley.core.site import Site
 from lashley.effects import gaps
@@ -23,7 +24,7 @@ from lashley.embedded.grammar import agreement_pairs
 from lashley.engine import answers
 from lashley.engine.bench import Bench
 from lashley.facts.contexts import contexts, mentions
-from lashley.facts.question import Asked, find, relations
+from lashley.facts.question import find, relations
 from lashley.planted.ground import Ground, ends, english, entered, ground, prose
 from lashley.planted.key import fit
 from lashley.planted.neuron import Key, mlp, write
