@@ -209,7 +209,7 @@ STORES, NEEDS, OTHER = (
 
 def audited(verdicts: dict[str, str]):
     page = SimpleNamespace(verdicts=[SimpleNamespace(claim=c, outcome=o) for c, o in verdicts.items()])
-    return SimpleNamespace(experiment=audit, page=lambda: page)
+    return SimpleNamespace(experiment=audit.EXPERIMENT, page=lambda: page)
 
 
 def test_verdicts_of_claims_that_both_audited_stand_beside_each_other():
