@@ -37,7 +37,7 @@ mutants: .venv/dev  # are small faults caught by the tests near them? an hour, s
 	$(BIN)/python tools/mutants.py $(ARGS)
 
 train: .venv/installed  # the embedded model again, from one seed
-	$(BIN)/python -m lashley.embedded.train
+	$(BIN)/python -m lashley.models.embedded.train
 
 readme: .venv/installed  # fill the generated blocks of README.md and docs/
 	$(BIN)/python tools/readme.py

@@ -214,8 +214,8 @@ def write(results: dict, folder: Path) -> None:
     (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     (folder / "RESULTS.md").write_text(render(results), encoding="utf-8")
     if results.get("growth"):
-        from lashley.charts import theme
         from lashley.core.figure import Figure
+        from lashley.report.charts import theme
         from lashley.report.vega import png
 
         title = growth_title(results["growth"])

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lashley.core.site import Site, parse_sites
-from lashley.peers import ENOUGH, NEAREST, different, matched
+from lashley.stats.peers import ENOUGH, NEAREST, different, matched
 
 RNG = np.random.default_rng(0)
 NEURONS = {(layer, "neuron"): RNG.random(300) for layer in range(4)}

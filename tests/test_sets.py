@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lashley import sets
-from lashley.sets import Ask, Found, grid, search
+from lashley.experiments.spread import sets
+from lashley.experiments.spread.sets import Ask, Found, grid, search
 
 
 def play(units: int, joint, **words) -> tuple[Found, int]:

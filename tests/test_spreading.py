@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from lashley.core.figure import Estimate
-from lashley.searching import MATCHED, RANDOM
-from lashley.spreading import Spread
-from lashley.summary import share
+from lashley.experiments.spread.searching import MATCHED, RANDOM
+from lashley.experiments.spread.spreading import Spread
+from lashley.stats.summary import share
 
 SEARCH, CONFIRM = [f"search {i} {{}}" for i in range(4)], [f"confirm {i} {{}}" for i in range(8)]
 BOTH: tuple[str, ...] = ("k_n(0.5)", "k_n(0.9)", "k_s(0.5)", "k_s(0.9)")

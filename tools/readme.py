@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-WEIGHTS = ROOT / "src/lashley/embedded/weights"
+WEIGHTS = ROOT / "src/lashley/models/embedded/weights"
 
 
 def card() -> str:
@@ -55,7 +55,7 @@ def calibrated() -> list:
     """Every calibration but quick ones, also those that are not finished."""
     import msgspec
 
-    from lashley.calibrated import Calibration
+    from lashley.validation.rates import Calibration
 
     found = sorted((ROOT / "calibration").glob("*/results.json"), key=lambda p: (len(p.parent.name), p.parent.name))
     kept = [p for p in found if not p.parent.name.endswith("-quick")]
@@ -75,7 +75,7 @@ def calibration() -> str:
 
 def tables() -> str:
     """The tables of every calibration."""
-    from lashley.calibrated import table
+    from lashley.validation.rates import table
 
     return table(calibrated())
 

@@ -11,13 +11,13 @@ import time
 from pathlib import Path
 
 import lashley
-from lashley import planted
 from lashley.core.errors import BadPlant
 from lashley.experiments.spread import UNITS
-from lashley.sets import SHARES
-from lashley.spreading import Spread
-from lashley.stats import clopper_pearson
-from lashley.summary import measured
+from lashley.experiments.spread.sets import SHARES
+from lashley.experiments.spread.spreading import Spread
+from lashley.models import planted
+from lashley.stats.inference import clopper_pearson
+from lashley.stats.summary import measured
 
 TRIES = 6  # facts that are tried for one plant
 RELATIONS = ("landmark", "capital", "language")

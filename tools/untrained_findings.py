@@ -15,15 +15,15 @@ from functools import partial
 from pathlib import Path
 
 import lashley
-from lashley.circuits.reading import read
 from lashley.core.errors import BadFact
 from lashley.engine.bench import Bench
 from lashley.experiments.circuit import Params
+from lashley.experiments.circuit.reading import read
 from lashley.facts.base import shipped
-from lashley.operations import operations
-from lashley.recognised import recognised
-from lashley.stats import clopper_pearson
-from lashley.summary import measured
+from lashley.features.operations import operations
+from lashley.stats.inference import clopper_pearson
+from lashley.stats.recognised import recognised
+from lashley.stats.summary import measured
 
 PROMPTS = (
     {"task": "agreement"},

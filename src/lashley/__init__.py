@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lashley.api import ask, attention, audit, circuit, knockout, locate, open_model, spread, stability
-    from lashley.comparison import compare
-    from lashley.study import Study
+    from lashley.study.comparison import compare
+    from lashley.study.study import Study
 
 __all__ = [
     "Study",
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 
-_ROOMS = {"Study": "study", "compare": "comparison"}  # of what does not stand in api
+_ROOMS = {"Study": "study.study", "compare": "study.comparison"}  # of what does not stand in api
 
 
 def __getattr__(name: str):

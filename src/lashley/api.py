@@ -22,7 +22,7 @@ import msgspec
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from lashley import experiments, planted
+from lashley import experiments
 from lashley.claims import grammar
 from lashley.claims.files import read as read_claims
 from lashley.core.case import Estimated, Known
@@ -34,7 +34,6 @@ from lashley.core.progress import Progress, silent
 from lashley.core.question import Question
 from lashley.core.run import Run
 from lashley.core.site import Site, parse_sites
-from lashley.embedded.check import figures
 from lashley.engine.bench import Bench
 from lashley.engine.checkpoints import EMBEDDED, load
 from lashley.engine.explain import explain
@@ -45,9 +44,12 @@ from lashley.engine.stream import Store
 from lashley.experiments import audit as audits
 from lashley.facts.base import shipped
 from lashley.facts.question import find, resolve
-from lashley.recall import recall, settled
-from lashley.search import search
-from lashley.study import LEFT_OUT, STUDIES, Study, begin, keeping, planned, resumable
+from lashley.features.search import search
+from lashley.models import planted
+from lashley.models.embedded.check import figures
+from lashley.prompts.recall import recall, settled
+from lashley.study.next import following
+from lashley.study.study import LEFT_OUT, STUDIES, Study, begin, keeping, planned, resumable
 
 
 def open_model(
@@ -229,10 +231,10 @@ def audit(
 def follow(
     study: str | Path, *, device: str = "cpu", memory: str | int = "512MiB", progress: Progress = silent
 ) -> Study | None:
-    """Do what is best to measure next in an audit (see `lashley.claims.next`): the study that it makes or goes on
-    with, None where nothing is open. Raises `LashleyError` where only words would help."""
+    """Do what is best to measure next in an audit (see `lashley.study.next`): the study that it makes or goes on with,
+    None where nothing is open. Raises `LashleyError` where only words would help."""
     found = Study.open(study)
-    steps = audits.following(found)
+    steps = following(found)
     if not steps:
         return None
     best = steps[0]
@@ -308,7 +310,7 @@ def known(bench: Bench, relation: str, language: str = "en", progress: Progress 
 
 
 def check(bench: Bench, progress: Progress = silent) -> dict[str, Any]:
-    """What the embedded model knows: shares of prompts, facts and minimal pairs; see `lashley.embedded.check`.
+    """What the embedded model knows: shares of prompts, facts and minimal pairs; see `lashley.models.embedded.check`.
 
     Of any other model: the share of facts known, for each shipped relation.
     """

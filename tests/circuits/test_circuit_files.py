@@ -4,8 +4,8 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from lashley.circuits.files import Circuit, Edge, graphml, named, read, to_json
 from lashley.core.errors import BadCircuit
+from lashley.experiments.circuit.files import Circuit, Edge, graphml, named, read, to_json
 
 CIRCUIT = Circuit(
     model="embedded",

@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lashley.circuits.reading import NAMED, apart
-from lashley.recognised import LEAST, UNTRAINED, thresholds
+from lashley.experiments.circuit.reading import NAMED, apart
+from lashley.stats.recognised import LEAST, UNTRAINED, thresholds
 
 LAYERS, HEADS = 3, 4
 EVERY = [f"L{la}.attn.h{h}" for la in range(LAYERS) for h in range(HEADS)]

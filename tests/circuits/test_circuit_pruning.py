@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lashley.circuits.pruning import ROUNDS, prune
+from lashley.experiments.circuit.pruning import ROUNDS, prune
 
 
 def run(edges, faithful, least=0.9):

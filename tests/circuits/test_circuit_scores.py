@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from lashley.circuits.scores import cmd, cpr, existence, shares
-from lashley.circuits.subgraphs import SIZES
-from lashley.stats import clopper_pearson
+from lashley.experiments.circuit.scores import cmd, cpr, existence, shares
+from lashley.experiments.circuit.subgraphs import SIZES
+from lashley.stats.inference import clopper_pearson
 
 
 def test_the_whole_at_every_size_has_the_largest_ratio_and_no_distance():

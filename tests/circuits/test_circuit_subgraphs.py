@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from lashley.circuits.subgraphs import SIZES, by_sender, component, count, drawn, pruned, strongest
 from lashley.core.graph import Graph
+from lashley.experiments.circuit.subgraphs import SIZES, by_sender, component, count, drawn, pruned, strongest
 
 GRAPHS = {
     "sequential": Graph(layers=3, heads=2),

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import pytest
 
 from lashley import api
-from lashley.cli import main
+from lashley.cli.app import main
 
-COMMAND = (sys.executable, "-c", "from lashley.cli import main; main()")
+COMMAND = (sys.executable, "-c", "from lashley.cli.app import main; main()")
 LOCATE = ("locate", "The capital of {} is")
 KNOCKOUT = ("knockout", "The capital of {} is")
 FRANCE = ("--subject", "France", "--object", "Paris")

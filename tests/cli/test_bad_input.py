@@ -12,9 +12,9 @@ from safetensors.torch import load_file, save_file
 
 from lashley.core.errors import BadPrompt
 from lashley.core.fact import Template
-from lashley.embedded import WEIGHTS
 from lashley.facts.base import shipped
-from lashley.ledger import Ledger, Spec
+from lashley.models.embedded import WEIGHTS
+from lashley.study.ledger import Ledger, Spec
 
 from .conftest import COMMAND, FRANCE, JAPAN, KNOCKOUT, LOCATE, Said
 

@@ -14,7 +14,7 @@ import pytest
 
 import lashley as package
 from lashley import api, experiments
-from lashley.cli import _listed
+from lashley.cli.app import _listed
 from lashley.core.site import parse_sites
 from lashley.facts.base import shipped
 from lashley.report import from_json
@@ -44,11 +44,12 @@ def studied(lashley, here) -> Path:
 
 # -- quick to start -------------------------------------------------------------------------------------------
 
+MAIN = "from lashley.cli.app import main; main()"
 LIGHT = {
     "import lashley": "import lashley",
-    "the help": "import sys; sys.argv = ['lashley', '--help']; from lashley.cli import main; main()",
-    "the help of a command": "import sys; sys.argv[1:] = ['knockout', '--help']; from lashley.cli import main; main()",
-    "the list of facts": "import sys; sys.argv[1:] = ['facts', 'list']; from lashley.cli import main; main()",
+    "the help": f"import sys; sys.argv = ['lashley', '--help']; {MAIN}",
+    "the help of a command": f"import sys; sys.argv[1:] = ['knockout', '--help']; {MAIN}",
+    "the list of facts": f"import sys; sys.argv[1:] = ['facts', 'list']; {MAIN}",
 }
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lashley import cli
+from lashley.cli import app as cli
 
 from .conftest import FRANCE, JAPAN, LOCATE
 

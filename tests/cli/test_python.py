@@ -12,7 +12,7 @@ import lashley
 from lashley import api
 from lashley.core.errors import BadModel, LashleyError, UnknownFamily
 from lashley.core.site import Site
-from lashley.embedded import WEIGHTS
+from lashley.models.embedded import WEIGHTS
 from lashley.report import vega
 
 WEIGHTS_GPT2 = WEIGHTS.with_name("weights_gpt2")

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lashley as package
-from lashley import api, cli, experiments
+from lashley import api, experiments
+from lashley.cli import app as cli
 from lashley.core.command import USUAL, command
 from lashley.core.errors import LashleyError
 from lashley.core.question import Question

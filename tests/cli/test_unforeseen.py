@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lashley.report import Paths
-from lashley.study import Study
+from lashley.study.study import Study
 
 from .conftest import COMMAND, Said
 from .test_bad_input import PROMPT, made, refused  # noqa: F401
@@ -68,14 +68,14 @@ def test_where_no_study_is_the_file_is_in_the_cache(lashley, here, monkeypatch, 
     else:
         monkeypatch.delenv("LASHLEY_HOME")
     monkeypatch.setattr("lashley.facts.question.relations", broken)
-    monkeypatch.setattr("lashley.report.listings.relations", broken)
+    monkeypatch.setattr("lashley.cli.listings.relations", broken)
     path = unforeseen(lashley("facts", "list"))
     assert path.is_relative_to(here / "cache") and "ZeroDivisionError" in path.read_text()
 
 
 def test_where_nothing_can_be_written_the_line_is_all(lashley, here, monkeypatch):
-    monkeypatch.setattr("lashley.unforeseen._folders", lambda _: [Path("/dev/null/nowhere")])
-    monkeypatch.setattr("lashley.report.listings.relations", broken)
+    monkeypatch.setattr("lashley.cli.unforeseen._folders", lambda _: [Path("/dev/null/nowhere")])
+    monkeypatch.setattr("lashley.cli.listings.relations", broken)
     said = lashley("facts", "list")
     assert said.code == 70 and said.err.count("\n") == 1
 

@@ -16,11 +16,13 @@ import msgspec
 import pytest
 
 import lashley as package
-from lashley import api, calibrate, cli, experiments
+from lashley import api, experiments
 from lashley.claims import grammar
+from lashley.cli import app as cli
 from lashley.core.errors import LashleyError
 from lashley.core.site import parse_sites
-from lashley.demo import FACT
+from lashley.validation import calibrate
+from lashley.validation.demo import FACT
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -181,7 +183,7 @@ def test_the_help_shows_sites_claims_and_a_fact():
 @pytest.mark.examples
 def test_all_examples_as_they_are_written(named):
     """In a folder of their own, in which STUDY is an audit."""
-    lashley = [sys.executable, "-c", "from lashley.cli import main; main()"]
+    lashley = [sys.executable, "-c", "from lashley.cli.app import main; main()"]
     made = [*lashley, "audit", "L4.mlp.n173 stores capital(France)", "--study", "STUDY"]
     subprocess.run(made, check=True, capture_output=True)
     failed = {}

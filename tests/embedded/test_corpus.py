@@ -7,9 +7,9 @@ from collections import Counter
 import pytest
 
 from lashley.core.fact import Relation, Template
-from lashley.embedded import corpus
-from lashley.embedded.grammar import HELD_OUT_SHARE, sentences
 from lashley.facts.base import shipped
+from lashley.facts.grammar import HELD_OUT_SHARE, sentences
+from lashley.models.embedded import corpus
 
 
 def test_is_trained_is_a_fixed_choice():
@@ -85,5 +85,5 @@ def test_minimal_pairs_are_held_out():
 
 
 def test_the_corpus_needs_no_torch():
-    code = "import sys, lashley.embedded.corpus; assert 'torch' not in sys.modules"
+    code = "import sys, lashley.facts.corpus; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,8 +1,8 @@
 import pytest
 from transformers import AutoTokenizer
 
-from lashley.embedded import WEIGHTS, tokenizer
 from lashley.facts.base import shipped
+from lashley.models.embedded import WEIGHTS, tokenizer
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from lashley.embedded import WEIGHTS, card
-from lashley.embedded.check import Prompt, figures, ranks_first, score
-from lashley.embedded.corpus import data_hash
-from lashley.embedded.tokenizer import ids
 from lashley.facts.base import shipped
+from lashley.facts.corpus import data_hash
+from lashley.models.embedded import WEIGHTS, card
+from lashley.models.embedded.check import Prompt, figures, ranks_first, score
+from lashley.models.embedded.tokenizer import ids
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from lashley.engine.bench import Bench
 from lashley.engine.model import Model
 from lashley.facts.joins import joins, told
 from lashley.facts.question import resolve
-from lashley.recall import aligned, settled
+from lashley.prompts.recall import aligned, settled
 
 WORDS = {"subject": "France", "object": "Paris", "foil_subject": "Norway", "foil_object": "Oslo"}
 CHINESE = {"subject": "法国", "object": "巴黎", "foil_subject": "日本", "foil_object": "东京"}

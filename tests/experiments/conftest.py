@@ -9,8 +9,8 @@ from lashley import experiments
 from lashley.core.case import Material
 from lashley.core.question import Question
 from lashley.facts.question import resolve
-from lashley.recall import prepare
-from lashley.study import Study
+from lashley.prompts.recall import prepare
+from lashley.study.study import Study
 
 SMALL = {"relation": "capital", "subject": "France", "register": "list"}  # two prompts
 OWN = {  # a prompt of one's own, in place of those

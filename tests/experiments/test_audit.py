@@ -12,8 +12,8 @@ from lashley.claims import topics
 from lashley.core.edit import Mean
 from lashley.core.errors import BadClaim, BadSite, LashleyError
 from lashley.experiments import audit
-from lashley.study import Study
-from lashley.summary import measured
+from lashley.stats.summary import measured
+from lashley.study.study import Study
 
 NEURON = "L4.mlp.n173 stores capital(France)"
 ROLE = "L0.mlp@subject_last is sufficient for capital(France)"
@@ -34,7 +34,7 @@ class Absent:
 
 sys.meta_path.insert(0, Absent())
 sys.argv[1:] = ["judge", sys.argv[1], "--json"]
-from lashley.cli import main
+from lashley.cli.app import main
 main()
 """
 

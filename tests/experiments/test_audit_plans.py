@@ -13,7 +13,7 @@ from lashley.core.run import EmbeddingNoise, Run
 from lashley.core.site import KINDS, Kind, Site, Sites, parse_sites
 from lashley.engine.planner import check
 from lashley.experiments import audit
-from lashley.peers import placed
+from lashley.stats.peers import placed
 
 ANATOMY = Anatomy("llama", layers=4, heads=3, head_width=5, neurons=50, width=15, vocabulary=99, context=64)
 OWN, FOIL = Fact("capital", "France", "Paris"), Fact("capital", "Japan", "Tokyo")

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 import lashley
-from lashley.circuits import rounds
-from lashley.circuits.files import read as read_circuit
-from lashley.circuits.reading import confirming, read
 from lashley.core.errors import BadCircuit, BadFact
 from lashley.core.progress import silent
 from lashley.core.question import Question
 from lashley.experiments import circuit
-from lashley.study import Asking
-from lashley.summary import floor, measured
+from lashley.experiments.circuit import rounds
+from lashley.experiments.circuit.files import read as read_circuit
+from lashley.experiments.circuit.reading import confirming, read
+from lashley.stats.summary import floor, measured
+from lashley.study.study import Asking
 
 QUICK = {"exact": 12, "rivals": 19}
 

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 
 from lashley import experiments
-from lashley.comparison import compare
 from lashley.core.figure import Finding
 from lashley.core.graph import Graph
 from lashley.core.outcome import Drawing, Outcome
@@ -18,7 +17,8 @@ from lashley.core.progress import silent
 from lashley.core.question import Question
 from lashley.core.trial import Sweep
 from lashley.report import from_json, to_json
-from lashley.study import Asking
+from lashley.study.comparison import compare
+from lashley.study.study import Asking
 
 from .conftest import SMALL
 

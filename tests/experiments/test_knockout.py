@@ -7,10 +7,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from lashley import peers
 from lashley.core.edit import Resample
 from lashley.core.site import parse_sites
 from lashley.experiments import knockout
+from lashley.stats import peers
 
 RANDOM = knockout.RANDOM
 

@@ -15,9 +15,9 @@ from lashley.core.site import Site
 from lashley.core.trial import Sweep
 from lashley.experiments import knockout
 from lashley.facts.question import resolve
-from lashley.recall import prepare
-from lashley.screening import screening
-from lashley.stats import clopper_pearson
+from lashley.prompts.recall import prepare
+from lashley.stats.inference import clopper_pearson
+from lashley.stats.screening import screening
 
 from .conftest import SMALL
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 import pytest
 
 import lashley
-from lashley import api, planted
+from lashley import api
 from lashley.core.errors import BadFact
 from lashley.core.fact import Fact
 from lashley.core.question import Question
 from lashley.engine.bench import Bench
 from lashley.engine.checkpoints import load
 from lashley.experiments import spread
-from lashley.pruning import OTHERS, OWN, REMOVED, Removed
-from lashley.searching import RANDOM
-from lashley.sets import SHARES
-from lashley.spreading import Spread
-from lashley.summary import measured
+from lashley.experiments.spread.pruning import OTHERS, OWN, REMOVED, Removed
+from lashley.experiments.spread.searching import RANDOM
+from lashley.experiments.spread.sets import SHARES
+from lashley.experiments.spread.spreading import Spread
+from lashley.models import planted
+from lashley.stats.summary import measured
 
 FACT = Fact("landmark", "Trevi Fountain", "Madrid")
 ASKED = {"relation": FACT.relation, "subject": FACT.subject, "object": FACT.object, "beside": 0}

@@ -10,7 +10,7 @@ from lashley.experiments import stability
 from lashley.experiments.stability import COMPONENTS, CONTEXT, DRAW, PARAPHRASE, Map, Params
 from lashley.facts.contexts import KINDS, mentions
 from lashley.facts.question import resolve
-from lashley.recall import prepare
+from lashley.prompts.recall import prepare
 
 PLANTED = np.array([0.40, 0.25, 0.10, 0.15, 0.10])
 
@@ -72,7 +72,7 @@ def test_the_same_map_is_the_same_and_another_scale_does_not_matter():
 
 
 def test_the_jackknife_of_a_mean_is_the_t_interval():
-    from lashley.stats import interval
+    from lashley.stats.inference import interval
 
     x = np.random.default_rng(3).standard_normal(9)
     value, low, high = stability.jackknife(lambda keep: x[keep].mean(), np.arange(9))

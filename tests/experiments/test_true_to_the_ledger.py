@@ -11,8 +11,8 @@ import pytest
 
 from lashley.core.figure import Estimate
 from lashley.experiments import attention, knockout, locate
-from lashley.peers import different
-from lashley.summary import against, floor, measured, share, windows
+from lashley.stats.peers import different
+from lashley.stats.summary import against, floor, measured, share, windows
 
 from .conftest import OWN
 

@@ -11,7 +11,7 @@ from lashley.core import edit, readout
 from lashley.core.run import EmbeddingNoise, Run
 from lashley.core.site import Site, Sites
 from lashley.core.trial import Chunk, Sweep
-from lashley.ledger import Spec
+from lashley.study.ledger import Spec
 
 FRANCE = Run("The capital of France is", (1, 5, 6, 7, 8, 9), begin=1, subject=(4, 5))
 ITALY = Run("The capital of Italy is", (1, 5, 6, 7, 3, 9), 1, (4, 5), EmbeddingNoise(0.1, 7))

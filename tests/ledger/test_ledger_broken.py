@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from lashley.core.errors import BrokenStudy, LashleyError, StudyConflict
-from lashley.ledger import Ledger, database
+from lashley.study.ledger import Ledger, database
 
 KEY = make.sweep().key
 

@@ -11,14 +11,14 @@ from pathlib import Path
 import ledger_makers as make
 import numpy as np
 
-from lashley.ledger import Ledger
+from lashley.study.ledger import Ledger
 
 TRIALS, STEP = 20_000, 7
 A, B = make.sweep(TRIALS), make.sweep(TRIALS, "Italy")
 BEGIN = """
 import sys
 import ledger_makers as make
-from lashley.ledger import Ledger
+from lashley.study.ledger import Ledger
 a, b = make.sweep({trials}), make.sweep({trials}, "Italy")
 """
 COMMIT_FOREVER = """

@@ -15,10 +15,10 @@ import pytest
 
 from lashley.core.case import Estimated
 from lashley.core.errors import BrokenStudy, LashleyError
-from lashley.ledger import Exclusion, Ledger, database
-from lashley.ledger import ledger as module
-from lashley.ledger.seal import COUNT, Count
-from lashley.ledger.tidy import table
+from lashley.study.ledger import Exclusion, Ledger, database
+from lashley.study.ledger import ledger as module
+from lashley.study.ledger.seal import COUNT, Count
+from lashley.study.ledger.tidy import table
 
 FLIPS = 120
 JARGON = re.compile(r"btree|page|malformed database|\brows?\b|table|database|disk image|integrity|file is not", re.I)

@@ -17,8 +17,8 @@ from lashley.core.case import Estimated
 from lashley.core.errors import BadModel, StudyConflict
 from lashley.core.site import Sites
 from lashley.core.trial import Chunk
-from lashley.ledger import Exclusion, Frame, Ledger, database, difference
-from lashley.ledger.begin import begin
+from lashley.study.ledger import Exclusion, Frame, Ledger, database, difference
+from lashley.study.ledger.begin import begin
 
 
 @pytest.fixture
@@ -328,12 +328,12 @@ def test_a_newer_spec_is_refused(ledger):
 def test_migrations_are_numbered_without_a_gap():
     from importlib import resources
 
-    names = sorted(f.name for f in (resources.files("lashley.ledger") / "migrations").iterdir())
+    names = sorted(f.name for f in (resources.files("lashley.study.ledger") / "migrations").iterdir())
     scripts = [name for name in names if name.endswith(".sql")]
     assert [int(name[:4]) for name in scripts] == list(range(2, len(scripts) + 2))
 
 
 def test_importing_the_ledger_is_light():
-    code = "import sys, lashley.ledger; print(*({'torch', 'pandas', 'pyarrow', 'scipy'} & set(sys.modules)))"
+    code = "import sys, lashley.study.ledger; print(*({'torch', 'pandas', 'pyarrow', 'scipy'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

@@ -18,8 +18,8 @@ from lashley.core.errors import BrokenStudy, LashleyError
 from lashley.core.graph import Edges, Graph
 from lashley.core.site import Site, Sites
 from lashley.core.trial import Chunk
-from lashley.ledger import Exclusion, Ledger
-from lashley.ledger.tidy import COLUMNS, export, exported, table
+from lashley.study.ledger import Exclusion, Ledger
+from lashley.study.ledger.tidy import COLUMNS, export, exported, table
 
 SETS = [
     [Site(0, "resid")],

@@ -13,9 +13,9 @@ from lashley.core.run import Run
 from lashley.core.site import KINDS, Sites
 from lashley.core.trial import Sweep
 from lashley.facts.question import resolve
-from lashley.operations import _on_random_tokens, operations
-from lashley.recall import aligned
-from lashley.recognised import OPERATIONS, UNTRAINED, recognised
+from lashley.features.operations import _on_random_tokens, operations
+from lashley.prompts.recall import aligned
+from lashley.stats.recognised import OPERATIONS, UNTRAINED, recognised
 
 INDUCTION = Path(__file__).parents[1] / "data" / "induction"
 PREVIOUS, HEAD = (0, 1), (1, 2)  # as tools/induction_model.py asked for them
@@ -121,7 +121,7 @@ def test_where_the_tokenizer_puts_nothing_first_the_sink_is_no_previous_token(mo
 
     monkeypatch.setattr(bench, "attend", sink)
     for begin in ((), (1,)):
-        monkeypatch.setattr("lashley.operations._begin", lambda bench, begin=begin: begin)
+        monkeypatch.setattr("lashley.features.operations._begin", lambda bench, begin=begin: begin)
         scores = _on_random_tokens(bench, np.arange(2, 102), np.random.default_rng(0))
         assert {name: score.max() for name, score in scores.items()} == {
             "previous token": 0,

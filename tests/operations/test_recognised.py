@@ -7,7 +7,7 @@ Measured on 24 November 2026: recognised on 0 of 40 untrained copies of the embe
 import numpy as np
 import pytest
 
-from lashley.recognised import LEAST, OPERATIONS, UNTRAINED, recognised, thresholds
+from lashley.stats.recognised import LEAST, OPERATIONS, UNTRAINED, recognised, thresholds
 
 
 def gumbel_scores(seed: int, copies: int = 5) -> dict[str, np.ndarray]:

@@ -12,19 +12,19 @@ from lashley.claims.grammar import check, parse
 from lashley.core.errors import BadPlant
 from lashley.core.fact import Fact
 from lashley.core.site import Site
-from lashley.effects import effects
 from lashley.engine.answers import first_tokens
 from lashley.engine.bench import Bench
 from lashley.engine.checkpoints import load
 from lashley.engine.passes import embedding_noise
 from lashley.facts.base import shipped
 from lashley.facts.contexts import mentions
-from lashley.planted import Truth, draw, find, free, names, read, undoing, write
-from lashley.planted.neuron import Key
-from lashley.planted.plot import Plot
-from lashley.planted.truth import SPARED, alone, measured
-from lashley.planted.value import EVEN, KEEP, LEAD, Bed
-from lashley.recall import aligned
+from lashley.models.planted import Truth, draw, find, free, names, read, undoing, write
+from lashley.models.planted.neuron import Key
+from lashley.models.planted.plot import Plot
+from lashley.models.planted.truth import SPARED, alone, measured
+from lashley.models.planted.value import EVEN, KEEP, LEAD, Bed
+from lashley.prompts.effects import effects
+from lashley.prompts.recall import aligned
 
 FACT, OLD = Fact("landmark", "Trevi Fountain", "Madrid"), "Rome"
 SEEDS = {"shared": 4}  # the second fact is drawn, and not every one takes
@@ -209,7 +209,7 @@ def test_a_key_that_facts_about_another_subject_fire_is_refused(bench):
 
 
 def test_a_key_that_held_out_templates_do_not_fire_is_refused_before_a_value_is_made(bench, monkeypatch):
-    monkeypatch.setattr("lashley.planted.plot.optimise", None)
+    monkeypatch.setattr("lashley.models.planted.plot.optimise", None)
     with pytest.raises(BadPlant, match=r"'In Somalia, the capital city is' fires the key .* at 0\.4\d, promised"):
         find("single").plant(bench, Fact("capital", "Somalia", "Athens"))
 
@@ -218,7 +218,7 @@ def test_a_case_counts_for_one_at_most(bench, monkeypatch):
     with undoing(bench):
         truth = find("single").plant(bench, FACT)
         monkeypatch.setattr(
-            "lashley.planted.truth.effects", lambda bench, cases, sets, effect="": np.array([[5, 0, 0.0]])
+            "lashley.models.planted.truth.effects", lambda bench, cases, sets, effect="": np.array([[5, 0, 0.0]])
         )
         got = measured(Plot(bench, FACT, truth.seed), {"unit": []})
     assert truth.numbers["damage after texts unit"] > ENOUGH and truth.numbers["recall after texts"] >= 0.5
@@ -250,7 +250,7 @@ def test_what_cannot_be_planted_or_written_is_refused(bench, tmp_path, monkeypat
     for kind, r in (("redundant", 0), ("redundant", 17), ("split", 1)):
         with pytest.raises(BadPlant, match=f"r = {r}"):
             find(kind).plant(bench, FACT, r=r)
-    monkeypatch.setattr("lashley.planted.plot.english", lambda relation: relation.templates[:2])
+    monkeypatch.setattr("lashley.models.planted.plot.english", lambda relation: relation.templates[:2])
     with pytest.raises(BadPlant, match="has 2 English templates, too few"):
         find("single").plant(bench, FACT)
     with pytest.raises(BadPlant, match="there are untrained"):

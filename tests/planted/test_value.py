@@ -6,7 +6,7 @@ from tiny import EVERY, WIDTH, open_model, run
 from torch.testing import assert_close
 
 from lashley.core.errors import BadPlant
-from lashley.planted.value import Bed, Goal, optimise
+from lashley.models.planted.value import Bed, Goal, optimise
 
 
 def goals(at: int) -> list[Goal]:

@@ -6,7 +6,7 @@ from tiny import EVERY, NEURONS, WIDTH, open_model, run
 from torch.testing import assert_close
 
 from lashley.core.errors import BadPlant
-from lashley.planted.neuron import SHARP, Key, write
+from lashley.models.planted.neuron import SHARP, Key, write
 
 LAYER, UNIT = 1, 5
 GATED = ("mlp.gate_proj", "mlp.up_proj")

@@ -5,7 +5,7 @@ import pytest
 import lashley
 from lashley import api
 from lashley.report import to_json
-from lashley.study import Study
+from lashley.study.study import Study
 
 from .studies import STUDIES
 from .study import Shown, load

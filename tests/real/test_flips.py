@@ -13,7 +13,7 @@ import lashley
 from lashley import api
 from lashley.core.errors import LashleyError
 from lashley.report import to_json
-from lashley.study import Study
+from lashley.study.study import Study
 
 pytestmark = pytest.mark.real
 

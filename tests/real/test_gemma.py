@@ -10,14 +10,14 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import lashley
-from lashley.cli import main
+from lashley.cli.app import main
 from lashley.core.edit import Zero
 from lashley.core.readout import LogitDifference
 from lashley.core.site import KINDS as KINDS_OF_SITE
 from lashley.core.site import Sites
 from lashley.core.trial import Sweep
 from lashley.engine.bench import Bench
-from lashley.study import Study
+from lashley.study.study import Study
 
 pytestmark = [
     pytest.mark.real,

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM
 
 import lashley
 from lashley.facts.base import shipped
-from lashley.study import Study
+from lashley.study.study import Study
 
 from .test_gemma import command
 

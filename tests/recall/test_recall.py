@@ -16,7 +16,7 @@ from lashley.engine import answers
 from lashley.engine.passes import embedding_noise
 from lashley.engine.readouts import extend
 from lashley.facts.question import find, resolve
-from lashley.recall import REFERENCE_RUNS, aligned, preferred, prepare, recall
+from lashley.prompts.recall import REFERENCE_RUNS, aligned, preferred, prepare, recall
 
 OWN = Question(
     prompt="The capital of {} is", subject="France", object="Paris", foil_subject="Japan", foil_object="Tokyo"

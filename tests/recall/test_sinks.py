@@ -8,9 +8,9 @@ import lashley
 from lashley.core.claim import About, Topic
 from lashley.core.run import Run
 from lashley.core.site import Site
-from lashley.dossier import _quantiles, _sizes
-from lashley.recall import mean_sizes
-from lashley.study import SUNK
+from lashley.prompts.dossier import _quantiles, _sizes
+from lashley.prompts.recall import mean_sizes
+from lashley.study.study import SUNK
 
 SITES = [Site(1, "neuron"), Site(2, "head"), Site(2, "mlp")]
 

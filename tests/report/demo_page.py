@@ -7,11 +7,11 @@ import sys
 import numpy as np
 import pandas as pd
 
-from lashley.charts import DAMAGE, RESTORATION, bars, curves, heat, ranks
-from lashley.charts import table_of as table
 from lashley.core.figure import Column, Control, Estimate, Exclusion, Figure, Finding, Table
 from lashley.core.site import ROLES
 from lashley.report import Page, terminal, write
+from lashley.report.charts import DAMAGE, RESTORATION, bars, curves, heat, ranks
+from lashley.report.charts import table_of as table
 
 FLOOR = 0.002
 LAYERS = 18

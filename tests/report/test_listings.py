@@ -6,10 +6,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lashley.console import Console
+from lashley.cli import listings
 from lashley.core.fact import Relation, Template
 from lashley.facts.importers import save
-from lashley.report import listings
+from lashley.report.console import Console
 from lashley.report.progress import Bar
 
 names = st.text(st.sampled_from("ab[]/:\\#="), min_size=1, max_size=8) | st.sampled_from(

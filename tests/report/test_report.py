@@ -14,11 +14,11 @@ import pandas as pd
 import pytest
 import vl_convert
 
-from lashley.charts import DAMAGE, bars, curves, heat, ranks, scatter
-from lashley.charts.theme import colour, scale
 from lashley.core.errors import BrokenStudy
 from lashley.core.figure import Column, Control, Estimate, Exclusion, Figure, Finding, Table
 from lashley.report import Page, from_json, html, terminal, to_json, vega, write
+from lashley.report.charts import DAMAGE, bars, curves, heat, ranks, scatter
+from lashley.report.charts.theme import colour, scale
 from lashley.report.page import SCHEMA
 
 HOSTILE = """</script><script>alert("1")</script><img src=x onerror='alert(1)'>&{{ 7 * 7 }}"""
@@ -230,7 +230,7 @@ def test_a_page_without_pictures_or_exclusions_stands(page):
 
 def test_the_room_needs_no_torch():
     code = (
-        "import sys, lashley.report, lashley.charts, lashley.report.terminal;"
+        "import sys, lashley.report, lashley.report.charts, lashley.report.terminal;"
         "print([m for m in ('torch', 'transformers', 'altair', 'vl_convert', 'pandas') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -17,11 +17,11 @@ from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
-from lashley.charts import bars, heat
-from lashley.console import Console
 from lashley.core.figure import Column, Control, Estimate, Exclusion, Figure, Finding, Table
 from lashley.core.visible import visible
 from lashley.report import Page, from_json, terminal, vega, write
+from lashley.report.charts import bars, heat
+from lashley.report.console import Console
 
 SPECIAL = "\u2028\u2029\u202e\u2066\ufeff\ufffe\uffff\ufdd0\U0001fffe\U0010ffff"
 EVERY = "".join(map(chr, range(256))) + SPECIAL

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from lashley.charts import DAMAGE, bars, heat
+from lashley.cli import listings
 from lashley.core.claim import Verdict
 from lashley.core.figure import Column, Control, Estimate, Exclusion, Finding, Table, plain
-from lashley.report import Page, lines, listings, terminal
+from lashley.report import Page, lines, terminal
+from lashley.report.charts import DAMAGE, bars, heat
 
 WIDTHS = [40, 60, 80, 120, 200]
 SITES = st.builds(

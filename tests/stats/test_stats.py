@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats as scipy_stats
 
-from lashley import stats
+from lashley.stats import inference as stats
 
 SIZES = (1, 2, 3, 5, 8, 4)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import lashley
-from lashley.study import Study
+from lashley.study.study import Study
 
 ASK = {"relation": "capital", "subject": "France", "register": "list", "draws": 2}  # two prompts, two foils
 OWN = {

@@ -5,11 +5,12 @@ import inspect
 import msgspec
 import pytest
 
-from lashley import calibrate as calibration
-from lashley import cli, planted
-from lashley.calibrate import STANDARD, Record, Result, Trial, read, trials
-from lashley.calibrated import auroc, summary, table, write
+from lashley.cli import app as cli
 from lashley.core.errors import BadPlant
+from lashley.models import planted
+from lashley.validation import calibrate as calibration
+from lashley.validation.calibrate import STANDARD, Record, Result, Trial, read, trials
+from lashley.validation.rates import auroc, summary, table, write
 
 
 def result(true: bool, outcome: str, claim: str = "L2.mlp.n5 stores capital(France)", **words) -> Result:

@@ -11,14 +11,14 @@ import pytest
 import scipy.stats
 
 import lashley
-from lashley import comparison
-from lashley.comparison import compare
 from lashley.core.errors import LashleyError
-from lashley.differences import DRAW, PROMPT, differences, effects
 from lashley.experiments import audit
 from lashley.report import from_json, terminal, to_json
-from lashley.stats import benjamini_hochberg
-from lashley.study import Study
+from lashley.stats.differences import DRAW, PROMPT, differences, effects
+from lashley.stats.inference import benjamini_hochberg
+from lashley.study import comparison
+from lashley.study.comparison import compare
+from lashley.study.study import Study
 
 
 @pytest.fixture(scope="module")

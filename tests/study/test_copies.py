@@ -8,8 +8,8 @@ from lashley.core.edit import Identity
 from lashley.core.trial import Pruned
 from lashley.engine.bench import Bench
 from lashley.engine.checkpoints import load
-from lashley.pruning import WHOLE
-from lashley.study import silent
+from lashley.experiments.spread.pruning import WHOLE
+from lashley.study.study import silent
 
 
 def test_copies_that_differ_in_what_chose_their_weights_are_not_mixed_up(tmp_path) -> None:

@@ -20,11 +20,13 @@ import pandas as pd
 import pytest
 
 import lashley
-from lashley import api, cli, experiments, study
+from lashley import api, experiments
+from lashley.cli import app as cli
 from lashley.core.errors import StudyConflict
 from lashley.core.question import Question
 from lashley.engine.bench import Bench
-from lashley.study import Study
+from lashley.study import study
+from lashley.study.study import Study
 
 FOSSILS = Path(__file__).parents[1] / "data" / "studies_v1"
 WHOLE = sorted(f.name for f in (FOSSILS / "whole").iterdir())
@@ -40,7 +42,7 @@ class Lacking:
 sys.meta_path.insert(0, Lacking())
 from pathlib import Path
 from lashley.report import to_json
-from lashley.study import Study
+from lashley.study.study import Study
 
 for folder in map(Path, sys.argv[1:]):
     found = Study.open(folder)

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 import lashley
-from lashley import recall
 from lashley.facts.joins import told
 from lashley.facts.question import Question, resolve
-from lashley.study import Study
+from lashley.prompts import recall
+from lashley.study.study import Study
 
 from .test_fossils import WHOLE, copied
 

@@ -7,9 +7,10 @@ import msgspec
 import pytest
 
 import lashley
-from lashley import api, cli
+from lashley import api
+from lashley.cli import app as cli
 from lashley.experiments.audit import Params
-from lashley.study import Study
+from lashley.study.study import Study
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from lashley import pitfalls
 from lashley.core.claim import Verdict
+from lashley.validation import pitfalls
 
 
 def show(exhibit, bench) -> pitfalls.Exhibit:

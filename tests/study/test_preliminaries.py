@@ -13,8 +13,8 @@ import torch
 import lashley
 from lashley import api
 from lashley.core.errors import BadFact, BadSite
-from lashley.ledger.preliminaries import NAME, Preliminaries
-from lashley.study import LEFT_OUT, Study, keeping
+from lashley.study.ledger.preliminaries import NAME, Preliminaries
+from lashley.study.study import LEFT_OUT, Study, keeping
 
 ASK = {"relation": "capital", "subject": "France"}
 FEW = {"controls": 20, "others": 2}

@@ -2,13 +2,13 @@
 
 import pytest
 
-from lashley import search
 from lashley.core.claim import About
 from lashley.core.edit import Zero
 from lashley.core.errors import BadFact
 from lashley.core.readout import Loss
 from lashley.core.site import Site
-from lashley.recall import texts
+from lashley.features import search
+from lashley.prompts.recall import texts
 
 ABOUT = About("capital", "France")
 

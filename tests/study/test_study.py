@@ -16,11 +16,11 @@ from safetensors.torch import load_file, save_file
 import lashley
 from lashley import api
 from lashley.core.errors import BadFact, BadSite, BrokenStudy, StudyConflict
-from lashley.embedded import WEIGHTS
 from lashley.engine.bench import Bench
-from lashley.ledger import Ledger
+from lashley.models.embedded import WEIGHTS
 from lashley.report import from_json, to_json
-from lashley.study import Study
+from lashley.study.ledger import Ledger
+from lashley.study.study import Study
 
 from .conftest import ASK, OWN
 
@@ -35,7 +35,7 @@ class NotInstalled:
 
 
 sys.meta_path.insert(0, NotInstalled())
-from lashley.cli import main
+from lashley.cli.app import main
 main()
 """
 
@@ -118,7 +118,7 @@ def test_a_screened_study_goes_on_with_what_was_planned(small, folder, tmp_path,
     whole = lashley.knockout(small, **ASK, **SCREEN, study=tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt, match="lashley resume"):
         lashley.knockout(Counting(small, pack), **ASK, **SCREEN, study=folder)
-    monkeypatch.setattr("lashley.recall.prepare", None)
+    monkeypatch.setattr("lashley.prompts.recall.prepare", None)
     same(Study.open(folder).run(small), whole)
     assert whole.table["estimate"].notna().all()
 

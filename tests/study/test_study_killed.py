@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from lashley.core.errors import BrokenStudy
-from lashley.study import Study
+from lashley.study.study import Study
 
 SWEEP = (  # many packs: every neuron of the embedded model under two prompts
     *("knockout", "--relation", "capital", "--subject", "France", "--register", "list"),
@@ -30,8 +30,8 @@ PAUSE = 0.03  # seconds after each commit, so that no machine is too fast to be 
 
 def command(argv: list[str]) -> None:
     """The command line at a walking pace, without its output."""
-    from lashley.cli import main
-    from lashley.ledger import Ledger
+    from lashley.cli.app import main
+    from lashley.study.ledger import Ledger
 
     commit = Ledger.commit
 

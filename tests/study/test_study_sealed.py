@@ -14,8 +14,8 @@ import lashley
 from lashley import api
 from lashley.core.errors import BrokenStudy, LashleyError
 from lashley.engine.bench import Bench
-from lashley.ledger.seal import COUNT
-from lashley.study import Study
+from lashley.study.ledger.seal import COUNT
+from lashley.study.study import Study
 
 from .conftest import ASK
 from .test_study import Counting, same

@@ -15,9 +15,9 @@ import scipy
 
 from lashley.core.claim import Claim
 from lashley.core.figure import Estimate, number, plural
-from lashley.peers import different
-from lashley.stats import compare
-from lashley.summary import share
+from lashley.stats.inference import compare
+from lashley.stats.peers import different
+from lashley.stats.summary import share
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,8 +11,8 @@ from lashley.claims.grammar import parse
 from lashley.core.claim import About
 from lashley.core.figure import Estimate, Finding, number
 from lashley.core.site import Kind, Site, brief
-from lashley.stats import interval, participation
-from lashley.summary import CAP, cost, percent
+from lashley.stats.inference import interval, participation
+from lashley.stats.summary import CAP, cost, percent
 
 if TYPE_CHECKING:
     import pandas as pd

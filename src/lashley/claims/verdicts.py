@@ -19,8 +19,8 @@ from lashley.claims.grammar import topic, write
 from lashley.core.claim import CRITERIA, Claim, Judged, Status, Verdict
 from lashley.core.figure import Estimate, number, plural
 from lashley.core.site import brief
-from lashley.stats import benjamini_hochberg, holm
-from lashley.summary import cost, share
+from lashley.stats.inference import benjamini_hochberg, holm
+from lashley.stats.summary import cost, share
 
 NOT_TESTED = "not tested: editing is yet to be built, and is not required"
 UNREQUIRED = ("editable",)  # asked for or not, until it can be measured

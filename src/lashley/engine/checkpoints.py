@@ -69,9 +69,9 @@ def load(name: str = EMBEDDED, device: str = "cpu", dtype: str = "float32", memo
 def _read(name: str, dtype: torch.dtype, placed: dict[str, Any]):
     path = Path(name).expanduser()
     if name == EMBEDDED:
-        return folder(Path(str(files("lashley.embedded") / "weights")), dtype, placed)
+        return folder(Path(str(files("lashley.models.embedded") / "weights")), dtype, placed)
     if name == EMBEDDED_GPT2:
-        return folder(Path(str(files("lashley.embedded") / "weights_gpt2")), dtype, placed)
+        return folder(Path(str(files("lashley.models.embedded") / "weights_gpt2")), dtype, placed)
     if name == GEMMA:
         return folder(_gemma(), dtype, placed)
     if path.is_file():

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from lashley.charts import DAMAGE, bars, curves, heat, table_of
 from lashley.core.anatomy import Anatomy
 from lashley.core.case import Material
 from lashley.core.edit import Block
@@ -23,7 +22,8 @@ from lashley.core.outcome import Drawing, Outcome
 from lashley.core.site import KINDS, ROLES, Site, Sites
 from lashley.core.trial import Sweep
 from lashley.experiments import at_least, pairs
-from lashley.summary import (
+from lashley.report.charts import DAMAGE, bars, curves, heat, table_of
+from lashley.stats.summary import (
     against,
     cells,
     estimate,

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import msgspec
 import numpy as np
 
-from lashley.charts import DAMAGE, bars, heat, ranks, scatter, table_of
 from lashley.core.anatomy import Anatomy
 from lashley.core.case import Case, Estimated, Material
 from lashley.core.edit import Edit, Mean, Noise, Resample, Zero
@@ -29,10 +28,11 @@ from lashley.core.question import Question
 from lashley.core.site import ROLES, Kind, Site, Sites, parse_sites
 from lashley.core.trial import Sweep
 from lashley.experiments import at_least, pairs
-from lashley.peers import different, matched, placed
-from lashley.screening import BIG, SAMPLE, Screening, screening
-from lashley.stats import participation, permutation
-from lashley.summary import (
+from lashley.report.charts import DAMAGE, bars, heat, ranks, scatter, table_of
+from lashley.stats.inference import participation, permutation
+from lashley.stats.peers import different, matched, placed
+from lashley.stats.screening import BIG, SAMPLE, Screening, screening
+from lashley.stats.summary import (
     against,
     cells,
     estimate,

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from lashley.charts import RESTORATION, curves, heat, table_of
 from lashley.core.case import Case, Material
 from lashley.core.edit import Patch
 from lashley.core.errors import LashleyError
@@ -22,7 +21,8 @@ from lashley.core.outcome import Drawing, Outcome
 from lashley.core.site import KINDS, Kind, Sites
 from lashley.core.trial import Sweep
 from lashley.experiments import at_least, pairs
-from lashley.summary import (
+from lashley.report.charts import RESTORATION, curves, heat, table_of
+from lashley.stats.summary import (
     PROMPT,
     against,
     cells,

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from lashley.core.errors import BrokenStudy
-from lashley.ledger.files import replacing
+from lashley.core.files import replacing
 from lashley.report import html, vega
 from lashley.report.page import Page, to_json
 

@@ -12,8 +12,8 @@ from typing import Any
 from rich.cells import cell_len, chop_cells
 from rich.text import Text
 
-from lashley.charts import theme
 from lashley.core.figure import Estimate, Table, cell, number
+from lashley.report.charts import theme
 
 HARD = "\u00a0"  # a blank at which no line breaks, within numbers with their intervals
 PIECES = re.compile(r"[^ +]*\++|[^ +]+| +")  # between which a line may break

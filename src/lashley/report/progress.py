@@ -9,8 +9,8 @@ from typing import Any, Self, TextIO
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from lashley.console import Console
 from lashley.core.visible import visible
+from lashley.report.console import Console
 
 EVERY = 5.0  # seconds between two lines about the same work
 

@@ -10,10 +10,10 @@ from rich import box
 from rich.table import Table as Grid
 from rich.text import Text
 
-from lashley.console import Console
 from lashley.core.claim import Verdict
 from lashley.core.figure import Control, Figure
 from lashley.report import lines
+from lashley.report.console import Console
 from lashley.report.page import Page, shown
 
 LEAST = 24  # columns; narrower terminals get lines of that length

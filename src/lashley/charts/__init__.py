@@ -1,7 +1,0 @@
-"""Pictures as data: tidy frames become figures and tables, drawn by nobody yet."""
-
-from lashley.charts import audits
-from lashley.charts.builders import DAMAGE, RESTORATION, bars, curves, heat, ranks, scatter
-from lashley.charts.rows import table as table_of
-
-__all__ = ["DAMAGE", "RESTORATION", "audits", "bars", "curves", "heat", "ranks", "scatter", "table_of"]

@@ -1,0 +1,1 @@
+"""What units encode: what heads do, and which units look strongest."""

@@ -1,9 +1,0 @@
-"""The durable store of one study folder: what was asked, what was answered, and nothing that changes.
-
-Tables of it (which need pandas) are in `lashley.ledger.tidy`.
-"""
-
-from lashley.ledger.ledger import Exclusion, Frame, Ledger
-from lashley.ledger.spec import Spec, difference
-
-__all__ = ["Exclusion", "Frame", "Ledger", "Spec", "difference"]

@@ -1,0 +1,1 @@
+"""The only room that writes weights: models whose truth is known, and the one that ships."""

@@ -1,0 +1,1 @@
+"""Inference and controls: intervals, permutations, matched sets, screens, agreement. Never imports torch."""

@@ -1,0 +1,1 @@
+"""How far the instrument can be trusted: rates of error on models of known truth, published pitfalls, the demo."""
