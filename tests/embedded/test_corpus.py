@@ -7,9 +7,9 @@ from collections import Counter
 import pytest
 
 from lashley.core.fact import Relation, Template
+from lashley.facts import corpus
 from lashley.facts.base import shipped
 from lashley.facts.grammar import HELD_OUT_SHARE, sentences
-from lashley.models.embedded import corpus
 
 
 def test_is_trained_is_a_fixed_choice():
