@@ -2,11 +2,13 @@
 
 from functools import cache
 
+import pandas as pd
 import pytest
 
 import lashley
 from lashley import experiments
 from lashley.core.case import Material
+from lashley.core.outcome import Outcome
 from lashley.core.question import Question
 from lashley.facts.question import resolve
 from lashley.prompts.recall import prepare
@@ -22,6 +24,11 @@ OWN = {  # a prompt of one's own, in place of those
     "foil_subject": "Japan",
     "foil_object": "Tokyo",
 }
+
+
+def told(made: Study, rows: pd.DataFrame) -> Outcome:
+    """What a study would say, had it measured these rows."""
+    return made.experiment.tell(made.params, made.experiment.measure(made.params, rows, {}))
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,8 @@ from lashley.experiments import audit
 from lashley.stats.summary import measured
 from lashley.study.study import Study
 
+from .conftest import told
+
 NEURON = "L4.mlp.n173 stores capital(France)"
 ROLE = "L0.mlp@subject_last is sufficient for capital(France)"
 SET = "L2.mlp.n5+L3.mlp.n7@final contributes to capital(France)"
@@ -152,7 +154,7 @@ def test_what_is_measured_so_far_can_be_judged(made, rows):
     part = made.table.head(rows)
     got = audit.verdicts(made.params, part)
     assert [v.claim for v in got] == list(made.params.claims) and "supported" not in {v.outcome for v in got}
-    assert audit.judge(made.params, part, {}).findings[0].sentence
+    assert told(made, part).findings[0].sentence
 
 
 def test_a_resumed_study_is_as_one_that_nobody_disturbed(bench, tmp_path):

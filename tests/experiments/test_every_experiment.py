@@ -6,13 +6,13 @@ import sys
 import typing
 from functools import cache
 
+import msgspec
 import pandas as pd
 import pytest
 
 from lashley import experiments
 from lashley.core.figure import Finding
 from lashley.core.graph import Graph
-from lashley.core.outcome import Drawing, Outcome
 from lashley.core.progress import silent
 from lashley.core.question import Question
 from lashley.core.trial import Sweep
@@ -20,7 +20,7 @@ from lashley.report import from_json, to_json
 from lashley.study.comparison import compare
 from lashley.study.study import Asking
 
-from .conftest import SMALL
+from .conftest import SMALL, told
 
 NO_TORCH = """
 import sys
@@ -82,18 +82,29 @@ def test_sites_are_in_the_model_and_in_the_prompt(experiment, gathered, bench):
                 assert site.position is None or 0 <= site.position < len(sweep.run)
 
 
-def test_judging_and_drawing_leave_the_table_alone_and_repeat_themselves(experiment, study):
+def test_telling_and_drawing_leave_the_table_alone_and_repeat_themselves(experiment, study):
     made = study(experiment)
-    table = made.table
-    for verb, kind in ((made.experiment.judge, Outcome), (made.experiment.draw, Drawing)):
-        first = verb(made.params, table, made.arrays())
-        assert isinstance(first, kind) and first == verb(made.params, table, made.arrays())
+    kind, table = made.experiment, made.table
+    once, again = (kind.measure(made.params, table, made.arrays()) for _ in range(2))
+    assert kind.tell(made.params, once) == kind.tell(made.params, again)
+    assert kind.draw(made.params, once, table) == kind.draw(made.params, again, table)
     pd.testing.assert_frame_equal(table, made.table)
+
+
+def test_its_result_is_numbers_that_survive_json(experiment, study):
+    made = study(experiment)
+    if not isinstance(made.result, msgspec.Struct):
+        pytest.skip("its numbers still stand in its sentences")
+    assert type(made.result).__struct_config__.frozen and type(made.result).__doc__
+    data = msgspec.json.encode(made.result)
+    read = msgspec.json.decode(data, type=type(made.result))
+    assert read == made.result and made.page().result == msgspec.json.decode(data)
+    assert made.experiment.tell(made.params, read) == made.experiment.tell(made.params, made.result)
 
 
 def test_the_finding_is_a_sentence_about_the_fact(experiment, study):
     made = study(experiment)
-    first = made.experiment.judge(made.params, made.table, {}).findings[0]
+    first = told(made, made.table).findings[0]
     assert isinstance(first, Finding) and first.sentence.endswith(".")
     assert "capital(France) = Paris" in first.sentence
     assert first.estimate is not None and first.basis
@@ -106,7 +117,8 @@ def test_the_identity_control_is_always_there(experiment, study):
 
 
 def test_pictures_tell_what_they_show(experiment, study):
-    drawing = study(experiment).experiment.draw(study(experiment).params, study(experiment).table, {})
+    made = study(experiment)
+    drawing = made.experiment.draw(made.params, made.result, made.table)
     assert drawing.figures and drawing.tables
     for figure in drawing.figures:
         assert "France" in figure.title and figure.caption and figure.alt
@@ -121,8 +133,8 @@ def test_the_page_survives_json(experiment, study):
 def test_what_is_measured_so_far_can_be_judged_and_drawn(experiment, study, rows):
     made = study(experiment)
     part = made.table.head(rows)
-    assert made.experiment.judge(made.params, part, {}).findings[0].sentence
-    made.experiment.draw(made.params, part, {})
+    assert told(made, part).findings[0].sentence
+    made.experiment.draw(made.params, made.experiment.measure(made.params, part, {}), part)
 
 
 def test_a_study_compared_with_itself_differs_in_nothing(experiment, study):

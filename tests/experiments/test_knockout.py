@@ -12,6 +12,8 @@ from lashley.core.site import parse_sites
 from lashley.experiments import knockout
 from lashley.stats import peers
 
+from .conftest import told
+
 RANDOM = knockout.RANDOM
 
 
@@ -136,7 +138,7 @@ def test_one_random_set_has_no_range(study):
 def test_a_set_that_is_not_measured_together_yet_is_not_reported_as_if_it_were(study):
     made = study("knockout", units="L1.attn.h0+L2.attn.h1")
     single = made.table[made.table["trial"] == 0]
-    finding = knockout.judge(made.params, single, {}).findings[0]
+    finding = told(made, single).findings[0]
     assert "not measured yet" in finding.sentence and finding.estimate is None
 
 

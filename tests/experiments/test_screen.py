@@ -19,7 +19,7 @@ from lashley.prompts.recall import prepare
 from lashley.stats.inference import clopper_pearson
 from lashley.stats.screening import screening
 
-from .conftest import SMALL
+from .conftest import SMALL, told
 
 HEADS = {"units": "heads", "edit": "resample"}
 
@@ -174,8 +174,8 @@ def test_the_picture_sets_estimates_beside_effects(study):
 def test_what_is_measured_so_far_can_be_judged_and_drawn(study, rows):
     made = study("knockout", **HEADS, screen=7, sample=5)
     part = made.table.head(rows)
-    assert made.experiment.judge(made.params, part, {}).findings[0].sentence
-    assert made.experiment.draw(made.params, part, {}).figures
+    assert told(made, part).findings[0].sentence
+    assert made.experiment.draw(made.params, made.experiment.measure(made.params, part, {}), part).figures
 
 
 @pytest.mark.parametrize("confirmed", [1, 2])

@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 
 from lashley.core.figure import Estimate
-from lashley.experiments import attention, knockout, locate
+from lashley.experiments import knockout, locate
 from lashley.stats.peers import different
 from lashley.stats.summary import against, floor, measured, share, windows
 
-from .conftest import OWN
+from .conftest import OWN, told
 
 NOISY = {**OWN, "corruption": "noise", "draws": 7}
 ASKED = {
@@ -172,7 +172,7 @@ def test_sets_drawn_twice_by_an_earlier_version_are_counted_once(study):
     random_ = table["control"] == knockout.RANDOM
     again = table[random_ & (table["trial"] == 0)].assign(trial=20)
     doubled = pd.concat([table, again], ignore_index=True)
-    assert knockout.judge(made.params, doubled, {}) == knockout.judge(made.params, table, {})
+    assert told(made, doubled) == told(made, table)
     assert len(different(doubled[doubled["control"] == knockout.RANDOM])) == random_.sum()
 
 
@@ -198,7 +198,7 @@ def test_a_unit_whose_loss_helps_is_named_where_it_does_more(study, effects):
     most, least = effects
     kept = table["trial"] > 1
     table["effect"] = np.where(kept, 0.0, np.where(table["trial"] == 0, most, least))
-    sentence = knockout.judge(made.params, table, {}).findings[0].sentence
+    sentence = told(made, table).findings[0].sentence
     named = {site for site in ("L0.attn", "L1.attn") if site in sentence}
     wanted = {"L0.attn"} if most > 0 else set()
     wanted |= {"L1.attn"} if -least > max(most, 0.0) else set()
@@ -212,7 +212,7 @@ def test_a_set_whose_loss_helps_is_said_to_help(study, effect, beside):
     made = study("knockout", units="L1.attn.h0")
     table = made.table
     table["effect"] = np.where(table["control"] == "matched random", beside, effect)
-    sentence = knockout.judge(made.params, table).findings[0].sentence
+    sentence = told(made, table).findings[0].sentence
     own, _, other = sentence.partition("; ")
     assert ("recall gains" in own) == ("nothing" in own) == (effect < 0)
     assert share(Estimate(effect)) in own and f"damage of {share(Estimate(beside))}" in other
@@ -307,5 +307,5 @@ def test_the_handover_is_told_wherever_it_is_or_why_it_is_not(carried, words, se
 def test_attention_that_costs_nothing_is_said_to(study):
     made = study("attention", **OWN)
     table = made.table.assign(effect=-0.2)
-    finding = attention.judge(made.params, table, {}).findings[0]
+    finding = told(made, table).findings[0]
     assert "No attention" in finding.sentence and "costs" in finding.sentence and "loses most" not in finding.sentence

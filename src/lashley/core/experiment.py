@@ -1,8 +1,9 @@
 """The protocol of an experiment: what each file in `experiments/` offers, and what it may ask of a model.
 
-    gather -> plan -> (measured; further -> measured) -> judge, draw
+    gather -> plan -> (measured; further -> measured) -> measure -> tell, draw
 
-`gather` alone touches a model, through a `Door`; all else is pure, and none of it needs torch.
+`measure` makes a frozen result of the measurements, numbers with their intervals; what is said and drawn follows from
+it. `gather` alone touches a model, through a `Door`; all else is pure, and none of it needs torch.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ Answers = Sequence[tuple[Sweep, np.ndarray]]  # sweeps with their effects, float
 
 P = TypeVar("P")  # parameters: a frozen dataclass
 M = TypeVar("M")  # what a plan is made from
+R = TypeVar("R")  # its result: a frozen struct of numbers with their intervals, n and units
 
 
 class Door(Protocol):
@@ -83,7 +85,7 @@ class Gathered(Generic[M]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Experiment(Generic[P, M]):
+class Experiment(Generic[P, M, R]):
     """One experiment; its file in `experiments/` names it.
 
     `question` is what it asks, with {facts} and {model}. `Params` is a frozen dataclass, whose docstring documents each
@@ -97,18 +99,19 @@ class Experiment(Generic[P, M]):
     Params: type[P]
     gather: Callable[[P, Question, Door], Gathered[M]]
     plan: Callable[[P, M], Iterable[Sweep | Estimated]]
-    judge: Callable[[P, pd.DataFrame, Arrays], Outcome]
-    draw: Callable[[P, pd.DataFrame, Arrays], Drawing]
+    measure: Callable[[P, pd.DataFrame, Arrays], R]
+    tell: Callable[[P, R], Outcome]
+    draw: Callable[[P, R, pd.DataFrame], Drawing]
     topic: Callable[[P, pd.DataFrame], str]  # what some rows are about, in words
     asks: Literal["facts", "claims"] = "facts"
     settled: Callable[[P, Anatomy], P] = lambda params, anatomy: params  # with what only a model says
-    further: Callable[[P, Anatomy, Answers, Arrays], Iterable[Sweep]] | None = (
-        None  # round after round, until none is new
-    )
-    exports: Mapping[str, Callable[[P, pd.DataFrame, Arrays, str], bytes]] = field(default_factory=dict)
+    further: Callable[[P, Anatomy, Answers, Arrays], Iterable[Sweep]] | None = None  # rounds, until none is new
+    exports: Mapping[str, Callable[[P, R, str], bytes]] = field(
+        default_factory=dict
+    )  # by format; with the model's name
 
     def __hash__(self) -> int:
         return hash(self.name)
 
 
-AnyExperiment = Experiment[Any, Any]
+AnyExperiment = Experiment[Any, Any, Any]

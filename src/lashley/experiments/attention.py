@@ -21,7 +21,7 @@ from lashley.core.figure import Column, Control, Estimate, Finding
 from lashley.core.outcome import Drawing, Outcome
 from lashley.core.site import KINDS, ROLES, Site, Sites
 from lashley.core.trial import Sweep
-from lashley.experiments import at_least, pairs
+from lashley.experiments import at_least, pairs, unsplit
 from lashley.report.charts import DAMAGE, bars, curves, heat, table_of
 from lashley.stats.summary import (
     against,
@@ -213,7 +213,6 @@ EXPERIMENT = Experiment(
     Params=Params,
     gather=pairs,
     plan=plan,
-    judge=judge,
-    draw=draw,
+    **unsplit(judge, draw),
     topic=lambda params, rows: facts(rows),
 )

@@ -27,7 +27,7 @@ from lashley.core.outcome import Drawing, Outcome
 from lashley.core.question import Question
 from lashley.core.site import ROLES, Kind, Site, Sites, parse_sites
 from lashley.core.trial import Sweep
-from lashley.experiments import at_least, pairs
+from lashley.experiments import at_least, pairs, unsplit
 from lashley.report.charts import DAMAGE, bars, heat, ranks, scatter, table_of
 from lashley.stats.inference import participation, permutation
 from lashley.stats.peers import different, matched, placed
@@ -460,8 +460,7 @@ EXPERIMENT = Experiment(
     Params=Params,
     gather=gather,
     plan=plan,
-    judge=judge,
-    draw=draw,
+    **unsplit(judge, draw),
     topic=lambda params, rows: facts(rows),
     settled=settled,
 )

@@ -20,7 +20,7 @@ from lashley.core.figure import Column, Control, Estimate, Finding, plain
 from lashley.core.outcome import Drawing, Outcome
 from lashley.core.site import KINDS, Kind, Sites
 from lashley.core.trial import Sweep
-from lashley.experiments import at_least, pairs
+from lashley.experiments import at_least, pairs, unsplit
 from lashley.report.charts import RESTORATION, curves, heat, table_of
 from lashley.stats.summary import (
     PROMPT,
@@ -285,7 +285,6 @@ EXPERIMENT = Experiment(
     Params=Params,
     gather=pairs,
     plan=plan,
-    judge=judge,
-    draw=draw,
+    **unsplit(judge, draw),
     topic=lambda params, rows: facts(rows),
 )

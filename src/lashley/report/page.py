@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from lashley.core.claim import Verdict
@@ -18,7 +20,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     `finding` answers `question` in one sentence with its uncertainty; `also` holds what else was found.
     `caveats` say what could make the finding wrong, `not_tested` what it does not speak about, `controls`
     (the identity edit's noise floor among them) what it was compared with; `verdicts` what became of claims, if any
-    were made. `command` makes it again.
+    were made. `result` holds the numbers that all this was told from. `command` makes it again.
     """
 
     title: str
@@ -33,6 +35,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     exclusions: tuple[Exclusion, ...] = ()
     controls: tuple[Control, ...] = ()
     environment: dict[str, str] = {}
+    result: Any = None  # plain data
     command: str
     study: str
     created: str

@@ -131,6 +131,13 @@ class Study:
         with self._understood():
             return table(self.ledger)
 
+    @property
+    def result(self) -> Any:
+        """What the measurements so far come to, a frozen struct: numbers with their intervals, n and units. Its fields
+        are told by `help(type(study.result))`."""
+        with self._understood():
+            return self.experiment.measure(self.params, self.table, self.arrays())
+
     @contextmanager
     def _understood(self) -> Iterator[None]:
         """What no checksum vouches for, and cannot be made sense of, is a `BrokenStudy`, and no fault of ours."""
@@ -171,7 +178,7 @@ class Study:
         if format not in self.experiment.exports:
             raise BadCircuit(f"{self.folder} holds {self.experiment.name!r}, which finds no circuit")
         made = self.experiment.exports[format]
-        data = made(self.params, self.table, self.arrays(), str(self.ledger.spec.model["name"]))
+        data = made(self.params, self.result, str(self.ledger.spec.model["name"]))
         with replacing(Path(path)) as draft:
             draft.write_bytes(data)
 
@@ -279,8 +286,8 @@ class Study:
                 title=f"{spec.experiment}, not yet run", question="", finding=nothing, caveats=self._lost(), **common
             )
         what = experiment.topic(self.params, kept)
-        outcome = experiment.judge(self.params, rows, arrays)
-        drawing = experiment.draw(self.params, rows, arrays)
+        result = experiment.measure(self.params, rows, arrays)
+        outcome, drawing = experiment.tell(self.params, result), experiment.draw(self.params, result, rows)
         left = (
             f"{answered:,} of {planned:,} trials are measured" if answered < planned else "a further round is to come"
         )
@@ -295,6 +302,7 @@ class Study:
             tables=drawing.tables,
             caveats=self._lost() + partial + self._prompted(kept) + self._searched() + outcome.caveats,
             not_tested=outcome.not_tested,
+            result=msgspec.json.decode(msgspec.json.encode(result)) if isinstance(result, msgspec.Struct) else None,
             controls=outcome.controls,
             **common,
         )

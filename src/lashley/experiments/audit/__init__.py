@@ -35,7 +35,7 @@ from lashley.core.readout import Loss
 from lashley.core.run import Run
 from lashley.core.site import KINDS, Kind, Site, Sites, brief
 from lashley.core.trial import Sweep
-from lashley.experiments import at_least
+from lashley.experiments import at_least, unsplit
 from lashley.experiments.audit.next import UNSEEN
 from lashley.facts.question import find
 from lashley.report.charts import audits
@@ -525,8 +525,7 @@ EXPERIMENT = Experiment(
     Params=Params,
     gather=gather,
     plan=plan,
-    judge=judge,
-    draw=draw,
+    **unsplit(judge, draw),
     topic=title,
     asks="claims",
     settled=settled,

@@ -26,7 +26,7 @@ from lashley.core.outcome import Drawing, Outcome
 from lashley.core.question import Question
 from lashley.core.site import Site
 from lashley.core.trial import Sweep
-from lashley.experiments import at_least, pairs
+from lashley.experiments import at_least, pairs, unsplit
 from lashley.experiments.circuit import drawing, files, planning, rounds, telling
 from lashley.experiments.circuit.reading import Found, confirming, read, seeking
 from lashley.stats.summary import facts, floor, measured, prompts, readings, resting
@@ -234,12 +234,11 @@ EXPERIMENT = Experiment(
     Params=Params,
     gather=gather,
     plan=plan,
-    judge=judge,
-    draw=draw,
+    **unsplit(judge, draw),
     topic=lambda params, rows: facts(rows),
     further=further,
     exports={
-        "circuit": lambda *found: files.to_json(circuit(*found)),
-        "graphml": lambda *found: files.graphml(circuit(*found)),
+        "circuit": lambda params, held, model: files.to_json(circuit(params, held[0], held[1], model)),
+        "graphml": lambda params, held, model: files.graphml(circuit(params, held[0], held[1], model)),
     },
 )

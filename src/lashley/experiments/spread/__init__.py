@@ -28,7 +28,7 @@ from lashley.core.question import Asked, Question
 from lashley.core.readout import Loss
 from lashley.core.site import Kind, Sites
 from lashley.core.trial import Sweep
-from lashley.experiments import at_least, pairs
+from lashley.experiments import at_least, pairs, unsplit
 from lashley.experiments.spread.pruning import Removed, removals
 from lashley.experiments.spread.searching import (
     CURVES,
@@ -352,8 +352,7 @@ EXPERIMENT = Experiment(
     Params=Params,
     gather=gather,
     plan=plan,
-    judge=judge,
-    draw=draw,
+    **unsplit(judge, draw),
     topic=topic,
     further=further,
 )

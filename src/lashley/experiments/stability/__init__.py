@@ -23,7 +23,7 @@ from lashley.core.outcome import Drawing, Outcome
 from lashley.core.question import Asked, Question
 from lashley.core.site import KINDS, Kind, Site, Sites
 from lashley.core.trial import Sweep
-from lashley.experiments import at_least, pairs
+from lashley.experiments import at_least, pairs, unsplit
 from lashley.facts.contexts import KINDS as CONTEXTS
 from lashley.facts.contexts import with_contexts
 from lashley.report.charts import DAMAGE, bars, heat
@@ -570,7 +570,6 @@ EXPERIMENT = Experiment(
     Params=Params,
     gather=gather,
     plan=plan,
-    judge=judge,
-    draw=draw,
+    **unsplit(judge, draw),
     topic=lambda params, rows: facts(rows),
 )
