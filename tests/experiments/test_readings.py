@@ -9,7 +9,8 @@ from scipy import stats
 
 import lashley
 from lashley.core.standing import NAME
-from lashley.stats.summary import cells, estimate, facts, measured, prompts, readings, resting, spread_over
+from lashley.stats.basis import spread_over
+from lashley.stats.summary import cells, estimate, facts, measured, prompts, readings, resting
 from lashley.study.ledger.tidy import export, exported
 from lashley.study.study import Study
 

@@ -8,32 +8,26 @@ draws of each, the interval is over the draws and speaks about these prompts alo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy
 
-from lashley.core.figure import Cell, Column, Estimate, Table, number, plural
+from lashley.core.figure import Cell, Column, Estimate, Table, number
 from lashley.core.run import NOISE_SDS
 from lashley.facts.tasks import TASKS
-from lashley.stats.inference import FEWEST, clipped, intervals
+from lashley.stats.basis import PROMPT, REPLICATE, basis, cluster, spread_over
+from lashley.stats.inference import clipped, intervals
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PROMPT = ["relation", "subject", "template", "context", "asked"]
-REPLICATE = ["relation", "subject", "template", "context", "prompt", "pair", "seed"]  # a draw of a prompt
 LOGITS = "logit_difference"
 
 
 def measured(table: pd.DataFrame) -> pd.DataFrame:
     """The rows that hold a measurement."""
     return table[~table["excluded"]]
-
-
-def cluster(table: pd.DataFrame) -> str:
-    """What the prompts of a table are clustered by."""
-    return "subject" if table["subject"].nunique() > 1 else "template"
 
 
 def cells(table: pd.DataFrame, by: list[str], value: str = "effect") -> pd.DataFrame:
@@ -79,21 +73,6 @@ def _within(each: pd.DataFrame, by: list[str], own: str) -> np.ndarray:
         free = total**2 / (part**2 / (each["draws"] - 1)).groupby(cell).sum()
     free = free.fillna(1.0).clip(lower=1.0)  # draws that do not differ at all
     return (scipy.stats.t.ppf(0.975, free) * np.sqrt(total)).to_numpy()
-
-
-def spread_over(table: pd.DataFrame) -> Literal["clusters", "draws", ""]:
-    """What the intervals of a table are over: clusters of prompts (where these are six or more, in two clusters or
-    more), the draws of each prompt (where they are six or more), or nothing: there are none."""
-    draws = _draws(table)
-    if len(draws) >= FEWEST and table[cluster(table)].nunique() > 1:
-        return "clusters"
-    return "draws" if len(draws) and min(draws) >= FEWEST else ""
-
-
-def _draws(table: pd.DataFrame) -> list[int]:
-    """How many corruptions each prompt of a table has."""
-    each = table[[*PROMPT, "pair", "seed"]].drop_duplicates()  # whichever of its runs is edited
-    return each.groupby(PROMPT, observed=True, dropna=False).size().tolist()
 
 
 def _code(table: pd.DataFrame, columns: list[str]) -> np.ndarray:
@@ -160,26 +139,12 @@ def facts(table: pd.DataFrame) -> str:
 
 def prompts(table: pd.DataFrame) -> str:
     """How many prompts a table rests on, in words, and how many corruptions of each where they are several."""
-    draws = _draws(table)
-    clusters = table[cluster(table)].nunique()
-    words = f"{plural(len(draws), 'prompt')} ({plural(clusters, cluster(table))})"
-    if draws and max(draws) > 1:
-        word = "noise draw" if (table["corruption"] == "noise").all() else "foil"
-        each = "each" if len(draws) > 1 else "of it"
-        fewest = f"{min(draws)} to " if min(draws) < max(draws) else ""
-        words += f", {fewest}{plural(max(draws), word)} {each}"
-    return words
+    return str(basis(table))
 
 
 def resting(table: pd.DataFrame) -> str:
     """What means over a table rest on, in words: how many prompts, and what their intervals are over."""
-    own = "this prompt" if len(_draws(table)) == 1 else "these prompts"
-    how = {
-        "clusters": f"95% t interval on {cluster(table)} means",
-        "draws": f"95% t interval over the draws of {own}, which says nothing about further ones",
-        "": f"No interval: that takes six prompts or more, of two {cluster(table)}s or more",
-    }[spread_over(table)]
-    return f"{prompts(table)}{'; ' if how.startswith('95') else '. '}{how}."
+    return basis(table).resting
 
 
 def readings(rows: pd.DataFrame, edited: pd.DataFrame | None = None, what: str = "") -> tuple[Table, ...]:
