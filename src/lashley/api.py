@@ -47,7 +47,8 @@ from lashley.facts.question import find, resolve
 from lashley.features.search import search
 from lashley.models import planted
 from lashley.models.embedded.check import figures
-from lashley.prompts.recall import recall, settled
+from lashley.prompts.joining import settled
+from lashley.prompts.recall import recall
 from lashley.study.next import following
 from lashley.study.study import LEFT_OUT, STUDIES, Study, begin, keeping, planned, resumable
 

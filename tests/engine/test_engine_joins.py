@@ -13,7 +13,8 @@ from lashley.engine.bench import Bench
 from lashley.engine.model import Model
 from lashley.facts.joins import joins, told
 from lashley.facts.question import resolve
-from lashley.prompts.recall import aligned, settled
+from lashley.prompts.joining import settled
+from lashley.prompts.pairs import aligned
 
 WORDS = {"subject": "France", "object": "Paris", "foil_subject": "Norway", "foil_object": "Oslo"}
 CHINESE = {"subject": "法国", "object": "巴黎", "foil_subject": "日本", "foil_object": "东京"}

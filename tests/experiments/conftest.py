@@ -11,7 +11,7 @@ from lashley.core.case import Material
 from lashley.core.outcome import Outcome
 from lashley.core.question import Question
 from lashley.facts.question import resolve
-from lashley.prompts.recall import prepare
+from lashley.prompts.pairs import prepare
 from lashley.study.study import Study
 
 SMALL = {"relation": "capital", "subject": "France", "register": "list"}  # two prompts

@@ -15,7 +15,7 @@ from lashley.core.site import Site
 from lashley.core.trial import Sweep
 from lashley.experiments import knockout
 from lashley.facts.question import resolve
-from lashley.prompts.recall import prepare
+from lashley.prompts.pairs import prepare
 from lashley.stats.inference import clopper_pearson
 from lashley.stats.screening import screening
 

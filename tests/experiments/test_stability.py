@@ -10,7 +10,7 @@ from lashley.experiments import stability
 from lashley.experiments.stability import COMPONENTS, CONTEXT, DRAW, PARAPHRASE, Map, Params
 from lashley.facts.contexts import KINDS, mentions
 from lashley.facts.question import resolve
-from lashley.prompts.recall import prepare
+from lashley.prompts.pairs import prepare
 
 PLANTED = np.array([0.40, 0.25, 0.10, 0.15, 0.10])
 

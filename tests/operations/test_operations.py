@@ -14,7 +14,7 @@ from lashley.core.site import KINDS, Sites
 from lashley.core.trial import Sweep
 from lashley.facts.question import resolve
 from lashley.features.operations import _on_random_tokens, operations
-from lashley.prompts.recall import aligned
+from lashley.prompts.pairs import aligned
 from lashley.stats.recognised import OPERATIONS, UNTRAINED, recognised
 
 INDUCTION = Path(__file__).parents[1] / "data" / "induction"

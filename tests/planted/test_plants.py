@@ -24,7 +24,7 @@ from lashley.models.planted.plot import Plot
 from lashley.models.planted.truth import SPARED, alone, measured
 from lashley.models.planted.value import EVEN, KEEP, LEAD, Bed
 from lashley.prompts.effects import effects
-from lashley.prompts.recall import aligned
+from lashley.prompts.pairs import aligned
 
 FACT, OLD = Fact("landmark", "Trevi Fountain", "Madrid"), "Rome"
 SEEDS = {"shared": 4}  # the second fact is drawn, and not every one takes

@@ -6,7 +6,7 @@ import lashley
 from lashley.core.case import Material
 from lashley.core.question import Asked, Question
 from lashley.facts.question import resolve
-from lashley.prompts.recall import prepare
+from lashley.prompts.pairs import prepare
 
 
 @pytest.fixture(scope="session")

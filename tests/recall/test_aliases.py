@@ -13,7 +13,8 @@ from lashley.engine import answers
 from lashley.facts.contexts import contexts, mentions
 from lashley.facts.question import find as found
 from lashley.facts.question import resolve
-from lashley.prompts.recall import likeliest, prepare, recall
+from lashley.prompts.pairs import prepare
+from lashley.prompts.recall import likeliest, recall
 
 OLD = {"Paris": "Lutetia", "Rome": "Caput Mundi", "Oslo": "Christiania"}  # which the model does not say
 COUNTRIES = ("France", "Italy", "Norway", "Japan", "Spain", "Egypt", "Cuba", "Chile", "Kenya", "Peru")

@@ -8,7 +8,7 @@ from lashley.core.errors import BadFact, BadPrompt, LashleyError
 from lashley.core.question import Question
 from lashley.facts.joins import ONLY
 from lashley.facts.question import resolve
-from lashley.prompts.recall import settled
+from lashley.prompts.joining import settled
 
 FACT = {"subject": "France", "object": "Paris", "foil_subject": "Japan", "foil_object": "Tokyo"}
 
@@ -76,7 +76,7 @@ def test_where_only_a_blank_leaves_the_prompt_as_it_is_that_is_told(bench, monke
 
 
 def test_plain_prompts_ask_the_model_nothing(bench, monkeypatch):
-    monkeypatch.setattr("lashley.prompts.recall.answers", None)
+    monkeypatch.setattr("lashley.prompts.joining.answers", None)
     for name in ("capital", "author", "element_number"):
         asked = resolve(Question(relation=name, max_facts=3))
         assert settled(bench, asked) is asked

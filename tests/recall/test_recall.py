@@ -16,7 +16,9 @@ from lashley.engine import answers
 from lashley.engine.passes import embedding_noise
 from lashley.engine.readouts import extend
 from lashley.facts.question import find, resolve
-from lashley.prompts.recall import REFERENCE_RUNS, aligned, preferred, prepare, recall
+from lashley.prompts.pairs import aligned, prepare
+from lashley.prompts.recall import preferred, recall
+from lashley.prompts.reference import REFERENCE_RUNS
 
 OWN = Question(
     prompt="The capital of {} is", subject="France", object="Paris", foil_subject="Japan", foil_object="Tokyo"

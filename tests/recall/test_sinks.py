@@ -9,7 +9,7 @@ from lashley.core.claim import About, Topic
 from lashley.core.run import Run
 from lashley.core.site import Site
 from lashley.prompts.dossier import _quantiles, _sizes
-from lashley.prompts.recall import mean_sizes
+from lashley.prompts.reference import mean_sizes
 from lashley.study.study import SUNK
 
 SITES = [Site(1, "neuron"), Site(2, "head"), Site(2, "mlp")]

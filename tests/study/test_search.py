@@ -8,7 +8,7 @@ from lashley.core.errors import BadFact
 from lashley.core.readout import Loss
 from lashley.core.site import Site
 from lashley.features import search
-from lashley.prompts.recall import texts
+from lashley.prompts.reference import texts
 
 ABOUT = About("capital", "France")
 

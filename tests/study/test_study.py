@@ -118,7 +118,7 @@ def test_a_screened_study_goes_on_with_what_was_planned(small, folder, tmp_path,
     whole = lashley.knockout(small, **ASK, **SCREEN, study=tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt, match="lashley resume"):
         lashley.knockout(Counting(small, pack), **ASK, **SCREEN, study=folder)
-    monkeypatch.setattr("lashley.prompts.recall.prepare", None)
+    monkeypatch.setattr("lashley.prompts.pairs.prepare", None)
     same(Study.open(folder).run(small), whole)
     assert whole.table["estimate"].notna().all()
 

@@ -50,7 +50,7 @@ class Door(Protocol):
         screen: Callable[[Material], Iterable[Sweep]] | None = None,
         among: int = 1,
     ) -> Material:
-        """Clean and corrupt runs of the facts that the model knows; see `recall.prepare`."""
+        """Clean and corrupt runs of the facts that the model knows; see `prompts.pairs.prepare`."""
         ...
 
     def dossiers(
@@ -65,11 +65,11 @@ class Door(Protocol):
         seed: int,
         chat: bool,
     ) -> list[Dossier]:
-        """Of each topic what an audit is planned from; see `dossier.gather`."""
+        """Of each topic what an audit is planned from; see `prompts.dossier.gather`."""
         ...
 
     def operations(self, cases: Sequence[Case], seed: int) -> Mapping[str, np.ndarray]:
-        """What heads do, beside untrained copies; see `operations.operations`."""
+        """What heads do, beside untrained copies; see `features.operations`."""
         ...
 
 

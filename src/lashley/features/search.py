@@ -27,7 +27,8 @@ from lashley.core.trial import Sweep
 from lashley.engine.attribution import estimates
 from lashley.engine.bench import Bench
 from lashley.prompts.effects import effects
-from lashley.prompts.recall import aligned, reference_runs, texts
+from lashley.prompts.pairs import aligned
+from lashley.prompts.reference import reference_runs, texts
 
 KIND: dict[str, Kind] = {"neurons": "neuron", "heads": "head"}
 SEARCHING = "searching on discovery prompts"

@@ -27,7 +27,9 @@ from lashley.engine.bench import Bench
 from lashley.facts.base import shipped
 from lashley.facts.question import in_chat
 from lashley.prompts.effects import restorers
-from lashley.prompts.recall import AMONG, Need, aligned, mean_sizes, reference_runs, settled, texts
+from lashley.prompts.joining import settled
+from lashley.prompts.pairs import AMONG, Need, aligned
+from lashley.prompts.reference import mean_sizes, reference_runs, texts
 from lashley.stats.inference import FEWEST
 from lashley.stats.peers import ENOUGH
 

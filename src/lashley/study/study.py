@@ -467,7 +467,7 @@ class Asking:
         self.bench, self.anatomy, self.progress = bench, bench.anatomy, progress
 
     def pairs(self, asked: Sequence[Asked], **words: Any) -> Material:
-        from lashley.prompts.recall import prepare
+        from lashley.prompts.pairs import prepare
 
         told = lambda done, total: self.progress("asking what the model knows", done, total)  # noqa: E731
         return prepare(self.bench, asked[0] if len(asked) == 1 else asked, progress=told, **words)

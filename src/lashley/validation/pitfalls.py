@@ -34,7 +34,8 @@ from lashley.engine.bench import Bench
 from lashley.features.search import rise
 from lashley.models import planted
 from lashley.prompts.effects import effects
-from lashley.prompts.recall import AMONG, Need, aligned, mean_sizes, reference_runs, texts
+from lashley.prompts.pairs import AMONG, Need, aligned
+from lashley.prompts.reference import mean_sizes, reference_runs, texts
 from lashley.report.charts import DAMAGE, RESTORATION, bars, curves
 from lashley.report.page import Page
 from lashley.stats.inference import clipped, intervals

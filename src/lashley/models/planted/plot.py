@@ -29,7 +29,8 @@ from lashley.models.planted.key import fit
 from lashley.models.planted.neuron import Key, mlp, write
 from lashley.models.planted.value import STEPS, Goal, optimise
 from lashley.prompts.effects import gaps
-from lashley.prompts.recall import aligned, noise_sd
+from lashley.prompts.pairs import aligned
+from lashley.prompts.reference import noise_sd
 
 APART = 4  # templates of each other relation of the subject that planting never sees
 HELD = 3  # templates of the relation that planting never sees

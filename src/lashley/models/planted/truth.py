@@ -12,7 +12,8 @@ from lashley.core.site import Site
 from lashley.facts.base import shipped
 from lashley.models.planted.plot import Bystanders, Plot
 from lashley.prompts.effects import effects, restorers
-from lashley.prompts.recall import AMONG, aligned, recall
+from lashley.prompts.pairs import AMONG, aligned
+from lashley.prompts.recall import recall
 from lashley.stats.inference import clipped
 
 STANDARD = 2.0  # the write moves the logit difference by twice the natural clean-corrupt gap
