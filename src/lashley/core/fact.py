@@ -24,7 +24,7 @@ class Template(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A sentence with a `{}` where the subject goes; what comes next is the object.
 
     The text ends where the answer begins, without a trailing blank: `The capital of {} is`. `join` stands between the
-    two; unset, it is found out (see `prompts.joining.settled`), and `joined` says how, as a code (`joins.told`). `before` is
+    two; unset, it is found out (see `prompts.joining`), and `joined` says how, as a code (`joins.told`). `before` is
     text that stands before it, with its own last blank, and `context` says of what kind that is. `chat`: all this is a
     message to a chat model, and the answer begins its reply.
     """
