@@ -11,7 +11,7 @@ from lashley.claims.verdicts import judge, untestable
 from lashley.cli import app as cli
 from lashley.core.question import Question
 from lashley.experiments.audit import Params
-from lashley.experiments.audit.next import Step, steps
+from lashley.experiments.audit.steps import Step, steps
 
 NEURON = "L4.mlp.n173 stores capital(France)"
 OWN = 'L4.mlp.n173 is necessary for "The capital of {France} is" = Paris against {Japan} = Tokyo'

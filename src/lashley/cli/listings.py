@@ -13,7 +13,7 @@ from lashley.core.claim import Verdict
 from lashley.core.cost import ROUTES, Cost
 from lashley.core.fact import SLOT
 from lashley.core.figure import plural
-from lashley.experiments.audit.next import Step
+from lashley.experiments.audit.steps import Step
 from lashley.facts.question import find, relations
 from lashley.facts.tasks import TASKS, items
 from lashley.report import lines

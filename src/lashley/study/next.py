@@ -5,7 +5,7 @@ from __future__ import annotations
 from lashley.claims.grammar import parse
 from lashley.core.errors import LashleyError
 from lashley.experiments.audit import Params, evidence, verdicts
-from lashley.experiments.audit.next import Step, steps
+from lashley.experiments.audit.steps import Step, steps
 from lashley.study.study import Study
 
 

@@ -36,7 +36,7 @@ from lashley.core.run import Run
 from lashley.core.site import KINDS, Kind, Site, Sites, brief
 from lashley.core.trial import Sweep
 from lashley.experiments import at_least, unsplit
-from lashley.experiments.audit.next import UNSEEN
+from lashley.experiments.audit.steps import UNSEEN
 from lashley.facts.question import find
 from lashley.report.charts import audits
 from lashley.stats.peers import fits, matched, placed
