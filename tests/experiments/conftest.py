@@ -1,6 +1,7 @@
 """The embedded model opened once, and small studies of it made once."""
 
 from functools import cache
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -14,6 +15,7 @@ from lashley.facts.question import resolve
 from lashley.prompts.pairs import prepare
 from lashley.study.study import Study
 
+EXAMPLES = Path(__file__).parents[1] / "data" / "experiments"
 SMALL = {"relation": "capital", "subject": "France", "register": "list"}  # two prompts
 OWN = {  # a prompt of one's own, in place of those
     "relation": None,
@@ -55,7 +57,15 @@ def material(bench) -> Material:
     return prepare(bench, resolve(Question(**SMALL)), magnitudes=where)
 
 
-@pytest.fixture(params=[n for n in experiments.names() if experiments.find(n).asks == "facts"])
+@pytest.fixture(scope="package", autouse=True)
+def example():
+    """One more experiment, as anybody would add it: a file in the folder."""
+    experiments.__path__.append(str(EXAMPLES))
+    yield
+    experiments.__path__.remove(str(EXAMPLES))
+
+
+@pytest.fixture(params=[*(n for n in experiments.names() if experiments.find(n).asks == "facts"), "skip"])
 def experiment(request) -> str:
-    """Every experiment on facts; an audit is one on claims, and has tests of its own."""
+    """Every experiment on facts, and an example of a new one; an audit is one on claims, and has tests of its own."""
     return request.param

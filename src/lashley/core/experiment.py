@@ -84,7 +84,7 @@ class Gathered(Generic[M]):
     arrays: Arrays = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Experiment(Generic[P, M, R]):
     """One experiment; its file in `experiments/` names it.
 
@@ -102,7 +102,7 @@ class Experiment(Generic[P, M, R]):
     measure: Callable[[P, pd.DataFrame, Arrays], R]
     tell: Callable[[P, R], Outcome]
     draw: Callable[[P, R, pd.DataFrame], Drawing]
-    topic: Callable[[P, pd.DataFrame], str]  # what some rows are about, in words
+    topic: Callable[[P, pd.DataFrame], str] | None = None  # what some rows are about, in words; None: their facts
     asks: Literal["facts", "claims"] = "facts"
     settled: Callable[[P, Anatomy], P] = lambda params, anatomy: params  # with what only a model says
     further: Callable[[P, Anatomy, Answers, Arrays], Iterable[Sweep]] | None = None  # rounds, until none is new

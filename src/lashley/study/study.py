@@ -41,7 +41,7 @@ from lashley.facts.joins import told
 from lashley.report import html
 from lashley.report.notebook import Picture, pictures
 from lashley.report.page import Page
-from lashley.stats.summary import measured
+from lashley.stats.summary import facts, measured
 from lashley.study.ledger import Ledger, Spec
 from lashley.study.ledger.preliminaries import NAME as PRELIMINARIES
 from lashley.study.ledger.preliminaries import Preliminaries
@@ -285,7 +285,7 @@ class Study:
             return Page(
                 title=f"{spec.experiment}, not yet run", question="", finding=nothing, caveats=self._lost(), **common
             )
-        what = experiment.topic(self.params, kept)
+        what = experiment.topic(self.params, kept) if experiment.topic else facts(kept)
         result = experiment.measure(self.params, rows, arrays)
         outcome, drawing = experiment.tell(self.params, result), experiment.draw(self.params, result, rows)
         left = (
