@@ -1,4 +1,5 @@
-"""Fill the generated blocks of README.md and docs/ from what commands print; `--check` only compares.
+"""Fill the generated blocks of docs/ from what commands print; `--check` only compares;
+`--picture` draws that of README.md again.
 
 <!-- generated: NAME --> ... <!-- end -->
 """
@@ -7,7 +8,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -30,16 +33,8 @@ def card() -> str:
     )
 
 
-def speed() -> str:
-    """The table of bench/RESULTS.md, where and when it was measured, and how many targets are missed."""
-    where, short, rest = _measured()
-    missed, all_ = rest.count("| MISSED |"), rest.count("| MISSED |") + rest.count("| met |")
-    table = short.partition("\n\nRatios are")[0]
-    return f"{where}\n\n{table}\n\n{missed} of {all_} targets are missed; `docs/speed.md`, in the source, has them all."
-
-
 def targets() -> str:
-    """The same, with what was wanted and what was met."""
+    """What bench/RESULTS.md says: where and when, the short table, what was wanted and what was met."""
     return "\n\n".join(_measured())
 
 
@@ -87,9 +82,9 @@ SUMMED = (
     "undecided, of the true claims",
 )
 FILES = {
-    "README.md": {"embedded model": card, "speed": speed, "calibration": calibration},
+    "docs/using.md": {"embedded model": card},
     "docs/speed.md": {"speed and targets": targets},
-    "docs/calibration.md": {"calibration tables": tables},
+    "docs/calibration.md": {"calibration": calibration, "calibration tables": tables},
 }
 
 
@@ -104,7 +99,19 @@ def filled(name: str) -> str:
     return text
 
 
+def picture() -> None:
+    """The picture of README.md: where the recall of France's capital passes in the embedded model."""
+    import lashley
+
+    with tempfile.TemporaryDirectory() as folder:
+        study = lashley.locate(lashley.open_model(), relation="capital", subject="France", study=Path(folder) / "study")
+        study.write()
+        shutil.copy(study.folder / "figures" / "map.png", ROOT / "docs" / "locate.png")
+
+
 if __name__ == "__main__":
+    if "--picture" in sys.argv:
+        picture()
     for name in FILES:
         made = filled(name)
         if "--check" not in sys.argv:

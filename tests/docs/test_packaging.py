@@ -38,10 +38,14 @@ def test_the_extra_for_gemma_needs_what_reading_gguf_needs():
 
 
 def test_the_readme_reads_right_where_no_file_lies_beside_it():
-    """On a package index a link to a file of the source leads nowhere, and a picture is broken."""
-    targets = re.findall(r"\]\(([^)]+)\)|(?:href|src)=[\"']([^\"']+)|^\[[^\]]+\]:\s*(\S+)", README, re.MULTILINE)
+    """On a package index a link to a file of the source leads nowhere; a picture of the source is told in words."""
+    pictures = dict(re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", README))
+    targets = re.findall(
+        r"(?<!!)\[[^\]]*\]\(([^)]+)\)|(?:href|src)=[\"']([^\"']+)|^\[[^\]]+\]:\s*(\S+)", README, re.MULTILINE
+    )
     assert [t for found in targets for t in found if t and not re.match(r"https?://|mailto:|#", t)] == []
-    assert "pip install lashley" in README
+    assert len(pictures) == 1 and all(len(alt) > 80 and (ROOT / file).is_file() for alt, file in pictures.items())
+    assert "pip install lashley" in README and len(README.splitlines()) <= 50
 
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"`((?:docs|bench)/[\w./]+|[A-Z]+\.md)`", README))))
