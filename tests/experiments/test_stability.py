@@ -6,11 +6,15 @@ import pytest
 
 from lashley.core.errors import LashleyError
 from lashley.core.question import Question
-from lashley.experiments import stability
-from lashley.experiments.stability import COMPONENTS, CONTEXT, DRAW, PARAPHRASE, Map, Params
+from lashley.experiments.stability.maps import CONTEXT, DRAW, PARAPHRASE, Map, changes
+from lashley.experiments.stability.planning import Params
+from lashley.experiments.stability.planning import asked as with_contexts
+from lashley.experiments.stability.telling import WORDS
 from lashley.facts.contexts import KINDS, mentions
 from lashley.facts.question import resolve
 from lashley.prompts.pairs import prepare
+from lashley.stats import agreement
+from lashley.stats.agreement import COMPONENTS, variance_components
 
 PLANTED = np.array([0.40, 0.25, 0.10, 0.15, 0.10])
 
@@ -30,7 +34,7 @@ def simulated(rng, parts, units=300, templates=12, kinds=5, draws=3):
 
 @pytest.mark.parametrize("parts", [PLANTED, PLANTED[::-1], np.array([0.0, 0.0, 0.0, 0.0, 1.0])])
 def test_the_split_gives_planted_components_back(parts):
-    found = [stability.split(*simulated(np.random.default_rng(seed), parts)) for seed in range(12)]
+    found = [variance_components(*simulated(np.random.default_rng(seed), parts)) for seed in range(12)]
     assert np.mean(found, axis=0) == pytest.approx(parts, abs=0.03)
     assert np.sum(found, axis=1) == pytest.approx(1)
 
@@ -41,25 +45,26 @@ def test_an_unbalanced_design_does_not_bias_it():
         rng = np.random.default_rng(seed)
         damage, *labels = simulated(rng, PLANTED)
         kept = rng.random(damage.shape[1]) < 0.7
-        found.append(stability.split(damage[:, kept], *(label[kept] for label in labels)))
+        found.append(variance_components(damage[:, kept], *(label[kept] for label in labels)))
     assert np.mean(found, axis=0) == pytest.approx(PLANTED, abs=0.03)
 
 
 def test_what_the_design_cannot_tell_apart_is_left_out():
     damage, template, context, draw = simulated(np.random.default_rng(0), PLANTED, draws=1)
-    shares = dict(zip(COMPONENTS, stability.split(damage, template, context, draw), strict=True))
+    shares = dict(zip(COMPONENTS, variance_components(damage, template, context, draw), strict=True))
     assert np.isnan(shares["unit x draw"]) and shares["rest"] > 0
     plain = context == 0
-    shares = stability.split(damage[:, plain], template[plain], context[plain], draw[plain])
+    shares = variance_components(damage[:, plain], template[plain], context[plain], draw[plain])
     assert np.isfinite(shares[:2]).all() and np.isnan(shares[2:]).all() and np.nansum(shares) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("units,top", [(12, 6), (48, 10), (4608, 10)])
 def test_chance_is_what_two_random_sets_share(units, top):
     rng = np.random.default_rng(1)
-    chosen = stability.strongest(rng.standard_normal((units, 400)), top)
-    pairs = stability.jaccard(chosen)[np.triu_indices(400, 1)]
-    chance = stability.by_chance(units, top)
+    chosen = agreement.strongest(rng.standard_normal((units, 400)), top)
+    pairs = agreement.jaccard(chosen)[np.triu_indices(400, 1)]
+    chance = agreement.by_chance(units, top)
+    assert chance.low is not None and chance.high is not None
     assert pairs.mean() == pytest.approx(chance.value, abs=0.01 * (1 if units < 1000 else 0.1))
     assert chance.low <= np.quantile(pairs, 0.1) and np.quantile(pairs, 0.9) <= chance.high + 0.06
 
@@ -67,18 +72,18 @@ def test_chance_is_what_two_random_sets_share(units, top):
 def test_the_same_map_is_the_same_and_another_scale_does_not_matter():
     rng = np.random.default_rng(2)
     damage = rng.standard_normal((40, 1)) * [1.0, 3.0] + [0.0, 5.0]
-    assert stability.ranks(damage) == pytest.approx(np.ones((2, 2)))
-    assert stability.jaccard(stability.strongest(damage, 7)) == pytest.approx(np.ones((2, 2)))
+    assert agreement.rank_correlations(damage) == pytest.approx(np.ones((2, 2)))
+    assert agreement.jaccard(agreement.strongest(damage, 7)) == pytest.approx(np.ones((2, 2)))
 
 
 def test_the_jackknife_of_a_mean_is_the_t_interval():
     from lashley.stats.inference import interval
 
     x = np.random.default_rng(3).standard_normal(9)
-    value, low, high = stability.jackknife(lambda keep: x[keep].mean(), np.arange(9))
+    value, low, high = agreement.jackknife(lambda keep: x[keep].mean(), np.arange(9))
     own = interval(x)
     assert (value[0], low[0], high[0]) == pytest.approx((own.mean, own.low, own.high))
-    assert np.isnan(stability.jackknife(lambda keep: x[:5][keep].mean(), np.arange(5))[1]).all()
+    assert np.isnan(agreement.jackknife(lambda keep: x[:5][keep].mean(), np.arange(5))[1]).all()
 
 
 def test_pairs_differ_in_what_they_are_said_to():
@@ -88,7 +93,7 @@ def test_pairs_differ_in_what_they_are_said_to():
         ("a", "few-shot", "x. a.", "p", "0"), ("c", "another language", "c.", "p", "0"),
     ]  # fmt: skip
     prompts = pd.DataFrame(rows, columns=["template", "context", "prompt", "pair", "seed"])
-    found = stability.changes(Map(np.array(["L0.attn"]), np.zeros((1, 5)), prompts))
+    found = changes(Map(np.array(["L0.attn"]), np.zeros((1, 5)), prompts))
     pairs = {name: {tuple(p) for p in np.argwhere(mask).tolist()} for name, mask in found.items()}
     assert pairs == {
         DRAW: {(0, 1), (1, 0)},
@@ -100,7 +105,7 @@ def test_pairs_differ_in_what_they_are_said_to():
 
 
 def test_prompts_come_with_contexts_and_the_same_foils(bench):
-    asked = stability.asked(Params(), resolve(Question(relation="capital", subject="France", register="list")))
+    asked = with_contexts(Params(), resolve(Question(relation="capital", subject="France", register="list")))
     material = prepare(bench, asked, draws=2)
     assert {c.template.context for c in material.cases} == {"", *KINDS}
     of = {}
@@ -116,7 +121,7 @@ def test_prompts_come_with_contexts_and_the_same_foils(bench):
 
 def test_templates_can_be_fewer():
     asked = resolve(Question(relation="capital", subject="France"))
-    found = stability.asked(Params(templates=3, contexts=0), asked)
+    found = with_contexts(Params(templates=3, contexts=0), asked)
     assert len(found.templates) == 3 and set(found.templates) < set(asked.templates)
 
 
@@ -132,7 +137,7 @@ def test_every_unit_is_asked_about_on_every_prompt(study, bench):
 def test_the_report_compares_paraphrases_contexts_and_draws(study):
     made = study("stability", register="statement", contexts=1, units="heads")
     page = made.page()
-    for words in (PARAPHRASE, CONTEXT, DRAW, "Jaccard; chance", "belongs to the head itself", "head x template"):
+    for words in (*WORDS.values(), "Jaccard; chance", "belongs to the head itself", "head x template"):
         assert words in page.finding.sentence
     assert page.finding.estimate.low < page.finding.estimate.value < page.finding.estimate.high
     assert {f.name for f in page.figures} == {"map", "correlation", "variance"}
@@ -141,8 +146,7 @@ def test_the_report_compares_paraphrases_contexts_and_draws(study):
 
 def test_with_noise_another_draw_changes_no_ranking(study):
     made = study("stability", corruption="noise")
-    found = stability.compare(made.params, made.table[~made.table["excluded"]])
-    assert found.ranks[DRAW].value == pytest.approx(1)
+    assert made.result.changes[DRAW].ranks.value == pytest.approx(1)
     assert any("divided by" in c for c in made.page().caveats)
 
 
