@@ -1,4 +1,4 @@
-"""A thousand single bits flipped in finished studies: `report` and `resume` each notice, or nothing changes."""
+"""A thousand single bits flipped in finished studies: `check`, `report`, `resume` each notice, or nothing changes."""
 
 import random
 import shutil
@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 import lashley
-from lashley import api
+from lashley import api, cli
 from lashley.core.errors import LashleyError
 from lashley.report import to_json
 from lashley.study.study import Study
@@ -48,6 +48,20 @@ def shown(study: Study) -> tuple[bytes, object]:
     return to_json(page), study.table
 
 
+def check(folder: Path) -> None:
+    """The command, which ends with code 2 where it warned, and with 0 elsewhere."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        try:
+            cli.check(folder)
+        except SystemExit as ended:
+            assert ended.code == 2 and told
+        else:
+            assert not told
+    for warning in told:
+        warnings.warn(warning.message, stacklevel=2)
+
+
 def report(folder: Path) -> tuple[bytes, object]:
     study = Study.open(folder)
     try:
@@ -74,7 +88,7 @@ def test_a_flipped_bit_is_noticed_or_changes_nothing_that_is_shown(bench, studie
         data[at] ^= 1 << draw.randrange(8)
         path.write_bytes(data)
         noticed = []
-        for command in (report, resume):
+        for command in (check, report, resume):
             with warnings.catch_warnings(record=True) as told:
                 warnings.simplefilter("always")
                 try:
@@ -85,7 +99,7 @@ def test_a_flipped_bit_is_noticed_or_changes_nothing_that_is_shown(bench, studie
                 except LashleyError as error:
                     assert "\n" not in str(error)
                     noticed.append(True)
-        assert noticed[0] == noticed[1], (path.name, at, noticed)
+        assert len(set(noticed)) == 1, (path.name, at, noticed)
         found[path.name, "noticed" if noticed[0] else "changes nothing"] += 1
         shutil.rmtree(copy)
     with capsys.disabled():
