@@ -193,7 +193,7 @@ def _together(questions: Iterable[Asked]) -> Iterator[Asked]:
 def _quantiles(bench: Bench, topic: Topic, reference: Sequence[Run]) -> dict[Site, np.ndarray]:
     """Quantiles of the activation at each site over the reference runs, elementwise, float32 [5, site width]; without
     position 0 where that is a sink of no beginning-of-text token."""
-    sites = {s for sites in topic.sets for s in sites}
+    sites = dict.fromkeys(s for sites in topic.sets for s in sites)  # in order: what is planned hangs on it
     bare = {s: _bare(s) for s in sites}
     acts = bench.read(reference, sorted(set(bare.values()), key=str))
     inside = np.concatenate([np.arange(len(r)) >= (not r.begin) for r in reference])
