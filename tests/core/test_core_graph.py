@@ -96,6 +96,7 @@ def test_sets_come_back_from_numbers_and_from_marks(sets):
     assert len(edges) == len(sets) and [set(s.tolist()) for s in edges] == sets
     assert Edges.of(SMALL, list(edges.table)) == edges
     assert edges.sizes.tolist() == [len(s) for s in sets]
+    np.testing.assert_array_equal(edges.members, np.nonzero(edges.table))
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(edges), type=Edges) == edges
 
 

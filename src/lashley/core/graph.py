@@ -163,6 +163,13 @@ class Edges(msgspec.Struct, frozen=True):
         return np.unpackbits(self._packed, axis=1, count=len(self.graph)).view(bool)
 
     @property
+    def members(self) -> tuple[np.ndarray, np.ndarray]:
+        """The trial and the edge of each edge of each set, in order, int64: `np.nonzero(table)`, without the table."""
+        trial, byte = np.divmod(np.flatnonzero(np.frombuffer(self.bits, np.uint8) != 0), self._width)
+        held, bit = np.nonzero(np.unpackbits(self._packed[trial, byte][:, None], axis=1))
+        return trial[held], 8 * byte[held] + bit
+
+    @property
     def sizes(self) -> np.ndarray:
         """How many edges each set has, int64 [trials]."""
         ones = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(1)

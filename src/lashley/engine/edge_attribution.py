@@ -64,7 +64,7 @@ def _how(sweep: Sweep) -> tuple[Graph, int]:
 def _sums(sweep: Sweep, scores: np.ndarray) -> np.ndarray:
     """The sum over the edges of each trial."""
     assert sweep.edges
-    trial, edge = np.nonzero(sweep.edges.table)
+    trial, edge = sweep.edges.members
     return np.bincount(trial, scores[edge], len(sweep))
 
 
