@@ -17,7 +17,7 @@ from lashley.experiments import knockout
 from lashley.facts.question import resolve
 from lashley.prompts.pairs import prepare
 from lashley.stats.inference import clopper_pearson
-from lashley.stats.screening import screening
+from lashley.stats.screening import SAMPLE, screening
 
 from .conftest import SMALL, told
 
@@ -60,7 +60,7 @@ def test_every_prompt_gets_the_same_units_and_no_unit_twice(screened):
     _, material, plan = screened(screen=7, sample=5)
     assert all(isinstance(each, Estimated) and len(each.estimates) == len(each.sweep) for each in plan)
     sweeps = [each.sweep for each in plan]
-    top, sample = ({tuple(s.sites) for s in sweeps if s.labels["control"] == c} for c in ("", knockout.SAMPLE))
+    top, sample = ({tuple(s.sites) for s in sweeps if s.labels["control"] == c} for c in ("", SAMPLE))
     assert len(top) == len(sample) == 1 and len(plan) == 2 * len(material.cases)
     chosen, drawn = map(set, (*top, *sample))
     assert len(chosen) == 7 and len(drawn) == 5 and not chosen & drawn
@@ -122,7 +122,7 @@ def test_gradients_rank_the_neurons_of_the_embedded_model(study, edit):
     for _, part in mean.groupby("control", observed=True):
         assert spearmanr(part["effect"], part["estimate"])[0] > 0.7
     largest = mean["effect"].abs().groupby("control", observed=True).median()
-    assert largest[""] > 5 * largest[knockout.SAMPLE]
+    assert largest[""] > 5 * largest[SAMPLE]
 
 
 def test_the_page_says_how_well_the_screen_ranked(study):
@@ -130,14 +130,14 @@ def test_the_page_says_how_well_the_screen_ranked(study):
     page, table = made.page(), made.table
     total = int(table["population"].iloc[0])
     mean = table.groupby(["control", "site"], observed=True)[["effect", "estimate"]].mean()
-    drawn = mean.loc[knockout.SAMPLE]
+    drawn = mean.loc[SAMPLE]
     rho = spearmanr(drawn["effect"], drawn["estimate"])[0]
     (also,) = page.also
     assert also.estimate.value == pytest.approx(rho) and also.estimate.low < rho < also.estimate.high
     assert f"Of the 40 neurons that gradients rank highest among {total:,}" in page.finding.sentence
     assert f"a random sample of 40 of the {total - 40:,} others" in also.sentence
     assert "saturation" in page.caveats[0] and "first-order" in page.caveats[0]
-    assert knockout.SAMPLE in [c.name for c in page.controls]
+    assert SAMPLE in [c.name for c in page.controls]
     missed = page.tables[1]
     sizes = np.sort(mean.loc[""]["effect"].abs())[::-1]
     for row, limit in zip(missed.rows, (0.1, sizes[9], np.median(sizes), sizes[-1]), strict=True):

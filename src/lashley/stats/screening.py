@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
+import msgspec
 import numpy as np
 
 from lashley.core.figure import Column, Control, Estimate, Finding, Table, number, plural
@@ -18,66 +19,121 @@ SAMPLE = "random sample outside the screen"  # the label of its trials
 BIG = 0.1  # of the logit difference
 
 
-class Screening(NamedTuple):
-    """How well a screen ranked: of all measured units the mean damage and its estimate, and whether they were
-    chosen or drawn; in words; beside the sample; and how many units of what strength it may have missed."""
+class Missed(msgspec.Struct, frozen=True):
+    """How many units as strong as some confirmed one a screen may have missed.
 
-    units: pd.DataFrame
-    finding: Finding
-    controls: list[Control]
-    table: Table | None
+    `strength` is that one's damage by size, a share of the logit difference: a "tenth", or that of the "last of the ten
+    strongest", the "median" or the "weakest" unit confirmed. `found` units of the sample are as strong. Of those left
+    out at most `share`, and `most` of them, are: exact binomial bounds, one-sided 95%.
+    """
+
+    like: Literal["tenth", "last of the ten strongest", "median", "weakest"]
+    strength: float
+    found: int
+    share: float
+    most: int
+
+
+class Screening(msgspec.Struct, frozen=True):
+    """How well a screen ranked, by the units that it chose and a random sample of those that it left out.
+
+    `unit` is the plural of what was screened; `confirmed` of them were chosen and measured, `left` were left out, and
+    `sample` of these measured. `ranked` and `ranked_sample` are Spearman correlations of estimated and measured damage
+    over the two. `damage` is that of the sample: mean and between which values 95% of its units lie, a share of the
+    logit difference. `missed` says how many of what strength it may have missed. None and () where nothing was sampled.
+    """
+
+    unit: str
+    confirmed: int
+    left: int
+    sample: int
+    ranked: Estimate
+    ranked_sample: Estimate | None = None
+    damage: Estimate | None = None
+    missed: tuple[Missed, ...] = ()
+
+    @property
+    def finding(self) -> Finding:
+        """How well it ranked, and what it may have missed, in a sentence."""
+        basis = "Effects by size; bounds by Clopper and Pearson, one-sided 95%; intervals of Spearman after Fieller."
+        confirmed = plural(self.confirmed, f"confirmed {self.unit}")
+        sentence = f"Gradients ranked the {confirmed} with a Spearman correlation of {self.ranked}"
+        if not self.sample:
+            missed = "none of the others is measured, so what it missed is not known"
+            return Finding(f"{sentence}; {missed if self.left else 'none was left out'}.", None, basis)
+        like = self.missed[1]
+        return Finding(
+            f"{sentence}, and a random sample of {number(self.sample)} of the {plural(self.left, 'other')} with "
+            f"{self.ranked_sample}; {number(like.found)} of the sample {'has' if like.found == 1 else 'have'} an "
+            f"effect as large as {self._like(like)} ({share(Estimate(like.strength))}), so at most "
+            f"{number(like.most)} of those left out {'does' if like.most == 1 else 'do'}.",
+            self.ranked_sample,
+            basis,
+        )
+
+    @property
+    def controls(self) -> list[Control]:
+        """The sample, beside what was chosen."""
+        if self.ranked_sample is None or self.damage is None:
+            return []
+        reading = f"Spearman correlation of estimated and measured damage over {plural(self.sample, self.unit)}"
+        return [
+            Control("screen, on a random sample of what it left out", self.ranked_sample, reading),
+            Control(SAMPLE, self.damage, "damage by its units, mean and 95% range"),
+        ]
+
+    @property
+    def table(self) -> Table | None:
+        """What it may have missed; None where nothing was sampled."""
+        if not self.missed:
+            return None
+        return Table(
+            "What the screen may have missed",
+            (
+                Column("as strong as"),
+                Column("damage, by size", "share"),
+                Column("in the sample", "units"),
+                Column("left out, at most", "share"),
+                Column("left out, at most", "units"),
+            ),
+            tuple((self._like(m), m.strength, m.found, m.share, m.most) for m in self.missed),
+            f"A random sample of {number(self.sample)} of the {plural(self.left, self.unit)} that the screen left out; "
+            "exact binomial bounds, one-sided 95%.",
+        )
+
+    def _like(self, missed: Missed) -> str:
+        last = min(10, self.confirmed)
+        return {
+            "tenth": "a damage of 10%",
+            "last of the ten strongest": (
+                f"the {last}th strongest confirmed" if last > 3 else "the weakest confirmed of few"
+            ),
+            "median": "the median confirmed",
+            "weakest": "the weakest confirmed",
+        }[missed.like]
 
 
 def screening(top: pd.DataFrame, drawn: pd.DataFrame, population: int, unit: str) -> Screening:
     """From units with their mean `effect` and `estimate`: those that the screen chose, and a sample drawn from all
     that it left out, so that the sample's shares are theirs. Effects are compared by size; `unit` is a plural."""
+    left = population - len(top)
+    if not len(drawn):
+        return Screening(unit, len(top), left, 0, _rho(top))
+    sizes: list[float] = top["effect"].abs().sort_values(ascending=False).tolist()
+    missed = (
+        Missed("tenth", BIG, *_missed(drawn, BIG, left)),
+        Missed("last of the ten strongest", last := sizes[min(10, len(sizes)) - 1], *_missed(drawn, last, left)),
+        Missed("median", median := float(np.median(sizes)), *_missed(drawn, median, left)),
+        Missed("weakest", sizes[-1], *_missed(drawn, sizes[-1], left)),
+    )
+    return Screening(unit, len(top), left, len(drawn), _rho(top), _rho(drawn), ranged(drawn["effect"]), missed)
+
+
+def compared(top: pd.DataFrame, drawn: pd.DataFrame) -> pd.DataFrame:
+    """The units that a screen chose and those that were drawn, as one frame; `chosen` says which."""
     import pandas as pd
 
-    units = pd.concat([top.assign(chosen="confirmed"), drawn.assign(chosen="random sample of the others")])
-    left = population - len(top)
-    basis = "Effects by size; bounds by Clopper and Pearson, one-sided 95%; intervals of Spearman after Fieller."
-    sentence = (
-        f"Gradients ranked the {plural(len(top), f'confirmed {unit}')} with a Spearman correlation of {_rho(top)}"
-    )
-    if not len(drawn):
-        missed = "none was left out" if not left else "none of the others is measured, so what it missed is not known"
-        return Screening(units, Finding(f"{sentence}; {missed}.", None, basis), [], None)
-    rho = _rho(drawn)
-    sizes: list[float] = top["effect"].abs().sort_values(ascending=False).tolist()
-    tenth = min(10, len(sizes))
-    limits = [
-        ("a damage of 10%", BIG),
-        (f"the {tenth}th strongest confirmed" if tenth > 3 else "the weakest confirmed of few", sizes[tenth - 1]),
-        ("the median confirmed", float(np.median(sizes))),
-        ("the weakest confirmed", sizes[-1]),
-    ]
-    lines = [(words, limit, *_missed(drawn, limit, left)) for words, limit in limits]
-    table = Table(
-        "What the screen may have missed",
-        (
-            Column("as strong as"),
-            Column("damage, by size", "share"),
-            Column("in the sample", "units"),
-            Column("left out, at most", "share"),
-            Column("left out, at most", "units"),
-        ),
-        tuple((words, limit, k, high, most) for words, limit, k, high, most in lines),
-        f"A random sample of {number(len(drawn))} of the {plural(left, unit)} that the screen left out; exact "
-        "binomial bounds, one-sided 95%.",
-    )
-    words, limit, k, _, most = lines[1]
-    sentence += (
-        f", and a random sample of {number(len(drawn))} of the {plural(left, 'other')} with {rho}; {number(k)} of the "
-        f"sample {'has' if k == 1 else 'have'} an effect as large as {words} "
-        f"({share(Estimate(float(limit)))}), so at most {number(most)} of those left out "
-        f"{'does' if most == 1 else 'do'}."
-    )
-    reading = f"Spearman correlation of estimated and measured damage over {plural(len(drawn), unit)}"
-    controls = [
-        Control("screen, on a random sample of what it left out", rho, reading),
-        Control(SAMPLE, ranged(drawn["effect"]), "damage by its units, mean and 95% range"),
-    ]
-    return Screening(units, Finding(sentence, rho, basis), controls, table)
+    return pd.concat([top.assign(chosen="confirmed"), drawn.assign(chosen="random sample of the others")])
 
 
 def _rho(units: pd.DataFrame) -> Estimate:
