@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from lashley.core.figure import Estimate
-from lashley.experiments import knockout, locate
+from lashley.experiments import knockout
+from lashley.experiments.locate import measuring, telling
 from lashley.stats.peers import different
 from lashley.stats.summary import against, floor, measured, share, windows
 
@@ -292,7 +293,7 @@ def test_the_handover_is_told_wherever_it_is_or_why_it_is_not(carried, words, se
     table = pd.DataFrame(rows, columns=["template", "layer", "role", "position", "token", "effect"])
     base = {"relation": "landmark", "subject": "E", "context": None, "pair": "p", "seed": "0", "corruption": "replace"}
     table = table.assign(**base, asked=table["template"], prompt=table["template"])
-    (finding,) = locate._handover(table, "X", "")
+    (finding,) = telling.handover(measuring.handover(table), "X", "")
     assert words in finding.sentence and finding.estimate.value in carried
     late = carried[0] < 0.5
     assert ("iffel" in finding.sentence) == (late and not several)
@@ -300,7 +301,7 @@ def test_the_handover_is_told_wherever_it_is_or_why_it_is_not(carried, words, se
     assert ("70%" in finding.sentence) >= late
     assert ("leaves it between layers 1 (60%) and 2 (30%)" in finding.sentence) == late
     bare = table[table["role"] != "subject_last"]
-    (other,) = locate._handover(bare, "X", "")
+    (other,) = telling.handover(measuring.handover(bare), "X", "")
     assert "ends at the final token" in other.sentence and other.estimate is None
 
 

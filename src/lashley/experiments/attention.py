@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
 import numpy as np
 
 from lashley.core.anatomy import Anatomy
@@ -21,8 +22,9 @@ from lashley.core.figure import Column, Control, Estimate, Finding
 from lashley.core.outcome import Drawing, Outcome
 from lashley.core.site import KINDS, ROLES, Site, Sites
 from lashley.core.trial import Sweep
-from lashley.experiments import at_least, pairs, unsplit
+from lashley.experiments import at_least, pairs
 from lashley.report.charts import DAMAGE, bars, curves, heat, table_of
+from lashley.stats.basis import Basis, basis
 from lashley.stats.summary import (
     against,
     cells,
@@ -32,7 +34,6 @@ from lashley.stats.summary import (
     measured,
     percent,
     readings,
-    resting,
     share,
     width,
     windows,
@@ -40,8 +41,6 @@ from lashley.stats.summary import (
 
 if TYPE_CHECKING:
     import pandas as pd
-
-QUESTION = "Through which attention does {model} fetch what it needs to recall {facts}?"
 
 
 @dataclass(frozen=True)
@@ -109,49 +108,128 @@ def _sites(params: Params, anatomy: Anatomy, queries: list[int]) -> Sites:
     return Sites.pack(layer, kind, unit, position, sizes=[len(layers) * len(queries) for layers, _ in sets])
 
 
-def judge(params: Params, table: pd.DataFrame, arrays: Arrays) -> Outcome:
-    """The attention whose loss costs most, and what the attention to each role costs at its worst."""
+class Cut(msgspec.Struct, frozen=True):
+    """The attention to one role, in one layer, window of layers or head, and what its loss costs.
+
+    Attributes
+    ----------
+    site
+        Its address, as "L3.attn@final to subject_last", "L2-4.attn@..." for a window, or "L3.attn.h1@..." for a head.
+    keys
+        The role that may not be attended to.
+    layers
+        The first and the last layer, the same where it is a single one.
+    head
+        Which head; None for all of a layer.
+    damage
+        Mean over prompts, a share of the logit difference; n is prompts.
+    """
+
+    site: str
+    keys: str
+    layers: tuple[int, int]
+    head: int | None
+    damage: Estimate
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What cutting off attention comes to. Damage is (LD_clean - LD_edited) / (LD_clean - LD_corrupt), a share of the
+    logit difference: 0 as with all attention, 1 as in the corrupt run, below 0 where recall gains.
+
+    Attributes
+    ----------
+    facts
+        What is recalled, in words.
+    basis
+        Which prompts the means and intervals rest on.
+    noise_floor
+        Largest damage by an edit that changes nothing, a share; smaller ones say nothing.
+    window
+        How many layers were cut together, those at the ends apart; 0 for single ones.
+    cells
+        How many roles by layers, windows or heads there are.
+    strongest
+        The one whose loss costs most, chosen on the same prompts.
+    opposite
+        The one that does more, the other way; None where there is none.
+    """
+
+    facts: str
+    basis: Basis
+    noise_floor: float
+    window: int
+    cells: int
+    strongest: Cut
+    opposite: Cut | None
+
+
+def measure(params: Params, table: pd.DataFrame, arrays: Arrays) -> Result:
+    """The attention whose loss costs most."""
     rows = measured(table)
     cell = _cells(params, rows)
-    what, least = facts(rows), floor(rows)
-    basis = f"Attention logits set to -inf, over {resting(rows)}"
     strongest = cell.sort_values("effect").iloc[-1]
-    found = estimate(strongest)
+    other = against(cell, strongest)
+    return Result(
+        facts=facts(rows),
+        basis=basis(rows),
+        noise_floor=floor(rows),
+        window=width(cell),
+        cells=len(cell),
+        strongest=_cut(params, strongest),
+        opposite=None if other is None else _cut(params, other),
+    )
+
+
+def _cut(params: Params, row: pd.Series) -> Cut:
+    ends = str(row["layers"])[1:].split("-")
+    head = int(row["unit"]) if params.units == "heads" else None
+    return Cut(row["site"], row["keys"], (int(ends[0]), int(ends[-1])), head, estimate(row))
+
+
+def tell(params: Params, result: Result) -> Outcome:
+    """The attention whose loss costs most, and what the intervention cannot tell."""
+    what, strongest = result.facts, result.strongest
+    found, at = strongest.damage, _words(params.at)
     sentence = (
-        f"The recall of {what} loses most, {percent(found)}, when the {_words(params.at)} may not attend to the "
-        f"{_words(strongest['keys'])} in {_where(params, strongest)}"
+        f"The recall of {what} loses most, {percent(found)}, when the {at} may not attend to the "
+        f"{_words(strongest.keys)} in {_where(strongest)}"
     )
     if found.value is not None and found.value <= 0:
-        sentence = f"No attention of the {_words(params.at)} that was knocked out costs the recall of {what} anything"
-    if (other := against(cell, strongest)) is not None:
+        sentence = f"No attention of the {at} that was knocked out costs the recall of {what} anything"
+    if (other := result.opposite) is not None:
         sentence += (
-            f"; not to attend to the {_words(other['keys'])} in {_where(params, other)} does more, the other way: a "
-            f"damage of {share(estimate(other))}, so recall gains"
+            f"; not to attend to the {_words(other.keys)} in {_where(other)} does more, the other way: a damage of "
+            f"{share(other.damage)}, so recall gains"
         )
-    chosen = f"{basis} It is the largest of {len(cell)} cells, chosen on the same prompts."
-    controls = (Control("identity edit", Estimate(least), "the numerical noise floor; smaller effects say nothing"),)
+    over = (
+        f"Attention logits set to -inf, over {result.basis.resting} It is the largest of {result.cells} cells, chosen "
+        "on the same prompts."
+    )
+    least = Estimate(result.noise_floor)
+    controls = (Control("identity edit", least, "the numerical noise floor; smaller effects say nothing"),)
     caveats = [
         "What is cut off may reach the position by other layers, heads or positions: no damage is not proof of no use.",
         "The weights that remain are renormalised, so the position also attends more to everything else.",
     ]
-    if wide := width(cell):
+    if result.window:
         caveats.append(
-            f"Windows of {wide} layers were cut together; windows alone can make a peak. Those that the first "
+            f"Windows of {result.window} layers were cut together; windows alone can make a peak. Those that the first "
             "or the last layer cuts off have fewer layers, and are cells of their own."
         )
     not_tested = ("What the attended values carry (see locate), and damage to other facts and to unrelated text.",)
-    return Outcome((Finding(f"{sentence}.", found, chosen),), controls, tuple(caveats), not_tested)
+    return Outcome((Finding(f"{sentence}.", found, over),), controls, tuple(caveats), not_tested)
 
 
-def draw(params: Params, table: pd.DataFrame, arrays: Arrays) -> Drawing:
+def draw(params: Params, result: Result, table: pd.DataFrame) -> Drawing:
     """The map of roles by layers, or of heads by layers for each role, and the strongest."""
     rows = measured(table)
     cell = _cells(params, rows)
-    what = facts(rows)
-    window = f" in windows of {wide} layers, fewer at the ends" if (wide := width(cell)) else ""
-    about = f"attention from the {_words(params.at)} knocked out{window}; recall of {what}; over {resting(rows)}"
+    what = result.facts
+    window = f" in windows of {result.window} layers, fewer at the ends" if result.window else ""
+    over = result.basis.resting
+    about = f"attention from the {_words(params.at)} knocked out{window}; recall of {what}; over {over}"
     layer = "layer in the middle of the window" if window else "layer"
-    common = {"of": "prompts", "measure": DAMAGE, "floor": floor(rows), "about": about}
+    common = {"of": "prompts", "measure": DAMAGE, "floor": result.noise_floor, "about": about}
     cell["role"] = cell["keys"]
     if params.units == "heads":
         title = f"Which heads fetch {what}, and from where"
@@ -189,11 +267,11 @@ def _cells(params: Params, rows: pd.DataFrame) -> pd.DataFrame:
     return cells(_named(params, rows), by).rename(columns={"cell": "site"})
 
 
-def _where(params: Params, row: pd.Series) -> str:
-    if params.units == "heads":
-        return f"head {row['unit']} of layer {row['layer']}"
-    first, *last = str(row["layers"])[1:].split("-")
-    return f"layers {first} to {last[0]}" if last else f"layer {first}"
+def _where(cut: Cut) -> str:
+    first, last = cut.layers
+    if cut.head is not None:
+        return f"head {cut.head} of layer {first}"
+    return f"layers {first} to {last}" if first < last else f"layer {first}"
 
 
 def _words(role: str) -> str:
@@ -209,10 +287,12 @@ def _words(role: str) -> str:
 EXPERIMENT = Experiment(
     name="attention",
     about=__doc__,
-    question=QUESTION,
+    question="Through which attention does {model} fetch what it needs to recall {facts}?",
     Params=Params,
     gather=pairs,
     plan=plan,
-    **unsplit(judge, draw),
+    measure=measure,
+    tell=tell,
+    draw=draw,
     topic=lambda params, rows: facts(rows),
 )
