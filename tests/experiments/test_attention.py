@@ -1,5 +1,7 @@
 """Attention knockout: what is cut off altogether cannot matter, and every edge is asked about once."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -65,3 +67,17 @@ def test_the_report_names_the_edge(study):
     assert "may not attend to the" in page.finding.sentence and "head" in page.finding.sentence
     assert {f.name for f in page.figures} == {"heads", "bars"}
     assert {f.name for f in study("attention").page().figures} == {"map", "curves"}
+
+
+@pytest.mark.parametrize("words", [{}, {"window": 3}, {"units": "heads"}])
+def test_the_result_is_what_the_rows_come_to(study, words):
+    made = study("attention", **PAIR, **FRANCE, **words)
+    result, table = made.result, made.table
+    best = table.loc[table["effect"].idxmax()]
+    layers = [int(la) for la in re.findall(r"L(\d+)\.", str(best["site"]))]
+    assert result.cells == len(table) and result.window == words.get("window", 0)
+    assert result.strongest.damage.value == pytest.approx(best["effect"])
+    assert (result.strongest.keys, result.strongest.layers) == (best["keys"], (min(layers), max(layers)))
+    assert result.strongest.head == (best["unit"] if "units" in words else None)
+    assert (result.strongest.damage.n, result.strongest.damage.unit) == (1, "share of the logit difference")
+    assert (result.opposite is not None) == (-table["effect"].min() > best["effect"])

@@ -1,6 +1,7 @@
 """What every experiment promises, tested the day its file appears."""
 
 import dataclasses
+import re
 import subprocess
 import sys
 import typing
@@ -11,7 +12,7 @@ import pandas as pd
 import pytest
 
 from lashley import experiments
-from lashley.core.figure import Finding
+from lashley.core.figure import Estimate, Finding
 from lashley.core.graph import Graph
 from lashley.core.progress import silent
 from lashley.core.question import Question
@@ -100,6 +101,21 @@ def test_its_result_is_numbers_that_survive_json(experiment, study):
     read = msgspec.json.decode(data, type=type(made.result))
     assert read == made.result and made.page().result == msgspec.json.decode(data)
     assert made.experiment.tell(made.params, read) == made.experiment.tell(made.params, made.result)
+
+
+def structs(kind: object) -> set[type[msgspec.Struct]]:
+    """The structs that a type is made of, itself among them."""
+    inner = {one for part in typing.get_args(kind) for one in structs(part)}
+    if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+        return inner
+    return {kind, *inner, *(one for field in typing.get_type_hints(kind).values() for one in structs(field))}
+
+
+def test_every_number_of_its_result_is_documented(experiment, study):
+    """In the docstring that `help(type(study.result))` shows."""
+    for kind in structs(type(study(experiment).result)) - {Estimate}:
+        for field in kind.__struct_fields__:
+            assert re.search(rf"\b{field}\b", kind.__doc__ or ""), f"{kind.__name__}.{field} is not documented"
 
 
 def test_the_finding_is_a_sentence_about_the_fact(experiment, study):

@@ -5,6 +5,7 @@ import re
 
 import msgspec
 import numpy as np
+import pandas as pd
 import pytest
 
 from lashley.core.edit import Resample
@@ -157,3 +158,45 @@ def test_noise_differs_from_prompt_to_prompt_and_from_seed_to_seed(material):
         return [msgspec.to_builtins(s.edits[0])["seed"] for s in plan]
 
     assert len({*seeds(0), *seeds(1)}) == len(seeds(0)) + len(seeds(1))
+
+
+def by_unit(made) -> pd.Series:
+    """The mean damage of each trial: over the prompts of two templates, with one draw of each."""
+    rows = made.table[made.table["control"] == ""]
+    return rows.groupby("trial")["effect"].mean()
+
+
+@pytest.mark.parametrize(
+    "words", [{}, {"units": "heads", "edit": "zero"}, {"units": "heads", "screen": 7, "sample": 5}]
+)
+def test_the_result_of_a_whole_kind_is_what_its_rows_come_to(study, words):
+    made = study("knockout", **words)
+    result, damage = made.result, by_unit(made)
+    first = made.table[made.table["control"] == ""].drop_duplicates("trial").set_index("trial")["site"]
+    assert result.units == len(damage) and result.above_tenth == (damage >= 0.1).sum()
+    assert result.strongest.site == first[damage.idxmax()]
+    assert result.strongest.damage.value == pytest.approx(damage.max())
+    assert (result.strongest.damage.n, result.strongest.damage.unit) == (2, "share of the logit difference")
+    helps = -damage.min() > damage.max()
+    assert (result.opposite is not None) == helps
+    if helps:
+        assert result.opposite.damage.value == pytest.approx(damage.min())
+    share = damage[damage > 0] / damage[damage > 0].sum()
+    assert result.participation == pytest.approx(1 / (share**2).sum())
+    assert result.joint is None and result.chance is None
+    if "screen" in words:
+        assert (result.screening.confirmed, result.screening.sample) == (7, 5)
+        assert result.screening.left == made.model.layers * made.model.heads - 7
+
+
+@pytest.mark.parametrize("units", ["L1.attn.h0+L2.attn.h1", "L1.mlp.n3"])
+def test_the_result_of_a_named_set_is_what_its_rows_come_to(study, units):
+    made = study("knockout", units=units)
+    result, damage = made.result, by_unit(made)
+    sites = units.split("+")
+    drawn = made.table[made.table["control"] == RANDOM].groupby("trial")["effect"].mean()
+    assert result.units == len(sites) and result.strongest.site == sites[int(damage[: len(sites)].to_numpy().argmax())]
+    assert result.joint.value == pytest.approx(damage.iloc[-1]) and result.joint.n == 2
+    assert result.chance.sets == len(drawn) == 20
+    assert result.chance.damage.value == pytest.approx(drawn.mean())
+    assert result.chance.p == pytest.approx((1 + (drawn >= result.joint.value).sum()) / 21)

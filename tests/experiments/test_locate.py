@@ -91,3 +91,25 @@ def test_what_follows_from_a_whole_fact_has_intervals(study):
     estimate = page.finding.estimate
     assert estimate.low <= estimate.value <= estimate.high and estimate.n >= 6
     assert "[" in page.finding.sentence
+
+
+@pytest.mark.parametrize("words", [{}, {"window": 3}, {"kinds": ("resid",)}])
+def test_the_result_is_what_the_rows_come_to(study, bench, words):
+    made = study("locate", **OWN, **words)
+    result, table = made.result, made.table
+    outputs = table[table["kind"] != "resid"] if "kinds" not in words else table
+    sites = outputs["site"].astype(str).str.replace(r"@\d+", "", regex=True)
+    mean = outputs.groupby([sites, "role"], observed=True)["effect"].mean()
+    assert result.outputs == len(mean)
+    assert result.strongest.share.value == pytest.approx(mean.max())
+    which, role = mean.idxmax()
+    layers = [int(la) for la in re.findall(r"L(\d+)\.", which)]
+    assert (result.strongest.layers, result.strongest.role) == ((min(layers), max(layers)), role)
+    assert (result.strongest.share.n, result.window) == (1, words.get("window", 0))
+    roles = ("subject_last", "final")
+    own, final = ([at(table, "resid", la, role).mean() for la in range(bench.anatomy.layers)] for role in roles)
+    assert [e.value for e in result.handover.subject_last] == pytest.approx(own)
+    assert [e.value for e in result.handover.final] == pytest.approx(final)
+    arrives, leaves = result.handover.arrives, result.handover.leaves
+    assert own[arrives] >= 0.5 > max(own[:arrives], default=0)
+    assert min(own[arrives : leaves or len(own)]) >= 0.5 and (leaves is None or own[leaves] < 0.5)

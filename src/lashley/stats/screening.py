@@ -22,9 +22,16 @@ BIG = 0.1  # of the logit difference
 class Missed(msgspec.Struct, frozen=True):
     """How many units as strong as some confirmed one a screen may have missed.
 
-    `strength` is that one's damage by size, a share of the logit difference: a "tenth", or that of the "last of the ten
-    strongest", the "median" or the "weakest" unit confirmed. `found` units of the sample are as strong. Of those left
-    out at most `share`, and `most` of them, are: exact binomial bounds, one-sided 95%.
+    Attributes
+    ----------
+    like
+        Which one: one of a damage of a "tenth", the "last of the ten strongest", the "median" or the "weakest".
+    strength
+        Its damage by size, a share of the logit difference.
+    found
+        Units of the sample that are as strong.
+    share, most
+        At most which share, and how many, of the units left out are: exact binomial bounds, one-sided 95%.
     """
 
     like: Literal["tenth", "last of the ten strongest", "median", "weakest"]
@@ -37,10 +44,18 @@ class Missed(msgspec.Struct, frozen=True):
 class Screening(msgspec.Struct, frozen=True):
     """How well a screen ranked, by the units that it chose and a random sample of those that it left out.
 
-    `unit` is the plural of what was screened; `confirmed` of them were chosen and measured, `left` were left out, and
-    `sample` of these measured. `ranked` and `ranked_sample` are Spearman correlations of estimated and measured damage
-    over the two. `damage` is that of the sample: mean and between which values 95% of its units lie, a share of the
-    logit difference. `missed` says how many of what strength it may have missed. None and () where nothing was sampled.
+    Attributes
+    ----------
+    unit
+        The plural of what was screened.
+    confirmed, left, sample
+        How many units were chosen and measured, how many left out, and how many of these measured.
+    ranked, ranked_sample
+        Spearman correlation of estimated and measured damage over the chosen, and over the sample (None without one).
+    damage
+        Of the sample: mean and between which values 95% of its units lie, a share of the logit difference; n is units.
+    missed
+        How many units of what strength it may have missed; () without a sample.
     """
 
     unit: str
