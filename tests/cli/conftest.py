@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from lashley import api
+from lashley.api import opening
 from lashley.cli.app import main
 
 COMMAND = (sys.executable, "-c", "from lashley.cli.app import main; main()")
@@ -30,8 +31,8 @@ class Said(NamedTuple):
 def opened_once():
     """A model is opened once for all tests that ask for it with the same words."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(api, "load", cache(api.load))
-        patch.setattr(api, "checked", cache(api.checked))
+        patch.setattr(opening, "load", cache(opening.load))
+        patch.setattr(opening, "checked", cache(opening.checked))
         yield
 
 

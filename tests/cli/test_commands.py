@@ -14,6 +14,7 @@ import pytest
 
 import lashley as package
 from lashley import api, experiments
+from lashley.api import opening
 from lashley.cli.app import _listed
 from lashley.core.site import parse_sites
 from lashley.facts.base import shipped
@@ -186,12 +187,12 @@ def test_export_to_a_place_of_ones_own(lashley, studied, here):
 
 
 def test_a_warning_of_ours_is_one_line_and_others_are_not_shown(lashley, monkeypatch):
-    def warned(model, true=api.checked):
+    def warned(model, true=opening.checked):
         warnings.warn("the slow path is used", stacklevel=2)
         warnings.warn("a library's own affair", DeprecationWarning, stacklevel=1)
         return true(model)
 
-    monkeypatch.setattr(api, "checked", warned)
+    monkeypatch.setattr(opening, "checked", warned)
     said = lashley(*QUICK, "--study", "study")
     assert said.code == 0 and said.err == "warning: the slow path is used\n"
 

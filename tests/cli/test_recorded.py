@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import lashley as package
 from lashley import api, experiments
 from lashley.cli import app as cli
+from lashley.cli import asking, options
 from lashley.core.command import USUAL, command
 from lashley.core.errors import LashleyError
 from lashley.core.question import Question
@@ -49,23 +50,28 @@ def drawn(data, make, name: str, kind: typing.Any, usual: typing.Any):
         return None
 
 
-def typed(line: str):
-    """Experiment, parameters, question, study folder and model that the command line makes of a command."""
-    program, *words = shlex.split(line)
-    assert program == "lashley"
-    begun, on = [], []
+def begun(do):
+    """Experiment, parameters, question, study folder and model with which `do` would begin a study."""
+    studies, on = [], []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(api, "begin", lambda *words: [begun.append(words), types.SimpleNamespace(run=print)][1])
+        patch.setattr(api, "begin", lambda *words: [studies.append(words), types.SimpleNamespace(run=print)][1])
         patch.setattr(api, "open_model", lambda model, **words: on.append({"model": model, **words}))
         patch.setattr(api, "_bench", lambda bench: bench)
         patch.setattr(api, "claims", lambda sentences, _: tuple(sentences))
         patch.setattr(audit, "frozen", tuple)
         patch.setattr(questions, "resolve_all", lambda *_: None)
-        patch.setattr(cli, "_print", lambda *_: None)
+        patch.setattr(asking, "show", lambda *_: None)
         with suppress(SystemExit):
-            cli.app(cli._listed(words), exit_on_error=False, print_error=False)
-    experiment, params, question, _, folder, *_ = begun[0]
-    return experiment, params, question, folder, on[0]
+            do()
+    experiment, params, question, _, folder, *_ = studies[0]
+    return experiment, params, question, folder, on and on[0]
+
+
+def typed(line: str):
+    """What the command line makes of a command."""
+    program, *words = shlex.split(line)
+    assert program == "lashley"
+    return begun(lambda: cli.app(cli._listed(words), exit_on_error=False, print_error=False))
 
 
 @pytest.mark.parametrize("experiment", experiments.names())
@@ -88,16 +94,38 @@ def test_every_part_of_a_question_is_recorded(experiment, data):
     for f in msgspec.structs.fields(Question):
         if f.name not in ALONE.get(experiment, Question.__struct_fields__):
             continue
-        choice = typing.get_type_hints(cli.Asking)["register"] if f.name == "register" else hints[f.name]
+        choice = asking.REGISTER if f.name == "register" else hints[f.name]
         if question := drawn(data, Question, f.name, choice, f.default):
             line = command(experiment, params, question)
             assert typed(line) == (experiment, params, question, None, USUAL), line
 
 
+SEEDS = [  # what is given; the experiment's own seed, and that of the facts and foils
+    ({"seed": 3}, 3, 3),
+    ({"question_seed": 3}, 0, 3),
+    ({"seed": 3, "question_seed": 0}, 3, 0),
+    ({"seed": 3, "question_seed": 3}, 3, 3),
+]
+
+
+@pytest.mark.parametrize(("given", "own", "drawn"), SEEDS, ids=str)
+@pytest.mark.parametrize("experiment", experiments.names())
+def test_a_seed_is_the_same_from_python_and_from_the_command_line(experiment, given, own, drawn):
+    claims = experiments.find(experiment).asks == "claims"  # these name their facts: none are drawn
+    given = {name: seed for name, seed in given.items() if not (claims and name == "question_seed")}
+    options = " ".join(f"--{name.replace('_', '-')} {seed}" for name, seed in given.items())
+    typed_so = typed(f"lashley {experiment} {options}")[:3]
+    assert typed_so == begun(lambda: getattr(package, experiment)("embedded", **given))[:3]
+    _, params, question = typed_so
+    assert dataclasses.asdict(params).get("seed", own) == (own if "seed" in given or not claims else 0)
+    assert question.seed == (0 if claims else drawn)
+    assert typed(command(experiment, params, question))[:3] == typed_so
+
+
 @settings(max_examples=6, deadline=None)
 @given(data=st.data())
 def test_where_it_ran_is_recorded(data):
-    hints = typing.get_type_hints(cli.Running)
+    hints = typing.get_type_hints(options.Running)
     for name, usual in USUAL.items():
         value = data.draw(values(hints[name]).filter(lambda v, usual=usual: v != usual), label=name)
         *_, on = typed(command("locate", experiments.find("locate").Params(), Question(), **{name: value}))
@@ -107,7 +135,7 @@ def test_where_it_ran_is_recorded(data):
 
 
 def test_what_is_usual_is_usual_on_the_command_line():
-    assert dataclasses.asdict(cli.Running()) == USUAL | {"study": None, "json": False}
+    assert dataclasses.asdict(options.Running()) == USUAL | {"study": None, "json": False}
 
 
 MADE = {

@@ -5,7 +5,7 @@ import inspect
 import msgspec
 import pytest
 
-from lashley.cli import app as cli
+from lashley.cli import models
 from lashley.core.errors import BadPlant
 from lashley.models import planted
 from lashley.validation import calibrate as calibration
@@ -36,7 +36,7 @@ def test_false_claims_are_counted_with_their_upper_bound() -> None:
 
 
 def test_what_is_standard_is_said_alike_where_there_is_no_torch() -> None:
-    own = inspect.signature(cli.plant).parameters["strength"].default
+    own = inspect.signature(models.plant).parameters["strength"].default
     assert own == STANDARD == planted.STANDARD
 
 

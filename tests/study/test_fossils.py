@@ -22,6 +22,7 @@ import pytest
 import lashley
 from lashley import api, experiments
 from lashley.cli import app as cli
+from lashley.cli import asking
 from lashley.core.errors import StudyConflict
 from lashley.core.question import Question
 from lashley.engine.bench import Bench
@@ -94,7 +95,7 @@ def nothing_measured(monkeypatch, opened):
 
     monkeypatch.setattr(Bench, "run", run)
     monkeypatch.setattr(api, "open_model", lambda *_, **__: opened)
-    monkeypatch.setattr(cli, "_print", lambda *_: None)
+    monkeypatch.setattr(asking, "show", lambda *_: None)
 
 
 def test_there_is_one_of_every_experiment():

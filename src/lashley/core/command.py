@@ -28,7 +28,7 @@ def command(
     """
     bare: list[str] = []
     typed: list[str] = []
-    for name, value in (*_asked(question), *_chosen(params)):
+    for name, value in (*_asked(question, params), *_chosen(params)):
         if name in BARE:
             bare += [value] if isinstance(value, str) else value
         else:
@@ -41,10 +41,16 @@ def command(
     return shlex.join(["lashley", experiment, *map(_utf8, told)])
 
 
-def _asked(question: Any) -> Iterator[tuple[str, Any]]:
-    for f in msgspec.structs.fields(question):
-        if (value := getattr(question, f.name)) != f.default:
-            yield {"seed": "question_seed"}.get(f.name, f.name), value  # the experiment's own is --seed
+def _asked(question: Any, params: Any) -> Iterator[tuple[str, Any]]:
+    """What is asked; its seed where it is another than the one of the parameters."""
+    own = {f.name: getattr(params, f.name) for f in fields(params)}
+    usual = {f.name: f.default for f in msgspec.structs.fields(question)}
+    names = {}
+    if "seed" in own and "claims" not in own:  # claims name their facts: none are drawn by the question's seed
+        usual["seed"], names["seed"] = own["seed"], "question_seed"
+    for name, default in usual.items():
+        if (value := getattr(question, name)) != default:
+            yield names.get(name, name), value
 
 
 def _chosen(params: Any) -> Iterator[tuple[str, Any]]:

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self
 
 import msgspec
 import numpy as np
@@ -50,9 +50,16 @@ from lashley.study.ledger.tidy import export, table
 
 if TYPE_CHECKING:
     import pandas as pd
+    from typing_extensions import TypeVar
 
     from lashley.engine.bench import Bench
     from lashley.engine.model import Model
+
+    R = TypeVar("R", default=Any)  # its result
+else:
+    from typing import TypeVar
+
+    R = TypeVar("R")
 
 CHAT = "Every prompt is a user's message in the tokenizer's chat template, and answers are read where the reply begins."
 STUDIES = Path("studies")  # where those go that are given no folder
@@ -85,7 +92,7 @@ class Arrays(dict[str, dict[str, np.ndarray]]):
         raise BrokenStudy(f"{file} is missing; put back a copy of it, or start in another --study folder")
 
 
-class Study:
+class Study(Generic[R]):
     """One question, its measurements, and what follows from them. Opening it needs no model and no torch."""
 
     def __init__(self, ledger: Ledger):
@@ -132,7 +139,7 @@ class Study:
             return table(self.ledger)
 
     @property
-    def result(self) -> Any:
+    def result(self) -> R:
         """What the measurements so far come to, a frozen struct: numbers with their intervals, n and units. Its fields
         are told by `help(type(study.result))`."""
         with self._understood():

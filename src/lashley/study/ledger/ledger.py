@@ -124,7 +124,9 @@ class Ledger:
         ledger = cls.open(folder)
         if apart := difference(ledger.spec, spec, usual):
             ledger.close()
-            raise StudyConflict(f"{folder} was made with {apart}; use another --study folder, or the same parameters")
+            seed = ledger.spec.question.get("seed", 0)
+            same = f"--question-seed {seed}" if apart.startswith("question.seed ") else "the same parameters"
+            raise StudyConflict(f"{folder} was made with {apart}; use another --study folder, or {same}")
         return ledger
 
     def close(self) -> None:
