@@ -3,7 +3,7 @@ BIN := .venv/bin
 PIP := $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt
 
 
-.PHONY: demo calibrate test test-real test-examples check check-versions mutants check-gpu train readme models-check clean
+.PHONY: demo calibrate test test-real test-examples check check-versions mutants check-gpu train readme doors models-check clean
 
 demo: .venv/installed
 	OMP_NUM_THREADS=2 $(BIN)/lashley demo
@@ -41,6 +41,9 @@ train: .venv/installed  # the embedded model again, from one seed
 
 readme: .venv/installed  # fill the generated blocks of README.md and docs/
 	$(BIN)/python tools/readme.py
+
+doors: .venv/installed  # what type checkers see of the experiments
+	$(BIN)/python tools/doors.py
 
 check-gpu: .venv/real  # for whoever has a card; needs a torch with CUDA in .venv
 	$(BIN)/python tools/check_gpu.py

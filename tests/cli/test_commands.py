@@ -309,13 +309,25 @@ def test_a_screen_from_the_command_line(lashley, here):
 # -- plan -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [n for n in experiments.names() if n != "audit"])
+CLAIM = "L1.attn.h* contributes to capital(France)"  # a star is closed by the model
+
+
+@pytest.mark.parametrize("name", experiments.names())
 def test_a_plan_says_what_it_would_cost_and_writes_nothing(lashley, here, name):
-    said = lashley("plan", name, LOCATE[1], *FRANCE, *JAPAN)
+    claims = experiments.find(name).asks == "claims"
+    said = lashley("plan", name, *([CLAIM, "--controls", "3"] if claims else [LOCATE[1], *FRANCE, *JAPAN]))
     assert said.code == 0
     for word in ("trials", "layer calls", "operations", "memory", "expected time", "Nothing was measured"):
         assert word in said.out
     assert not list(here.iterdir())
+
+
+def test_a_plan_of_an_audit_agrees_with_its_study(lashley, here, bench):
+    words = {"controls": 3, "others": 2, "draws": 1}
+    options = [word for name, value in words.items() for word in (f"--{name}", value)]
+    cost = json.loads(lashley("plan", "audit", CLAIM, *options, "--json").out)
+    study = package.audit(bench, CLAIM, **words, study=here / "study")
+    assert cost["trials"] == study.ledger.progress()[1] > 100
 
 
 def test_a_plan_as_json_agrees_with_the_study(lashley, studied):

@@ -7,14 +7,16 @@ from lashley.cli import app as cli
 from .conftest import FRANCE, JAPAN, LOCATE
 
 ASKED = (LOCATE[1], *FRANCE, *JAPAN)
-TYPED = {"audit": ("audit", "L4.mlp.n17 stores capital(France)"), "calibrate": ("calibrate", "--quick")}
+CLAIM = ("L4.mlp.n17 stores capital(France)",)
+TYPED = {"audit": ("audit", *CLAIM), "calibrate": ("calibrate", "--quick")}
 TYPED |= {"plant": ("plant", "redundant", "--fact", "capital(France)=Oslo", "--out", "planted")}
 SIGNED = {"--seed", "--question-seed"}  # a draw is any whole number's
 
 
 def numbers():
     """(what to type before it, option, its type): of each experiment under `plan`, which measures nothing."""
-    commands = {("plan", name): ("plan", name, *ASKED) for name in cli.app["plan"] if not name.startswith("-")}
+    plans = [name for name in cli.app["plan"] if not name.startswith("-")]
+    commands = {("plan", name): ("plan", name, *(CLAIM if name == "audit" else ASKED)) for name in plans}
     for path, typed in (commands | {(name,): typed for name, typed in TYPED.items()}).items():
         app = cli.app
         for name in path:

@@ -9,6 +9,7 @@ from lashley.core.claim import Claim
 from lashley.core.experiment import AnyExperiment
 from lashley.core.site import Site
 from lashley.engine.bench import Bench
+from lashley.experiments.stability.measuring import Result as StabilityResult
 from lashley.study.study import Study
 
 def ask(experiment: str, *given: Any, **words: Any) -> Study[Any]: ...
@@ -186,4 +187,4 @@ def stability(
     seed: int = 0,
     study: str | Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
-) -> Study[Any]: ...
+) -> Study[StabilityResult]: ...

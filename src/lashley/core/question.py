@@ -44,7 +44,6 @@ class Question(msgspec.Struct, frozen=True):
 
     prompt: str | None = None
     relation: str | None = None
-    task: str | None = None
     subject: str | None = None
     object: str | None = None
     foil_subject: str | None = None
@@ -53,16 +52,18 @@ class Question(msgspec.Struct, frozen=True):
     register: str | None = None
     max_facts: int | None = None
     seed: int = 0
+    task: str | None = None
     chat: bool = False
 
 
+FIRST = ("prompt", "relation", "task")
 OTHERWISE = Parameter("question_seed", int | None, None, "Draw facts and foils by this seed instead.")
 
 
 def words(params: type) -> tuple[Parameter, ...]:
     """What is taken beside an experiment's own parameters, to say what is asked. There is one seed for both, and
     `question_seed` for who wants facts and foils drawn otherwise."""
-    taken = parameters(Question)
+    taken = sorted(parameters(Question), key=lambda p: p.name not in FIRST)
     at = [p.name for p in taken].index("seed")
     own = () if _seeded(params) else taken[at : at + 1]
     return (*taken[:at], *own, OTHERWISE, *taken[at + 1 :])
