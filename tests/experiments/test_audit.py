@@ -9,9 +9,11 @@ import pytest
 
 from lashley import api
 from lashley.claims import topics
+from lashley.claims.grammar import parse
 from lashley.core.edit import Mean
 from lashley.core.errors import BadClaim, BadSite, LashleyError
 from lashley.experiments import audit
+from lashley.experiments.audit.params import MOST
 from lashley.stats.summary import measured
 from lashley.study.study import Study
 
@@ -86,7 +88,7 @@ def test_rivals_that_two_sites_share_are_measured_once_and_count_for_both(bench,
     study = api.audit(bench, NEURON, two, study=tmp_path / "study", **FEW)
     second = measured(study.table).query("measure == 'second'")
     assert set(second["set"]) == {"0 1"} and second["trial"].nunique() == 12
-    claims = [audit.parse(c) for c in study.params.claims]
+    claims = [parse(c) for c in study.params.claims]
     for own in audit.evidence(study.params, claims, study.table):
         pd.testing.assert_frame_equal(
             own.of("confirm", "second"), own.rows.loc[second.index].query("group == 'confirm'")
@@ -94,7 +96,7 @@ def test_rivals_that_two_sites_share_are_measured_once_and_count_for_both(bench,
 
 
 def test_a_number_is_not_found_within_another(made):
-    claims = [audit.parse(c) for c in made.params.claims]
+    claims = [parse(c) for c in made.params.claims]
     table = made.table
     second = table["measure"] == "second"
     table = table.assign(set=table["set"].astype(object).mask(second & (table["question"] == "0"), "10 11"))
@@ -128,7 +130,7 @@ def test_other_facts_are_other_facts(made):
 
 
 def test_the_optimal_constant_does_least_damage_where_it_is_fitted(made, verdicts):
-    claims = [audit.parse(c) for c in made.params.claims]
+    claims = [parse(c) for c in made.params.claims]
     for claim, own in zip(claims, audit.evidence(made.params, claims, made.table), strict=True):
         if own is not None and len(own.rows):
             fitted = own.rows[own.rows["group"] == "fit"].groupby("measure", observed=True)["effect"].mean()
@@ -199,7 +201,7 @@ def test_claims_are_frozen_in_one_spelling_each_once():
         audit.frozen([])
     with pytest.raises(BadClaim):
         audit.frozen(["L4.mlp.n173 has capital(France)"])
-    many = [f"L4.mlp.n{i} stores capital(France)" for i in range(audit.MOST + 1)]
+    many = [f"L4.mlp.n{i} stores capital(France)" for i in range(MOST + 1)]
     with pytest.raises(LashleyError, match="screen"):
         audit.frozen(many)
 

@@ -13,6 +13,7 @@ from lashley.core.run import EmbeddingNoise, Run
 from lashley.core.site import KINDS, Kind, Site, Sites, parse_sites
 from lashley.engine.planner import check
 from lashley.experiments import audit
+from lashley.experiments.audit.planning import plan
 from lashley.stats.peers import placed
 
 ANATOMY = Anatomy("llama", layers=4, heads=3, head_width=5, neurons=50, width=15, vocabulary=99, context=64)
@@ -68,7 +69,7 @@ def test_claims_in_any_combination_are_planned_or_refused_by_name(claims):
     params = audit.Params(written, controls=6)
     (topic,) = audit.asks(params)
     try:
-        sweeps = list(audit.plan(params, [dossier(topic.sets)]))
+        sweeps = list(plan(params, [dossier(topic.sets)]))
     except BadSite as e:
         assert any(str(e).startswith("+".join(map(str, s)) + " is nowhere") for s, _ in claims)
         return
@@ -112,7 +113,7 @@ def test_of_sets_without_overlap_nothing_changes():
 def test_later_mlps_are_held_behind_every_site_of_a_set(text, later):
     params = audit.Params((f"{text} stores capital(France)",))
     own = parse_sites(text)
-    held = [s for s in audit.plan(params, [dossier([own])]) if s.labels["measure"] == "held"]
+    held = [s for s in plan(params, [dossier([own])]) if s.labels["measure"] == "held"]
     assert [set(s.sites[0]) - set(own) for s in held] == [{Site(la, "mlp") for la in later}] * len(held)
     assert bool(held) == bool(later)
 

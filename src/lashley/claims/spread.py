@@ -1,9 +1,11 @@
-"""How spread out the evidence of several claims about one topic is, in one sentence. Pure."""
+"""How spread out the evidence of several claims about one topic is: numbers, then one sentence. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from lashley.claims import topics as about
 from lashley.claims.criteria import by_prompt
@@ -18,9 +20,36 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def spread(claims: Sequence[str], rows: pd.DataFrame) -> Iterator[Finding]:
-    """For each topic with several sites: the strongest one, all of them together, and the
-    participation ratio of their positive damage. `rows` are capped."""
+class Spread(msgspec.Struct, frozen=True):
+    """How the damage of a topic's site sets is spread.
+
+    `sites` has their names; `damage` what the mean knockout of each costs (share of the logit difference, with its
+    interval; n: prompts), None where it is not measured; `loss` by how much the loss on unrelated text then rises, in
+    nats a token; all three by set. `together` is the damage of all at once, `participation` the participation ratio of
+    the positive damage of those that do not break the model (`BREAKS`), None where sets share sites or none costs
+    anything.
+    """
+
+    topic: str
+    sites: tuple[str, ...]
+    damage: tuple[Estimate | None, ...]
+    loss: tuple[float | None, ...]
+    together: Estimate
+    participation: float | None
+
+    @property
+    def breaking(self) -> dict[int, float]:
+        """The sets whose knockout breaks the model for any text, by number, with what the loss then rises by."""
+        return {i: worse for i, worse in enumerate(self.loss) if worse is not None and worse >= BREAKS}
+
+    @property
+    def costs(self) -> dict[int, Estimate]:
+        """What each of the other sets costs, by number."""
+        return {i: e for i, e in enumerate(self.damage) if e is not None and i not in self.breaking}
+
+
+def spreads(claims: Sequence[str], rows: pd.DataFrame) -> Iterator[Spread]:
+    """The spread of each topic with several site sets, as far as it is measured. `rows` are capped."""
     for i, topic in enumerate(about.topics([parse(c) for c in claims])):
         asked = rows[rows["question"].astype(str) == str(i)]
         mine = asked[asked["group"] == "confirm"]
@@ -28,35 +57,47 @@ def spread(claims: Sequence[str], rows: pd.DataFrame) -> Iterator[Finding]:
         joint = mine[mine["measure"] == "together"]
         if len(topic.sets) < 2 or not len(own) or not len(joint):
             continue
-        cluster = clustered(topic.about)
-        names = {t: brief(sites) for t, sites in enumerate(topic.sets)}
-        texts = rows[
-            (rows["question"].astype(str) == str(i)) & (rows["measure"] == "damage") & (rows["group"] == "text")
-        ]
+        cluster, numbers = clustered(topic.about), range(len(topic.sets))
+        texts = asked[(asked["measure"] == "damage") & (asked["group"] == "text")]
         lost = {int(str(t)): loss(part) for t, part in texts.groupby("trial", observed=True)}
-        unfit = {t: worse for t, worse in lost.items() if worse is not None and worse >= BREAKS}
-        each = {int(str(t)): _estimate(r, cluster) for t, r in own.groupby("trial", observed=True) if t not in unfit}
-        damage = {t: e.value or 0.0 for t, e in each.items()}
-        all_, many = _estimate(joint, cluster), number(len(topic.sets))
-        words = f"Of the {many} named sites for {about.name(topic.about)}, knocked out one by one, "
-        if unfit:
-            which = "; ".join(f"{names[t]} (+{number(worse)} nats a token)" for t, worse in unfit.items())
-            words += f"{number(len(unfit))} {'breaks' if len(unfit) == 1 else 'break'} the model for any text: {which}"
-            words += "; of the others, " if each else "; "
-        strongest = max(damage, key=damage.__getitem__, default=None)
-        if strongest is not None and damage[strongest] > 0:
-            words += f"the strongest ({names[strongest]}{_told(lost.get(strongest))}) costs {percent(each[strongest])}"
-            if apart([topic.sets[t] for t in each]):
-                ratio = participation(list(damage.values()))
-                words += f", and their damage is spread as over {number(ratio)} equal ones (participation ratio); "
-            else:
-                words += "; some of them share sites, so that over how many it is spread cannot be told; "
-        elif strongest is not None:
-            words += "none costs anything on average; "
-        words += f"all {many} together cost {cost(all_)}."
-        some = any(e.low is not None for e in (all_, *each.values()))
-        how = "; 95% t intervals on cluster means" if some else ", too few for an interval"
-        yield Finding(words, all_, f"Mean knockouts on the confirming prompts{how}. {CAP}")
+        damage = {int(str(t)): _estimate(part, cluster) for t, part in own.groupby("trial", observed=True)}
+        found = Spread(
+            about.name(topic.about),
+            tuple(map(brief, topic.sets)),
+            tuple(damage.get(t) for t in numbers),
+            tuple(lost.get(t) for t in numbers),
+            _estimate(joint, cluster),
+            None,
+        )
+        sizes = [e.value or 0.0 for e in found.costs.values()]
+        if max(sizes, default=0.0) > 0 and apart([topic.sets[t] for t in found.costs]):
+            found = msgspec.structs.replace(found, participation=participation(sizes))
+        yield found
+
+
+def told(found: Spread) -> Finding:
+    """In one sentence the strongest set, over how many equal ones their damage is spread, and all of them together."""
+    many, costs = number(len(found.sites)), found.costs
+    words = f"Of the {many} named sites for {found.topic}, knocked out one by one, "
+    if unfit := found.breaking:
+        which = "; ".join(f"{found.sites[i]} (+{number(worse)} nats a token)" for i, worse in unfit.items())
+        words += f"{number(len(unfit))} {'breaks' if len(unfit) == 1 else 'break'} the model for any text: {which}"
+        words += "; of the others, " if costs else "; "
+    strongest = max(costs, key=lambda i: costs[i].value or 0.0, default=None)
+    if strongest is not None and (costs[strongest].value or 0.0) > 0:
+        words += f"the strongest ({found.sites[strongest]}{_lost(found.loss[strongest])}) "
+        words += f"costs {percent(costs[strongest])}"
+        if found.participation is not None:
+            words += f", and their damage is spread as over {number(found.participation)} equal ones "
+            words += "(participation ratio); "
+        else:
+            words += "; some of them share sites, so that over how many it is spread cannot be told; "
+    elif strongest is not None:
+        words += "none costs anything on average; "
+    words += f"all {many} together cost {cost(found.together)}."
+    some = any(e.low is not None for e in (found.together, *costs.values()))
+    how = "; 95% t intervals on cluster means" if some else ", too few for an interval"
+    return Finding(words, found.together, f"Mean knockouts on the confirming prompts{how}. {CAP}")
 
 
 def apart(sets: Sequence[Sequence[Site]]) -> bool:
@@ -89,7 +130,7 @@ def loss(texts: pd.DataFrame) -> float | None:
     return -float(by_prompt(texts)["effect"].mean()) if len(texts) else None
 
 
-def _told(lost: float | None) -> str:
+def _lost(lost: float | None) -> str:
     return "" if lost is None else f"; loss on unrelated text {signed(lost)} nats a token"
 
 

@@ -111,7 +111,7 @@ def shortened(claim: str) -> str:
 
 
 class Judged(msgspec.Struct, frozen=True):
-    """One criterion of one claim.
+    """One `criterion` of one claim, and whether it holds (`status`).
 
     `effect` is compared with `threshold`; `p` is adjusted (Holm) within the claim; `stands` is the one-sided p of
     its not holding, unadjusted. `missing` is how many more prompts would probably decide it. `note` says, in a few
@@ -130,7 +130,8 @@ class Judged(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What became of a claim. `why` is one sentence; `weaker` the strongest weaker sentence that is supported (of a
+    """What became of a `claim`: its `outcome`, from its `criteria`. `why` is one sentence, `caveats` say what was not
+    tested; `weaker` the strongest weaker sentence that is supported (of a
     refuted or undecided claim; "" where there is none). `confidence` is read from pages of earlier versions and no
     longer given: it was 1 - the largest one-sided p of the required criteria, as a rule the floor of a permutation
     test, and no probability of anything."""

@@ -25,11 +25,10 @@ from lashley.core.question import Question
 from lashley.stats.inference import FEWEST
 
 if TYPE_CHECKING:
-    from lashley.experiments.audit import Params
+    from lashley.experiments.audit.params import Params
 
 FOILS = 12  # corruptions of a prompt, at most, that are worth proposing
 ASKED = Question()
-UNSEEN = "nothing is measured yet about"
 WORDS = {  # the parameter -> what there are more of
     "draws": "corruptions of each prompt",
     "controls": "matched random sites",
