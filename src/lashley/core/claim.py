@@ -131,10 +131,9 @@ class Judged(msgspec.Struct, frozen=True):
 
 class Verdict(msgspec.Struct, frozen=True):
     """What became of a `claim`: its `outcome`, from its `criteria`. `why` is one sentence, `caveats` say what was not
-    tested; `weaker` the strongest weaker sentence that is supported (of a
-    refuted or undecided claim; "" where there is none). `confidence` is read from pages of earlier versions and no
-    longer given: it was 1 - the largest one-sided p of the required criteria, as a rule the floor of a permutation
-    test, and no probability of anything."""
+    tested; `weaker` is the strongest weaker sentence that is supported (of a refuted or undecided claim; "" where there
+    is none). `confidence` is read from pages of earlier versions and no longer given: it was 1 - the largest one-sided
+    p of the required criteria, as a rule the floor of a permutation test, and no probability of anything."""
 
     claim: str
     outcome: Outcome
