@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, fields
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -45,7 +45,7 @@ def _asked(question: Any, params: Any) -> Iterator[tuple[str, Any]]:
     """What is asked; its seed where it is another than the one of the parameters."""
     own = {f.name: getattr(params, f.name) for f in fields(params)}
     usual = {f.name: f.default for f in msgspec.structs.fields(question)}
-    names = {}
+    names: dict[str, str] = {}
     if "seed" in own and "claims" not in own:  # claims name their facts: none are drawn by the question's seed
         usual["seed"], names["seed"] = own["seed"], "question_seed"
     for name, default in usual.items():
@@ -66,7 +66,7 @@ def _option(name: str, value: Any) -> list[str]:
     if isinstance(value, bool):
         return [f"--{option}" if value else f"--no-{option}"]
     if isinstance(value, tuple | list):
-        return [word for each in value for word in _option(name, each)] or [f"--empty-{option}"]
+        return [word for each in cast("Sequence[Any]", value) for word in _option(name, each)] or [f"--empty-{option}"]
     text = str(value)
     return [f"--{option}={text}"] if text.startswith("-") or not text else [f"--{option}", text]
 

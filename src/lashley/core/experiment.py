@@ -81,7 +81,7 @@ class Gathered(Generic[M]):
     material: M
     cases: Sequence[Case]
     exclusions: tuple[Exclusion, ...]
-    arrays: Arrays = field(default_factory=dict)
+    arrays: Arrays = field(default_factory=dict[str, Mapping[str, np.ndarray]])
 
 
 @dataclass(frozen=True)
@@ -106,9 +106,9 @@ class Experiment(Generic[P, M, R]):
     asks: Literal["facts", "claims"] = "facts"
     settled: Callable[[P, Anatomy], P] = lambda params, anatomy: params  # with what only a model says
     further: Callable[[P, Anatomy, Answers, Arrays], Iterable[Sweep]] | None = None  # rounds, until none is new
-    exports: Mapping[str, Callable[[P, R, str], bytes]] = field(
-        default_factory=dict
-    )  # by format; with the model's name
+    exports: Mapping[str, Callable[[P, R, str], bytes]] = field(  # by format; with the model's name
+        default_factory=dict[str, Callable[[P, R, str], bytes]]
+    )
 
     def __hash__(self) -> int:
         return hash(self.name)

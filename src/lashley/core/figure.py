@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from typing import Any
 
 import msgspec
 
@@ -116,7 +117,7 @@ class Figure(msgspec.Struct, frozen=True):
     name: str
     title: str
     caption: str
-    spec: dict
+    spec: dict[str, Any]
     alt: str
 
     def __post_init__(self) -> None:
@@ -126,7 +127,7 @@ class Figure(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}: {self.title}>"
 
-    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         """Notebooks draw it themselves; see `report.notebook` for those that cannot."""
         titled = self.spec | {"title": self.title}
         return {"application/vnd.vegalite.v6+json": titled, "text/plain": f"{self.title}. {self.caption}"}

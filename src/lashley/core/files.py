@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from lashley.core.trouble import explained
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Generator[Path]:
     """Write to the temporary path this yields; on leaving, it is on the disk under its own name, or not.
 
     The file is fsynced, renamed, and its directory fsynced. A link stays, and what it points to is replaced; what is

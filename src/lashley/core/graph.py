@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import msgspec
 import numpy as np
@@ -111,7 +111,8 @@ def _layout(graph: Graph) -> _Layout:
     drawn: dict[int, list[str]] = {}
     for text in graph.neurons:
         drawn.setdefault(Site.parse(text).layer, []).append(text)
-    senders, receivers, reach = ["embed"], [], []
+    senders, receivers = ["embed"], list[str]()
+    reach: list[int] = []
     for la in range(graph.layers):
         heads = [f"L{la}.attn.h{h}" for h in range(graph.heads)]
         receivers += [f"{head}.{x}" for x in INPUTS for head in heads]
@@ -202,7 +203,7 @@ class Edges(msgspec.Struct, frozen=True):
 
 
 def _row(graph: Graph, edges: Iterable[int] | np.ndarray) -> np.ndarray:
-    chosen = edges if isinstance(edges, np.ndarray) else np.fromiter(edges, np.int64)
+    chosen = cast("np.ndarray", edges) if isinstance(edges, np.ndarray) else np.fromiter(edges, np.int64)
     if chosen.dtype == bool:
         if chosen.shape != (len(graph),):
             raise BadSite(f"a set of {chosen.shape} marks for {len(graph):,} edges; give one mark an edge")

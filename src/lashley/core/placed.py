@@ -23,7 +23,7 @@ def placed(run: Run, sets: Sequence[Sequence[Site]], edits: Mapping[Site, int] |
     for site in {s.position: s for sites in sets for s in sites if s.position is not None}.values():
         spots[site.position] = [int(s.position) for s in run.resolve(site)]  # pyright: ignore[reportArgumentType]
     flat: list[tuple[int, ...]] = []
-    sizes = []
+    sizes: list[int] = []
     for sites in sets:
         own: dict[Spot, int] = {}
         for s in sites:

@@ -188,7 +188,7 @@ class Sites(msgspec.Struct, frozen=True):
             raise IndexError(f"trial {trial} of {len(self)}")
         a, b = self.bounds[trial : trial + 2]
         return tuple(
-            Site(int(la), KINDS[k], None if u < 0 else int(u), None if p == self.ALL else int(p))
+            Site(int(la), KINDS[int(k)], None if u < 0 else int(u), None if p == self.ALL else int(p))
             for la, k, u, p, _ in self.table[:, a:b].T
         )
 

@@ -7,7 +7,7 @@ compact block. A `Trial` is one line of it, seen by a person; its key is derived
 from __future__ import annotations
 
 import hashlib
-from typing import Literal
+from typing import Any, Literal, overload
 
 import msgspec
 import numpy as np
@@ -78,7 +78,11 @@ class Sweep(msgspec.Struct, frozen=True):
             raise IndexError(f"trial {index} of {len(self)}")
         return Trial(self, index, () if self.edges else self.sites[index])
 
-    def normalise(self, value, clean: float, corrupt: float | None):
+    @overload
+    def normalise(self, value: float, clean: float, corrupt: float | None) -> float: ...
+    @overload
+    def normalise(self, value: np.ndarray, clean: float, corrupt: float | None) -> np.ndarray: ...
+    def normalise(self, value: Any, clean: float, corrupt: float | None) -> Any:
         """Restoration or damage as the protocol defines it (a share), or a difference where nothing is corrupt."""
         if corrupt is None:
             return clean - value

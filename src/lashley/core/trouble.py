@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import sqlite3
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -47,7 +47,7 @@ _OTHER = "{} cannot be read or written ({}); check the disk and the path, then s
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
+def explained(path: Path) -> Generator[None]:
     """Reading or writing `path`: what goes wrong is a `BrokenStudy`, a refused measurement a `StudyConflict`.
 
     Misuse of sqlite3 itself (`ProgrammingError`) is a mistake of ours and passes as it is.

@@ -3,8 +3,8 @@ r"""Text that can be shown anywhere: what steers a terminal, kills a renderer or
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 _UNSEEN = re.compile(
     "[\x00-\x1f\x7f-\x9f"  # controls
@@ -29,7 +29,8 @@ def everywhere(value: Any, change: Callable[[str], str] = visible) -> Any:
     if isinstance(value, str):
         return change(value)
     if isinstance(value, dict):
-        return {everywhere(key, change): everywhere(held, change) for key, held in value.items()}
+        pairs = cast("dict[Any, Any]", value).items()
+        return {everywhere(key, change): everywhere(held, change) for key, held in pairs}
     if isinstance(value, list | tuple):
-        return [everywhere(held, change) for held in value]
+        return [everywhere(held, change) for held in cast("Sequence[Any]", value)]
     return value
