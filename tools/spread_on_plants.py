@@ -12,12 +12,8 @@ from pathlib import Path
 
 import lashley
 from lashley.core.errors import BadPlant
-from lashley.experiments.spread import UNITS
-from lashley.experiments.spread.sets import SHARES
-from lashley.experiments.spread.spreading import Spread
 from lashley.models import planted
 from lashley.stats.inference import clopper_pearson
-from lashley.stats.summary import measured
 
 TRIES = 6  # facts that are tried for one plant
 RELATIONS = ("landmark", "capital", "language")
@@ -37,10 +33,10 @@ def counted(bench, kind: str, r: int, seed: int) -> tuple[int | None, int | None
                     bench, study=Path(folder) / "study", relation=fact.relation, subject=fact.subject,
                     object=fact.object, screen=96, sample=0, beside=0, budget=100,
                 )  # fmt: skip
-                found = Spread(measured(study.table), UNITS["neurons"])
-                sizes = [found.smallest(effect, SHARES[0]) for effect in ("damage", "restoration")]
+                found = study.result
                 study.ledger.close()
-                return *(None if s is None else s[1] for s in sizes), found.disjoint
+                k_n, k_s = (sets["0.5"].units if "0.5" in sets else None for sets in (found.k_n, found.k_s))
+                return k_n, k_s, len(found.disjoint)
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 import lashley
@@ -12,12 +13,10 @@ from lashley.core.question import Question
 from lashley.engine.bench import Bench
 from lashley.engine.checkpoints import load
 from lashley.experiments import spread
-from lashley.experiments.spread.pruning import OTHERS, OWN, REMOVED, Removed
-from lashley.experiments.spread.searching import RANDOM
-from lashley.experiments.spread.sets import SHARES
-from lashley.experiments.spread.spreading import Spread
+from lashley.experiments.spread import Removal, Result
 from lashley.models import planted
-from lashley.stats.summary import measured
+
+from .conftest import told
 
 FACT = Fact("landmark", "Trevi Fountain", "Madrid")
 ASKED = {"relation": FACT.relation, "subject": FACT.subject, "object": FACT.object, "beside": 0}
@@ -29,10 +28,10 @@ def bench() -> Bench:
     return Bench(load("embedded", "cpu", "float32", 1 << 29))
 
 
-def asked(bench: Bench, folder, **words) -> Spread:
+def asked(bench: Bench, folder, **words) -> Result:
     study = lashley.spread(bench, study=folder, **{**ASKED, **SMALL, **words})
     assert study.complete
-    return Spread(measured(study.table), "neurons")
+    return study.result
 
 
 @pytest.mark.parametrize(("kind", "r"), [("redundant", 3), ("split", 2)])
@@ -40,12 +39,11 @@ def test_planted_units_are_counted(bench, tmp_path, kind: str, r: int) -> None:
     with planted.undoing(bench):
         planted.find(kind).plant(bench, FACT, seed=0, r=r)
         found = asked(bench, tmp_path / "study")
-    silenced, restored = (found.smallest(e, SHARES[0]) for e in ("damage", "restoration"))
-    assert silenced and restored
-    assert (silenced[1], restored[1]) == ((r, 1) if kind == "redundant" else (1, r))
-    assert found.disjoint == (r if kind == "redundant" else 1)
-    beside = found.beside("damage", SHARES[0], RANDOM)
-    assert beside and beside[0].value is not None and beside[0].value < 0.1 and beside[1] <= 0.05
+    silenced, restored = found.k_n["0.5"], found.k_s["0.5"]
+    assert (silenced.units, restored.units) == ((r, 1) if kind == "redundant" else (1, r))
+    assert len(found.disjoint) == (r if kind == "redundant" else 1)
+    beside = silenced.random
+    assert beside and beside.effect.value is not None and beside.effect.value < 0.1 and beside.p <= 0.05
 
 
 def test_an_interrupted_search_goes_on_and_ends_the_same(bench, tmp_path, monkeypatch) -> None:
@@ -70,23 +68,26 @@ def test_an_interrupted_search_goes_on_and_ends_the_same(bench, tmp_path, monkey
 
 def test_few_units_are_enumerated(bench, tmp_path) -> None:
     study = lashley.spread(bench, study=tmp_path / "s", relation="capital", subject="France", units="layers", beside=2)
-    found = Spread(measured(study.table), "sub-layers")
-    silenced = found.smallest("damage", SHARES[0])
-    assert silenced and silenced[1] == silenced[2]  # the bound is the size
-    assert set(found.interference["silenced"]) == set(found.interference["recalled"])
+    found = study.result
+    assert found.k_n["0.5"].proven and not found.screened
+    assert {i.silenced for i in found.interference} == {i.recalled for i in found.interference}
     page = study.page()
     assert {f.name for f in page.figures} == {"curve", "ranks", "interference"}
     assert "capital(France) = Paris" in page.title and "nan" not in page.question
+    for rows in (1, 5, 17, 50, len(study.table) // 2):  # one that was cut off is told of, and no screen is made up
+        assert not any("gradients" in words for words in told(study, study.table.head(rows)).caveats)
 
 
 def test_few_weights_carry_a_fact_and_random_ones_do_not(bench, tmp_path) -> None:
     words = {"relation": "capital", "subject": "France", "units": "weights", "beside": 1}
-    removed = Removed(measured(lashley.spread(bench, study=tmp_path / "s", **words).table))
-    part = removed.smallest(SHARES[0])
-    assert part and part < 1e-3
-    chance, others = removed.at(OWN, RANDOM, part).value, removed.at(OTHERS, "", part).value
+    study = lashley.spread(bench, study=tmp_path / "s", **words)
+    least = study.result.least(0.5)
+    assert least and least.part < 1e-3
+    chance, others = least.fact_random.value, least.others.value
     assert chance is not None and abs(chance) < 0.05 and others is not None and abs(others) < 0.2
-    assert removed.at(OWN, "", REMOVED[-1]).value == pytest.approx(1.0, abs=0.1)
+    assert study.result.costs[-1].fact.value == pytest.approx(1.0, abs=0.1)
+    assert msgspec.json.decode(msgspec.json.encode(study.result), type=Removal) == study.result
+    assert told(study, study.table.head(1)).findings
 
 
 def test_prompts_that_chose_the_weights_they_are_read_on_are_told(bench, tmp_path) -> None:

@@ -8,7 +8,7 @@ from lashley.core.edit import Identity
 from lashley.core.trial import Pruned
 from lashley.engine.bench import Bench
 from lashley.engine.checkpoints import load
-from lashley.experiments.spread.pruning import WHOLE
+from lashley.experiments.spread.weights import WHOLE
 from lashley.study.study import silent
 
 

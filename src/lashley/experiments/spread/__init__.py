@@ -6,353 +6,54 @@ Sets are searched on some prompts and confirmed on others. Joint effects are mea
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-import msgspec
-import numpy as np
-
-from lashley.claims.spread import broken
-from lashley.claims.topics import foils
-from lashley.core.anatomy import Anatomy
-from lashley.core.case import Case, Estimated, Material
-from lashley.core.edit import Edit, Mean, Patch, Resample, Zero
-from lashley.core.errors import BadSite
-from lashley.core.experiment import Answers, Arrays, Door, Experiment, Gathered
-from lashley.core.fact import Fact
-from lashley.core.figure import number
+from lashley.core.case import Estimated, Material
+from lashley.core.experiment import Arrays, Experiment
 from lashley.core.outcome import Drawing, Outcome
-from lashley.core.question import Asked, Question
-from lashley.core.readout import Loss
-from lashley.core.site import Kind, Sites
 from lashley.core.trial import Sweep
-from lashley.experiments import at_least, pairs, unsplit
-from lashley.experiments.spread.pruning import Removed, removals
-from lashley.experiments.spread.searching import (
-    CURVES,
-    MAIN,
-    MATCHED,
-    RANDOM,
-    Confirming,
-    Searching,
-    drawn,
-    joined,
-    taken,
-)
-from lashley.experiments.spread.sets import Effect, Found, doubling
-from lashley.experiments.spread.spreading import Spread
-from lashley.report.charts import DAMAGE, curves, heat, ranks
-from lashley.stats.inference import clipped
-from lashley.stats.screening import SAMPLE
-from lashley.stats.summary import CAP, cells, floor, measured
+from lashley.experiments.spread import drawing, measuring, planning, rounds, telling, weights
+from lashley.experiments.spread.planning import Params
+from lashley.experiments.spread.result import Result
+from lashley.experiments.spread.weights import Removal
 
 if TYPE_CHECKING:
     import pandas as pd
 
-QUESTION = "How spread out is what {model} needs in order to recall {facts}?"
-KINDS_OF: dict[str, tuple[Kind, ...]] = {"layers": ("attn", "mlp"), "heads": ("head", "mlp"), "neurons": ("neuron",)}
-AMONG = 5  # noise draws a prompt, of which the most central is kept
-SEARCHED, CONFIRMED = (4, 2), (12, 4)  # prompts, at most: of what is asked about, and of each fact beside it
-BESIDE = 96  # units that are searched for each of the other facts
-WEIGHTS = "Weights in embeddings, norms and biases stay, and damage is a share of the whole model's own gap."
-CHOSEN = "Sets were chosen on a few prompts, and every effect is quoted from others, where it tends to be smaller."
-SAME = "There was no other template: what was searched on confirms as well, and looks too good."
-UNITS = {"layers": "sub-layers", "heads": "heads and MLPs", "neurons": "neurons"}
+__all__ = ["EXPERIMENT", "Params", "Removal", "Result"]
 
 
-@dataclass(frozen=True)
-class Params:
-    """What counts as a unit, and how far the search goes.
-
-    Parameters
-    ----------
-    units
-        "layers" (attention and MLP outputs), "heads" (and MLPs), "neurons", or single "weights".
-    edit
-        What a knockout puts in place of the activation: the "mean" of its role, "zero", or another fact's ("resample").
-    screen
-        Search among so many units, those of the largest effects by gradients; 0: among all.
-    sample
-        Units drawn at random from those that the screen left out, and measured too.
-    beside
-        Other facts of the relation, for the interference matrix.
-    budget
-        Joint trials that each proof by exhaustion may take.
-    corruption
-        How the corrupted run is made: "noise" on the subject's embeddings (damage 1 is recall lost), or "replace".
-    draws
-        Corruptions of each prompt.
-    seed
-        Seed of prompts, random sets and noise.
-    """
-
-    units: Literal["layers", "heads", "neurons", "weights"] = "neurons"
-    edit: Literal["mean", "zero", "resample"] = "mean"
-    screen: int = 512
-    sample: int = 128
-    beside: int = 3
-    budget: int = 500
-    corruption: Literal["noise", "replace"] = "noise"
-    draws: int = 1
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        at_least(1, draws=self.draws)
-        at_least(0, screen=self.screen, sample=self.sample, beside=self.beside, budget=self.budget)
+def plan(params: Params, material: Material) -> Iterable[Sweep | Estimated]:
+    """The first round of a search among units, or copies without single weights."""
+    return (weights if params.units == "weights" else planning).plan(params, material)
 
 
-def gather(params: Params, question: Question, door: Door) -> Gathered[Material]:
-    """The pairs, other facts beside, and activations of every unit, to match random sets by: these are kept for later
-    rounds, [units] by "LAYER KIND". Raises `BadSite` where the model has no such units."""
-    anatomy, kinds = door.anatomy, KINDS_OF.get(params.units, ())
-    for kind in kinds:
-        if not anatomy.units(kind):
-            raise BadSite(f"{anatomy.family} has no {kind} sites; choose --units layers or heads")
-    where: list[tuple[int, Kind]] = [(layer, kind) for layer in range(anatomy.layers) for kind in kinds]
-    found = pairs(params, question, door, asked=asked, magnitudes=where, screen=screen, among=AMONG)
-    kept = {f"{layer} {kind}": x for (layer, kind), x in found.material.magnitudes.items()}
-    return replace(found, arrays={"magnitudes": kept})
+def measure(params: Params, table: pd.DataFrame, arrays: Arrays) -> Result | Removal:
+    """A `Result` of units, or a `Removal` of single weights."""
+    return (weights if params.units == "weights" else measuring).measure(params, table, arrays)
 
 
-def asked(params: Params, asked: Asked) -> Asked:
-    """One fact with others of its relation beside it; a whole relation as it is."""
-    relation, (first, *more) = asked.relation, asked.facts
-    if more or not params.beside or relation.name == "prompt":
-        return asked
-    others = [f for f in relation.facts() if f.subject != first.subject and f.object != first.object]
-    chosen = random.Random(f"beside {params.seed} {first}").sample(others, min(params.beside + 2, len(others)))
-    own = asked.foils | {f.subject: foils(relation, f, params.seed) for f in chosen}
-    return Asked(relation, (first, *chosen), asked.templates, own, beside=len(chosen))
+def tell(params: Params, result: Result | Removal) -> Outcome:
+    """What is said of either."""
+    return weights.tell(params, result) if isinstance(result, Removal) else telling.tell(params, result)
 
 
-class _Prompts(msgspec.Struct, frozen=True):
-    """One fact or relation: numbers of the cases it is searched on, and of those that confirm."""
-
-    searched: tuple[int, ...]
-    confirmed: tuple[int, ...]
-
-
-def _questions(params: Params, material: Material) -> list[_Prompts]:
-    """What is asked about first, and a few of the known facts beside it. Prompts of one fact are divided by template,
-    those of a relation by subject."""
-    own: list[int] = []
-    beside: dict[Fact, list[int]] = {}
-    for i, case in enumerate(material.cases):
-        if case.fact in material.facts:
-            own.append(i)
-        else:
-            beside.setdefault(case.fact, []).append(i)
-    groups = [own, *list(beside.values())[: params.beside]]
-    return [_divided(material.cases, group, bool(i), f"{params.seed}") for i, group in enumerate(groups)]
-
-
-def _divided(cases: Sequence[Case], group: Sequence[int], beside: bool, seed: str) -> _Prompts:
-    many = len({cases[i].fact for i in group}) > 1
-    key = {i: cases[i].fact.subject if many else cases[i].template.text for i in group}
-    words = list(dict.fromkeys(key.values()))
-    searched = set(words[:: 2 if many else 4])
-    apart = len(words) > 1
-    return _Prompts(
-        _drawn([i for i in group if key[i] in searched], SEARCHED[beside], seed),
-        _drawn([i for i in group if key[i] not in searched or not apart], CONFIRMED[beside], seed),
-    )
-
-
-def _drawn(numbers: Sequence[int], most: int, seed: str) -> tuple[int, ...]:
-    return tuple(sorted(random.Random(seed).sample(numbers, min(most, len(numbers)))))
-
-
-def screen(params: Params, material: Material) -> Iterable[Sweep]:
-    """Knockout and restoration of every unit, on the prompts that are searched."""
-    every = _every(params, material.anatomy)
-    if params.units != "weights" and _screened(params, every):
-        for i in (i for q in _questions(params, material) for i in q.searched):
-            for effect in ("damage", "restoration"):
-                yield _sweep(params, material, material.cases[i], effect, every)
-
-
-def _every(params: Params, anatomy: Anatomy) -> Sites:
-    """Every unit, a trial each."""
-    tables = [anatomy.every(kind).table for kind in KINDS_OF.get(params.units, ())]
-    return Sites.pack(*np.concatenate(tables, 1)) if tables else Sites.of(())
-
-
-def _screened(params: Params, every: Sites) -> bool:
-    return 0 < params.screen < len(every)
-
-
-def plan(params: Params, material: Material) -> Iterator[Sweep | Estimated]:
-    """The first round: every unit searched, alone; a sample of the others; and random sets on all other prompts."""
-    if params.units == "weights":
-        own, *beside = _questions(params, material)
-        read = [(MAIN, i) for i in own.confirmed] + [(str(n), i) for n, q in enumerate(beside, 1) for i in q.confirmed]
-        cases = [(question, material.cases[i]) for question, i in read]
-        yield from removals([material.cases[i] for i in own.searched], cases, params.seed)
-        return
-    every = _every(params, material.anatomy)
-    estimates = iter(material.estimates)
-    for turn, question in enumerate(_questions(params, material)):
-        label = {"question": str(turn), "population": str(len(every))}
-        units, left = np.arange(len(every)), np.empty(0, int)
-        guesses: dict[int, dict[str, np.ndarray]] = {}
-        if _screened(params, every):
-            guesses = {i: {e: next(estimates) for e in ("damage", "restoration")} for i in question.searched}
-            units, left = _chosen(params, material, guesses, BESIDE if turn else params.screen)
-        for i in question.searched:
-            case = material.cases[i]
-            for effect in ("damage", "restoration"):
-                sweep = _sweep(params, material, case, effect, taken(every, units), measure="alone", **label)
-                yield Estimated(sweep, guesses[i][effect][units]) if guesses else sweep
-            if len(left) and not turn:
-                words = {**label, "control": SAMPLE}
-                sweep = _sweep(params, material, case, "damage", taken(every, left), measure="alone", **words)
-                yield Estimated(sweep, guesses[i]["damage"][left])
-        sizes = (1,) if turn else doubling(len(units))
-        sets = drawn(sizes, 1 if turn else CURVES, len(every), f"random {params.seed}")
-        for i in question.confirmed:
-            words = {**label, "group": "confirm", "measure": "curve", "control": RANDOM}
-            yield _sweep(params, material, material.cases[i], "damage", joined(every, sets), **words)
-    one = joined(every, drawn((1,), 1, len(every), f"text {params.seed}"))
-    for run in material.texts:
-        labels = {"question": MAIN, "group": "text", "measure": "curve", "control": RANDOM}
-        yield Sweep(run, None, "damage", (_mean(material),), one, Loss(), labels)
-
-
-def _chosen(
-    params: Params, material: Material, guesses: Mapping[int, Mapping[str, np.ndarray]], most: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """By turns the units of the largest damage, of the largest restoration, and of the largest change whatever its sign
-    (one that cancels another's disturbance is needed, though to first order it looks harmful), by their estimates, of
-    which no prompt's counts for more than all of the recall: a slope may be wild at a noisy run; and a sample of the
-    others."""
-    damage = np.mean([clipped(-g["damage"] / material.gaps[i]) for i, g in guesses.items()], axis=0)
-    restored = np.mean([clipped(g["restoration"] / material.gaps[i]) for i, g in guesses.items()], axis=0)
-    turns = np.stack([np.argsort(-x, kind="stable") for x in (damage, restored, np.abs(damage))], 1).ravel()
-    chosen = np.array(list(dict.fromkeys(turns.tolist()))[:most])
-    left = np.setdiff1d(np.arange(len(damage)), chosen)
-    drawn = random.Random(f"sample {params.seed}").sample(left.tolist(), min(params.sample, len(left)))
-    return np.sort(chosen), np.array(sorted(drawn), int)
-
-
-def _sweep(
-    params: Params, material: Material, case: Case, effect: Effect, sites: Sites, *, group: str = "search", **words: str
-) -> Sweep:
-    edit: Edit = Patch(case.clean)
-    if effect == "damage":
-        edit = Zero() if params.edit == "zero" else _mean(material)
-        edit = Resample(case.other) if params.edit == "resample" else edit
-    labels = case.labels(group=group, **words)
-    return Sweep(case.clean, case.corrupt, effect, (edit,), sites, case.readout, labels)
-
-
-def _mean(material: Material) -> Mean:
-    return Mean(material.reference)
-
-
-def further(params: Params, anatomy: Anatomy, answers: Answers, arrays: Arrays) -> Iterator[Sweep]:
-    """The next round of every search; when all are done, the sets they found, on the prompts that confirm."""
-    if params.units == "weights":
-        return
-    known = {sweep.key: effects for sweep, effects in answers}
-    labels = list(dict.fromkeys(s.labels["question"] for s, _ in answers))
-    searches = [Searching(label, answers, params.budget) for label in labels]
-    found: list[Found] = []
-    for one in searches:
-        came = one.replay(known)
-        if isinstance(came, Found):
-            found.append(came)
-        else:
-            yield from came
-    if len(found) == len(searches):
-        every = _every(params, anatomy)
-        yield from Confirming(params.seed, anatomy, every, arrays["magnitudes"], searches, found).sweeps()
-
-
-def topic(params: Params, rows: pd.DataFrame) -> str:
-    """What is asked about, without what stands beside it."""
-    return Spread(rows, "").what
-
-
-def judge(params: Params, table: pd.DataFrame, arrays: Arrays) -> Outcome:
-    """How many units it takes, how many suffice, and what else goes with them."""
-    if params.units == "weights":
-        removed = Removed(measured(table))
-        not_tested = ("Weights chosen jointly: the ranking is first-order, and a smaller share may do.",)
-        caveats = (*(SAME,) * removed.same, WEIGHTS)
-        return Outcome(tuple(removed.findings()), tuple(removed.controls()), caveats, not_tested)
-    found = Spread(measured(table), UNITS[params.units])
-    caveats = [
-        "“Best found” is an upper bound: a smaller set may exist where no exhaustion rules it out.",
-        *(() if found.same else (CHOSEN,)),
-        f"Effects are those of one kind of knockout ({params.edit}); a claim about a site needs several to agree.",
-    ]
-    if found.screened:
-        caveats.insert(
-            0,
-            "Only units that gradients rank high were searched; a unit that is silent until others are out cannot be "
-            "seen so. The random sample says how many strong ones were left out.",
-        )
-    if (lost := found.lost()) is not None and (words := broken(lost.value, "that smallest set")):
-        caveats.insert(0, words)
-    if found.same:
-        caveats.insert(0, SAME)
-    if found.few:
-        caveats.append("Fewer than six prompts confirm: no interval is shown.")
-    not_tested = ("Sets across several kinds of unit, positions one by one, and editing.",)
-    return Outcome(tuple(found.findings()), tuple(found.controls()), tuple(caveats), not_tested)
-
-
-def draw(params: Params, table: pd.DataFrame, arrays: Arrays) -> Drawing:
-    """Damage against the number of units, single effects by rank, and the interference of facts."""
-    import pandas as pd
-
-    if params.units == "weights":
-        removed = Removed(measured(table))
-        return Drawing((removed.figure(),), (*removed.readings(), removed.table()))
-    found, units = Spread(measured(table), UNITS[params.units]), UNITS[params.units]
-    about = f"{params.edit} knockout at all positions"
-    figures = []
-    series = {"strongest first": found.of("curve"), **{c: found.of("curve", c) for c in (RANDOM, MATCHED)}}
-    lines = [cells(r, ["size"]).assign(which=words) for words, r in series.items() if len(r)]
-    if len(found.of("curve")):
-        figures.append(
-            curves(
-                pd.concat(lines), name="curve", measure=DAMAGE, x="size", by="which", log=True,
-                title=f"How the recall of {found.what} goes as more {units} are silenced together",
-                x_title=f"{units} silenced together, of {number(found.population)} (log scale)",
-                muted=(RANDOM, MATCHED),
-                about=f"{about}, {found.where}; strongest first, and last those that hinder. {CAP}",
-            )
-        )  # fmt: skip
-    figures.append(
-        ranks(
-            found.alone, name="ranks", measure=DAMAGE, floor=floor(found.rows),
-            about=f"{about}, on the search prompts. {CAP}",
-            title=f"What each of {number(len(found.alone))} {units} costs the recall of {found.what} alone",
-        )
-    )  # fmt: skip
-    if len(found.interference):
-        figures.append(
-            heat(
-                found.interference, name="interference", measure=DAMAGE, x="recalled", y="silenced", panel=None,
-                title=f"What silencing the {units} of {found.what}, or of a fact beside it, does to the recall of each",
-                about=f"{about}: each fact's smallest set that was found to cost half of its recall, here on each "
-                f"fact's confirming prompts. {CAP}",
-            )
-        )  # fmt: skip
-    return Drawing(tuple(figures), (*found.readings(params.edit), *found.tables()))
+def draw(params: Params, result: Result | Removal, table: pd.DataFrame) -> Drawing:
+    """Pictures and tables of either."""
+    return weights.draw(params, result, table) if isinstance(result, Removal) else drawing.draw(params, result, table)
 
 
 EXPERIMENT = Experiment(
     name="spread",
     about=__doc__,
-    question=QUESTION,
+    question="How spread out is what {model} needs in order to recall {facts}?",
     Params=Params,
-    gather=gather,
+    gather=planning.gather,
     plan=plan,
-    **unsplit(judge, draw),
-    topic=topic,
-    further=further,
+    measure=measure,
+    tell=tell,
+    draw=draw,
+    topic=lambda params, rows: measuring.asked(rows),
+    further=rounds.further,
 )

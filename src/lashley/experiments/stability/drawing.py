@@ -39,19 +39,19 @@ def _map(params: Params, result: Result, rows: pd.DataFrame, best: list[str]) ->
     return heat(
         _grid(cells(rows[rows["site"].isin(best)], ["context", "template", "site"]), best),
         name="map",
-        title=f"How far the {plural_of(params)} that {result.about} needs most are the same on every prompt",
+        title=f"How far the {plural_of(params)} that {result.facts} needs most are the same on every prompt",
         measure=DAMAGE,
         x="site",
         y="prompt",
         panel=None,
-        floor=result.floor,
+        floor=result.noise_floor,
         of="prompts",
         about=f"the {len(best)} {plural_of(params)} of the largest mean damage, in that order; {_about(result)}",
     )
 
 
 def _about(result: Result) -> str:
-    return f"recall of {result.about}, {result.basis}"
+    return f"recall of {result.facts}, {result.basis}"
 
 
 def _bars(params: Params, result: Result) -> Iterator[Figure]:
@@ -62,7 +62,7 @@ def _bars(params: Params, result: Result) -> Iterator[Figure]:
         yield bars(
             ranked.assign(change=[changed(c) for c in ranked["name"]]),
             name="correlation",
-            title=f"How well the ranking of {plural_of(params)} for {result.about} survives each change",
+            title=f"How well the ranking of {plural_of(params)} for {result.facts} survives each change",
             measure="Spearman correlation of damage over units (1 = the same ranking)",
             label="change",
             of=noun,
@@ -73,7 +73,7 @@ def _bars(params: Params, result: Result) -> Iterator[Figure]:
         yield bars(
             parts.assign(part=[component(params, c) for c in parts["name"]]),
             name="variance",
-            title=f"Whose the differences between {plural_of(params)} in recalling {result.about} are",
+            title=f"Whose the differences between {plural_of(params)} in recalling {result.facts} are",
             measure="share of the variance of damage between units",
             label="part",
             of=noun,

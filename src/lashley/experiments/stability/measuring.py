@@ -37,6 +37,8 @@ class Change(msgspec.Struct, frozen=True):
     Means over pairs of such prompts of one fact, with 95% intervals by a jackknife over templates; of several facts,
     the mean of their means, with an interval over facts. n counts the changed prompts, or the facts.
 
+    Attributes
+    ----------
     prompts
         How many prompts are changed so.
     ranks
@@ -53,12 +55,14 @@ class Change(msgspec.Struct, frozen=True):
 class Result(msgspec.Struct, frozen=True):
     """What stays the same of the map of damage under which change, and where its variance is.
 
-    about
-        The facts: `capital(France) = Paris`, or how many of which relation.
+    Attributes
+    ----------
+    facts
+        `capital(France) = Paris`, or how many of which relation.
     basis
         The prompts, and how many corruption draws each has.
-    floor
-        The numerical noise floor, a share of the clean-corrupt difference: effects below it say nothing.
+    noise_floor
+        The largest damage by an edit that changes nothing, a share of the logit difference; smaller ones say nothing.
     units
         How many units there are; of several facts' maps the fewest.
     top
@@ -78,9 +82,9 @@ class Result(msgspec.Struct, frozen=True):
         The subjects of the foils, those tried most often first.
     """
 
-    about: str
+    facts: str
     basis: Basis
-    floor: float
+    noise_floor: float
     units: int
     top: int
     changes: dict[str, Change]
@@ -107,9 +111,9 @@ def measure(params: Params, table: pd.DataFrame, arrays: Arrays) -> Result:
     names = dict.fromkeys(name for one in found for name in changes(one))
     parts = zip(COMPONENTS, _variance(found, params.corruption), strict=True)
     return Result(
-        about=facts(rows),
+        facts=facts(rows),
         basis=basis(rows),
-        floor=floor(rows),
+        noise_floor=floor(rows),
         units=units,
         top=top,
         changes={n: Change(_changed(found, n), _mean(found, ranks, n), _mean(found, overlap, n)) for n in names},

@@ -32,12 +32,12 @@ def tell(params: Params, result: Result) -> Outcome:
     )
     overlap = {n: result.changes[n].overlap for n in (PARAPHRASE, CONTEXT, DRAW) if n in result.changes}
     if not overlap:
-        sentence = f"{who} for recalling {result.about} can be compared with none: only one prompt is measured."
+        sentence = f"{who} for recalling {result.facts} can be compared with none: only one prompt is measured."
         return Outcome((Finding(sentence, None, basis),), _controls(result))
     same = [f"{'to ' * (not i)}{share(e)} under {WORDS[name]}" for i, (name, e) in enumerate(overlap.items())]
     variance = _variance(params, result)
     sentence = (
-        f"{who} for recalling {result.about} are the same {', '.join(same)} (Jaccard; chance "
+        f"{who} for recalling {result.facts} are the same {', '.join(same)} (Jaccard; chance "
         f"{share(bare(result.chance))}){'; ' + variance if variance else ''}."
     )
     main = Finding(sentence, msgspec.structs.replace(next(iter(overlap.values())), n=None), basis)
@@ -101,7 +101,9 @@ def _caveats(params: Params, result: Result) -> Iterator[str]:
 
 def _controls(result: Result) -> tuple[Control, ...]:
     return (
-        Control("identity edit", Estimate(result.floor), "the numerical noise floor; smaller effects say nothing"),
+        Control(
+            "identity edit", Estimate(result.noise_floor), "the numerical noise floor; smaller effects say nothing"
+        ),
         Control(
             "two random sets",
             result.chance,

@@ -17,7 +17,7 @@ import numpy as np
 Effect = Literal["damage", "restoration"]
 Units = tuple[int, ...]
 
-SHARES = (0.5, 0.9)  # tau (PROTOCOL, Where a fact lives)
+TAUS = (0.5, 0.9)  # joint effects that a set must reach (PROTOCOL, Where a fact lives)
 ENUMERABLE = 20  # units of which sets of every size may be tried
 STRONGEST = 12  # units of which all pairs are tried, where there are more
 DENSE = 16  # sizes up to here are tried one by one; then each a quarter larger
@@ -37,28 +37,28 @@ Asking = Generator[Ask, np.ndarray, "Smallest"]
 
 
 class Smallest(NamedTuple):
-    """The smallest set found whose joint effect reaches `share`; `units` is None where all together do not.
+    """The smallest set found whose joint effect reaches `tau`; `units` is None where all together do not.
 
     `least`: no set of fewer units reaches it, shown by exhaustion among the units searched.
     """
 
     effect: Effect
-    share: float
+    tau: float
     units: Units | None
     value: float
     least: int
 
 
-class Found(NamedTuple):
+class Searched(NamedTuple):
     """What a search came to: smallest sets, the ranking along which damage grows fastest, and disjoint sets, at most
-    twice as large as the smallest, each of which restores the first share."""
+    twice as large as the smallest, each of which restores as much as the first tau asks."""
 
     smallest: tuple[Smallest, ...]
     ranking: Units
     disjoint: tuple[Units, ...]
 
-    def of(self, effect: Effect, share: float) -> Smallest:
-        return next(s for s in self.smallest if (s.effect, s.share) == (effect, share))
+    def of(self, effect: Effect, tau: float) -> Smallest:
+        return next(s for s in self.smallest if (s.effect, s.tau) == (effect, tau))
 
 
 class Curve(NamedTuple):
@@ -73,10 +73,10 @@ def search(
     damage: np.ndarray,
     restoration: np.ndarray,
     budget: int = 1_000,
-    shares: Sequence[float] = SHARES,
+    taus: Sequence[float] = TAUS,
     wanted: Sequence[Effect] = ("damage", "restoration"),
-) -> Generator[Ask, np.ndarray, Found]:
-    """From the effects of every unit alone, [units] each: `Found`, of the effects that are `wanted`.
+) -> Generator[Ask, np.ndarray, Searched]:
+    """From the effects of every unit alone, [units] each: `Searched`, of the effects that are `wanted`.
 
     The prefixes of a few rankings find a set that suffices; then the sizes below it are tried, and units that can be
     spared are left out. `budget` bounds the joint trials that each exhaustion may take.
@@ -92,11 +92,11 @@ def search(
             sizes = grid(len(ranking))
             curves.append(Curve(ranking, sizes, (yield Ask(effect, tuple(ranking[:k] for k in sizes)))))
         fastest[effect] = max(curves, key=lambda c: float(np.clip(c.values, 0.0, 1.0).mean())).ranking
-        for share in shares:
-            found.append((yield from _smallest(effect, share, alone, curves, _ranked(best), budget)))
+        for tau in taus:
+            found.append((yield from _smallest(effect, tau, alone, curves, _ranked(best), budget)))
     first = next((s for s in found if s.effect == "restoration"), None)
     disjoint = (yield from _disjoint(first, restoration)) if first and first.units else ()
-    return Found(tuple(found), fastest["damage"], disjoint)
+    return Searched(tuple(found), fastest["damage"], disjoint)
 
 
 def grid(units: int) -> tuple[int, ...]:
@@ -125,19 +125,19 @@ def _ranked(effect: np.ndarray) -> Units:
 
 
 def _smallest(
-    effect: Effect, share: float, alone: np.ndarray, curves: Sequence[Curve], strongest: Units, budget: int
+    effect: Effect, tau: float, alone: np.ndarray, curves: Sequence[Curve], strongest: Units, budget: int
 ) -> Asking:
     sets: list[tuple[Units, float]] = []
-    if alone.max() >= share:
-        return Smallest(effect, share, (int(alone.argmax()),), float(alone.max()), 1)
+    if alone.max() >= tau:
+        return Smallest(effect, tau, (int(alone.argmax()),), float(alone.max()), 1)
     for curve in curves:
-        reached = np.flatnonzero(curve.values >= share)
+        reached = np.flatnonzero(curve.values >= tau)
         if not len(reached):
             continue
-        sets.append((yield from _between(effect, share, curve, int(reached[0]))))
+        sets.append((yield from _between(effect, tau, curve, int(reached[0]))))
     units, value = min(sets, key=lambda s: len(s[0]), default=(None, float("nan")))
     if units:
-        units, value = yield from _pruned(effect, share, units, value)
+        units, value = yield from _spared(effect, tau, units, value)
     least = 2
     largest = len(units) - 1 if units else len(alone)
     pool = strongest if len(alone) <= ENUMERABLE else strongest[:STRONGEST]
@@ -146,41 +146,39 @@ def _smallest(
             break
         tried = tuple(itertools.combinations(sorted(pool), size))
         values = yield Ask(effect, tried)
-        if values.max() >= share:
-            return Smallest(effect, share, tried[int(values.argmax())], float(values.max()), least)
+        if values.max() >= tau:
+            return Smallest(effect, tau, tried[int(values.argmax())], float(values.max()), least)
         if len(alone) <= ENUMERABLE:
             least = size + 1
-    return Smallest(effect, share, units, value, least)
+    return Smallest(effect, tau, units, value, least)
 
 
-def _between(effect: Effect, share: float, curve: Curve, at: int) -> Generator[Ask, np.ndarray, tuple[Units, float]]:
+def _between(effect: Effect, tau: float, curve: Curve, at: int) -> Generator[Ask, np.ndarray, tuple[Units, float]]:
     """The shortest prefix that suffices, of those between two sizes of the grid."""
     high, value = curve.sizes[at], float(curve.values[at])
     low = curve.sizes[at - 1] if at else 0
     if high - low > 1:
         sizes = np.unique(np.linspace(low + 1, high - 1, REFINED).astype(int)).tolist()
         values = yield Ask(effect, tuple(curve.ranking[:k] for k in sizes))
-        if (values >= share).any():
-            first = int((values >= share).argmax())
+        if (values >= tau).any():
+            first = int((values >= tau).argmax())
             high, value = sizes[first], float(values[first])
     return curve.ranking[:high], value
 
 
-def _pruned(
-    effect: Effect, share: float, units: Units, value: float
-) -> Generator[Ask, np.ndarray, tuple[Units, float]]:
+def _spared(effect: Effect, tau: float, units: Units, value: float) -> Generator[Ask, np.ndarray, tuple[Units, float]]:
     """The set without what can be spared: groups of units (single ones, where there are at most `GROUPS`) are left out
     in turn, then the most dispensable together."""
     while len(units) > 1:
         size = math.ceil(len(units) / GROUPS)
         groups = [units[i : i + size] for i in range(0, len(units), size)]
         without = yield Ask(effect, tuple(_but(units, g) for g in groups))
-        spare = [groups[i] for i in np.argsort(-without, kind="stable") if without[i] >= share]
+        spare = [groups[i] for i in np.argsort(-without, kind="stable") if without[i] >= tau]
         if not spare:
             return units, value
         left = [_but(units, set(itertools.chain(*spare[: j + 1]))) for j in range(min(len(spare), len(groups) - 1))]
         together = yield Ask(effect, tuple(left))
-        enough = int(np.flatnonzero(together >= share)[-1])
+        enough = int(np.flatnonzero(together >= tau)[-1])
         units, value = left[enough], float(together[enough])
     return units, value
 
@@ -195,16 +193,16 @@ def _disjoint(first: Smallest, alone: np.ndarray) -> Generator[Ask, np.ndarray, 
     sets = [first.units]
     ranking = _ranked(alone)
     if len(first.units) == 1:
-        sets += [(u,) for u in ranking if alone[u] >= first.share and (u,) != first.units]
+        sets += [(u,) for u in ranking if alone[u] >= first.tau and (u,) != first.units]
     while len(sets) < RIVALS:
         taken = {u for s in sets for u in s}
         free = [u for u in ranking if u not in taken][: 2 * len(first.units)]
         if not free:
             break
         values = yield Ask("restoration", tuple(tuple(free[: k + 1]) for k in range(len(free))))
-        if not (values >= first.share).any():
+        if not (values >= first.tau).any():
             break
-        size = int((values >= first.share).argmax())
-        units, _ = yield from _pruned("restoration", first.share, tuple(free[: size + 1]), float(values[size]))
+        size = int((values >= first.tau).argmax())
+        units, _ = yield from _spared("restoration", first.tau, tuple(free[: size + 1]), float(values[size]))
         sets.append(units)
     return tuple(sets)

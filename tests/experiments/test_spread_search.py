@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lashley.experiments.spread import sets
-from lashley.experiments.spread.sets import Ask, Found, grid, search
+from lashley.experiments.spread.search import TAUS, Ask, Searched, grid, search
 
 
-def play(units: int, joint, **words) -> tuple[Found, int]:
+def play(units: int, joint, **words) -> tuple[Searched, int]:
     """Run a search on `joint(effect, set) -> float`; what it found, and how many sets it tried."""
 
     def alone(effect):
@@ -60,7 +59,7 @@ def test_additive_effects_give_the_smallest_set() -> None:
     rng = np.random.default_rng(0)
     share = rng.dirichlet(np.full(300, 0.3))
     found, tried = play(300, lambda _, s: float(share[list(s)].sum()))
-    for tau in sets.SHARES:
+    for tau in TAUS:
         need = int((np.cumsum(np.sort(share)[::-1]) < tau).sum()) + 1
         assert len(found.of("damage", tau).units or ()) == need
     assert tried < 3_000

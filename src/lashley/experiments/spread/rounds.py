@@ -14,41 +14,47 @@ import numpy as np
 
 from lashley.core.anatomy import Anatomy
 from lashley.core.edit import Edit, Patch
-from lashley.core.experiment import Answers
+from lashley.core.experiment import Answers, Arrays
 from lashley.core.site import KINDS, Kind, Sites
 from lashley.core.trial import Sweep
-from lashley.experiments.spread.sets import SHARES, Ask, Effect, Found, Units, doubling, search
+from lashley.experiments.spread.planning import (
+    CURVES,
+    MAIN,
+    MATCHED,
+    RANDOM,
+    Params,
+    drawn,
+    joined,
+    name,
+    taken,
+    units_of,
+)
+from lashley.experiments.spread.search import TAUS, Ask, Effect, Searched, Units, doubling, search
 from lashley.stats.inference import clipped
 from lashley.stats.peers import alike
 
-MAIN = "0"  # the question that is asked; others stand beside it
-RANDOM, MATCHED = "random", "matched random"  # controls: any units of the kind; and of like layer and activation
 PEERS = 19  # random sets beside each smallest set, of either kind
 PEERS_ON = 6  # prompts on which they are measured
-CURVES = 4  # random sets a size, along the curve
 STRONGEST = 10  # units whose direct effect is told from their total effect
 
 
-def name(effect: Effect, share: float) -> str:
-    """`k_n(0.5)`: the smallest set whose knockout costs half; `k_s(0.5)`: whose restoration brings half back."""
-    return f"k_{'n' if effect == 'damage' else 's'}({share:g})"
-
-
-def taken(units: Sites, numbers: np.ndarray) -> Sites:
-    """Some of a table of single units."""
-    return Sites.pack(*units.table[:, numbers])
-
-
-def joined(units: Sites, sets: Sequence[Sequence[int]]) -> Sites:
-    """Sets of units, given by their numbers in a table of single ones."""
-    flat = np.fromiter((u for s in sets for u in s), np.int64)
-    return Sites.pack(*units.table[:, flat], sizes=[len(s) for s in sets])
-
-
-def drawn(sizes: Sequence[int], draws: int, units: int, seed: str) -> list[Units]:
-    """`draws` random sets of each size."""
-    rng = random.Random(seed)
-    return [tuple(rng.sample(range(units), k)) for k in sizes for _ in range(draws)]
+def further(params: Params, anatomy: Anatomy, answers: Answers, arrays: Arrays) -> Iterator[Sweep]:
+    """The next round of every search; when all are done, the sets they found, on the prompts that confirm."""
+    if params.units == "weights":
+        return
+    known = {sweep.key: effects for sweep, effects in answers}
+    labels = list(dict.fromkeys(s.labels["question"] for s, _ in answers))
+    searches = [Searching(label, answers, params.budget) for label in labels]
+    found: list[Searched] = []
+    for one in searches:
+        came = one.replay(known)
+        if isinstance(came, Searched):
+            found.append(came)
+        else:
+            yield from came
+    if len(found) == len(searches):
+        every = units_of(params, anatomy)
+        yield from Confirming(params.seed, anatomy, every, arrays["magnitudes"], searches, found).sweeps()
 
 
 class Searching:
@@ -69,10 +75,10 @@ class Searching:
         self.confirming = [s for s in first if s.labels["group"] == "confirm"]
         self.texts = [s for s in first if s.labels["group"] == "text"]
 
-    def replay(self, known: Mapping[str, np.ndarray]) -> Found | list[Sweep]:
+    def replay(self, known: Mapping[str, np.ndarray]) -> Searched | list[Sweep]:
         """What the search came to, or what it asks next."""
         alone = self.effects["damage"], self.effects["restoration"]
-        running = search(*alone, self.budget) if self.main else search(*alone, 0, SHARES[:1], ("damage",))
+        running = search(*alone, self.budget) if self.main else search(*alone, 0, TAUS[:1], ("damage",))
         ask = next(running)
         while True:
             sweeps = self.asking(ask)
@@ -109,7 +115,7 @@ class Confirming:
         every: Sites,
         magnitudes: Mapping[str, np.ndarray],
         searches: Sequence[Searching],
-        found: Sequence[Found],
+        found: Sequence[Searched],
     ):
         self.seed, self.anatomy, self.searches, self.found = seed, anatomy, searches, found
         self.main, self.first = searches[0], found[0]
@@ -143,7 +149,7 @@ class Confirming:
         """Each smallest set, with random and matched sets of its size."""
         for s in (s for s in self.first.smallest if s.units is not None):
             own = joined(self.main.units, [s.units or ()])
-            label = {"measure": "smallest", "set": name(s.effect, s.share), "least": str(s.least)}
+            label = {"measure": "smallest", "set": name(s.effect, s.tau), "least": str(s.least)}
             seed = f"{self.seed} {label['set']}"
             controls = {
                 RANDOM: joined(self.every, drawn([own.table.shape[1]], PEERS, len(self.every), seed)),
@@ -209,7 +215,7 @@ class Confirming:
     def interference(self) -> Iterator[Sweep]:
         """Every fact's smallest damaging set, on every fact's prompts."""
         for cause, (one, found) in enumerate(zip(self.searches, self.found, strict=True)):
-            units = found.of("damage", SHARES[0]).units
+            units = found.of("damage", TAUS[0]).units
             if units is None or len(self.searches) < 2:
                 continue
             sites = joined(one.units, [units])
@@ -219,7 +225,7 @@ class Confirming:
 
     def cost(self) -> Iterator[Sweep]:
         """The loss on unrelated text, beside random sets of the same size."""
-        units = self.first.of("damage", SHARES[0]).units
+        units = self.first.of("damage", TAUS[0]).units
         if units is None:
             return
         peers = drawn([len(units)], PEERS, len(self.every), f"{self.seed} text")

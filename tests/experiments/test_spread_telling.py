@@ -5,8 +5,10 @@ import pandas as pd
 import pytest
 
 from lashley.core.figure import Estimate
-from lashley.experiments.spread.searching import MATCHED, RANDOM
-from lashley.experiments.spread.spreading import Spread
+from lashley.core.outcome import Outcome
+from lashley.experiments.spread.measuring import measure
+from lashley.experiments.spread.planning import MATCHED, RANDOM, Params
+from lashley.experiments.spread.telling import tell
 from lashley.stats.summary import share
 
 SEARCH, CONFIRM = [f"search {i} {{}}" for i in range(4)], [f"confirm {i} {{}}" for i in range(8)]
@@ -24,11 +26,11 @@ def rows(measure: str, templates, effect, sites: list[str], edit: str = "mean", 
     common = {"relation": "capital", "subject": "France", "object": "Paris", "context": "", "pair": "", "seed": "0",
               "corruption": "noise", "readout": "logit_difference", "clean": 5.0, "corrupt": -5.0, "layer": 0,
               "noise_floor": 1e-6, "question": "0", "group": "confirm", "control": np.nan, "set": np.nan,
-              "population": "40", "least": "2", "estimate": np.nan, "copy": np.nan}  # fmt: skip
+              "population": "40", "least": "2", "estimate": np.nan, "copy": np.nan, "excluded": False}  # fmt: skip
     return pd.DataFrame(made).assign(**{**common, **words})
 
 
-def spread(confirmed: dict[str, float], randoms: list[str], effect: float = 0.1) -> Spread:
+def spread(confirmed: dict[str, float], randoms: list[str], effect: float = 0.1) -> pd.DataFrame:
     every = [f"L0.mlp.n{i}" for i in range(40)]
     parts = [
         rows("alone", SEARCH, np.linspace(0.6, 0.0, 40), every, group="search"),
@@ -39,13 +41,17 @@ def spread(confirmed: dict[str, float], randoms: list[str], effect: float = 0.1)
         parts.append(rows("smallest", CONFIRM, mean, ["L0.mlp.n1+L0.mlp.n2"], edit, set=name))
         for control in (RANDOM, MATCHED):
             parts.append(rows("smallest", CONFIRM[:6], effect, randoms, edit, set=name, control=control))
-    return Spread(pd.concat(parts, ignore_index=True), "neurons")
+    return pd.concat(parts, ignore_index=True)
+
+
+def told(table: pd.DataFrame) -> Outcome:
+    return tell(Params(), measure(Params(), table, {}))
 
 
 @pytest.mark.parametrize("confirmed", [(0.48, 0.3, 1.2, 0.91), (-0.2, 0.0, 0.5, 0.05)])
 def test_sentences_give_what_other_prompts_confirm(confirmed):
     confirmed = dict(zip(BOTH, confirmed, strict=True))
-    said = list(spread(confirmed, ["L0.mlp.n7+L0.mlp.n8", "L0.mlp.n8+L0.mlp.n9"]).findings())
+    said = told(spread(confirmed, ["L0.mlp.n7+L0.mlp.n8", "L0.mlp.n8+L0.mlp.n9"])).findings
     assert all("Of each run" in f.basis for f in said[:4])
     for name, sentence in zip(BOTH, [f.sentence for f in said], strict=False):
         each = np.clip([confirmed[name] + (0.01 if i % 2 else -0.01) for i in range(8)], -1, 1)
@@ -56,16 +62,16 @@ def test_sentences_give_what_other_prompts_confirm(confirmed):
 
 def test_prompts_that_were_searched_on_are_not_called_others():
     both = spread({"k_n(0.5)": 0.6}, ["L0.mlp.n7+L0.mlp.n8"])
-    assert "on prompts that nothing was searched on" in next(both.findings()).sentence
-    both.rows.loc[both.rows["group"] == "search", "prompt"] = CONFIRM[0]
-    assert "on prompts that nothing was searched on" not in next(both.findings()).sentence
+    assert "on prompts that nothing was searched on" in told(both).findings[0].sentence
+    both.loc[both["group"] == "search", "prompt"] = CONFIRM[0]
+    assert "on prompts that nothing was searched on" not in told(both).findings[0].sentence
 
 
 def test_random_sets_count_once_and_never_the_set_itself():
     drawn = ["L0.mlp.n7+L0.mlp.n8", "L0.mlp.n8+L0.mlp.n7", "L0.mlp.n1+L0.mlp.n2", "L0.mlp.n9+L0.mlp.n7"]
     found = spread({"k_n(0.5)": 0.6, "k_n(0.9)": 0.9}, drawn, effect=-0.15)
-    half, most = (found.beside("damage", part, RANDOM) for part in (0.5, 0.9))
-    assert half and most and half[0] == most[0], "one quantity, one number"
-    assert half[0].n == 2 and half[1] == pytest.approx(1 / 3)
-    reading = {c.name: c.reading for c in found.controls()}
+    half, most = (measure(Params(), found, {}).k_n[tau].random for tau in ("0.5", "0.9"))
+    assert half and most and half.effect == most.effect, "one quantity, one number"
+    assert half.effect.n == 2 and half.p == pytest.approx(1 / 3)
+    reading = {c.name: c.reading for c in told(found).controls}
     assert all("help the answer" in reading[f"{control} sets, k_n(0.5)"] for control in (RANDOM, MATCHED))
