@@ -59,15 +59,15 @@ class Confirmed(msgspec.Struct, frozen=True):
 
 
 class Point(msgspec.Struct, frozen=True):
-    """Joint damage of the so many strongest units, a share of the logit difference; n is prompts."""
+    """Joint `damage` of so many of the strongest `units`, a share of the logit difference; n is prompts."""
 
     units: int
     damage: Estimate
 
 
 class Unit(msgspec.Struct, frozen=True):
-    """One unit alone, on the search prompts: damage of its knockout (n is prompts) and what its restoration brings
-    back, shares of the logit difference."""
+    """One unit alone, on the search prompts: its `site`, the `damage` of its knockout (n is prompts), and what its
+    `restoration` brings back, shares of the logit difference."""
 
     site: str
     damage: Estimate
@@ -99,9 +99,15 @@ class SelfRepair(msgspec.Struct, frozen=True):
 
 
 class Interference(msgspec.Struct, frozen=True):
-    """Damage of one fact's smallest set that was found to cost half of its recall, on one fact's confirming prompts.
+    """What one fact's smallest set, found to cost half of its recall, does to a fact on that one's confirming prompts.
 
-    `silenced` and `recalled` are the facts' subjects ("several": all that are asked about)."""
+    Attributes
+    ----------
+    silenced, recalled
+        The facts' subjects; "several": all that are asked about.
+    damage
+        A share of the logit difference; n is prompts.
+    """
 
     silenced: str
     recalled: str
