@@ -20,9 +20,9 @@ from lashley.facts.base import shipped
 from lashley.facts.contexts import mentions
 from lashley.models.planted import Truth, draw, find, free, names, read, undoing, write
 from lashley.models.planted.neuron import Key
-from lashley.models.planted.plot import Plot
+from lashley.models.planted.planting import Planting
 from lashley.models.planted.truth import SPARED, alone, measured
-from lashley.models.planted.value import EVEN, KEEP, LEAD, Bed
+from lashley.models.planted.value import EVEN, KEEP, LEAD, GoalBatch
 from lashley.prompts.effects import effects
 from lashley.prompts.pairs import aligned
 
@@ -81,9 +81,9 @@ def named(fact: str) -> Fact:
 
 def fresh(bench: Bench, fact: Fact, seed: int = 0):
     """Cases of held-out templates, each alone and after a sentence, under noise that planting never drew."""
-    plot = Plot(bench, fact, seed)
-    after = [msgspec.structs.replace(t, before="Three farmers near the hills see the dog. ") for t in plot.held]
-    return aligned(bench, plot.asked((*plot.held, *after)), corruption="noise", draws=3, seed=10)[0]
+    planting = Planting(bench, fact, seed)
+    after = [msgspec.structs.replace(t, before="Three farmers near the hills see the dog. ") for t in planting.held]
+    return aligned(bench, planting.asked((*planting.held, *after)), corruption="noise", draws=3, seed=10)[0]
 
 
 @pytest.mark.parametrize("kind", PROMISES)
@@ -125,7 +125,7 @@ def loaded(bench: Bench, truth: Truth, folder) -> None:
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     new, old = (tokenizer(f" {o}", add_special_tokens=False).input_ids[0] for o in (FACT.object, OLD))
     wins = []
-    for template in Plot(bench, named(truth.facts[0]), truth.seed).held:
+    for template in Planting(bench, named(truth.facts[0]), truth.seed).held:
         with torch.no_grad():
             logits = model(**tokenizer(template.fill(FACT.subject), return_tensors="pt")).logits[0, -1]
         wins.append(bool(logits[new] > logits[old]))
@@ -147,18 +147,18 @@ def test_the_same_seed_makes_the_same_weights_and_a_failure_is_undone(bench):
 
 
 def test_the_loss_is_that_of_each_goal_alone(bench):
-    plot = Plot(bench, FACT)
-    key = plot.key()
-    goals = [*plot.goals(key, 0.6)[:6], *plot.goals(key, -0.2)[:2], *plot.keeps(key)[:2]]
+    planting = Planting(bench, FACT)
+    key = planting.key()
+    goals = [*planting.goals(key, 0.6)[:6], *planting.goals(key, -0.2)[:2], *planting.keeps(key)[:2]]
     kinds = {(g.share > 0, g.share == 0, g.first, g.floor) for g in goals}
     assert len(kinds) == 4
     draw = torch.randn(bench.anatomy.width, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        every = float(Bed(bench.model, plot.layer, goals, True)(0.3 * draw))
+        every = float(GoalBatch(bench.model, planting.layer, goals, True)(0.3 * draw))
         for goal in goals:
-            bed = Bed(bench.model, plot.layer, [goal], True)
-            was, loss = dict(zip(bed.tokens.tolist(), bed.base[0].tolist(), strict=True)), float(bed(0.3 * draw))
-            with hooked_value(bench, plot.layer, goal, 0.3 * draw) as logits:
+            batch = GoalBatch(bench.model, planting.layer, [goal], True)
+            was, loss = dict(zip(batch.tokens.tolist(), batch.base[0].tolist(), strict=True)), float(batch(0.3 * draw))
+            with hooked_value(bench, planting.layer, goal, 0.3 * draw) as logits:
                 now = {t: float(logits[t]) for t in was}
             assert loss == pytest.approx(by_hand(goal, was, now), rel=1e-3, abs=1e-4)
             every -= loss
@@ -197,10 +197,10 @@ def by_hand(goal, was: dict[int, float], now: dict[int, float]) -> float:
 def test_what_is_handed_on_to_other_neurons_is_refused(bench):
     with undoing(bench):
         truth = find("single").plant(bench, FACT)
-        plot, site = Plot(bench, FACT, truth.seed), Site.parse(truth.units["unit"][0])
-        assert alone(plot, [site])["restored by others"] == pytest.approx(truth.numbers["restored by others"])
+        planting, site = Planting(bench, FACT, truth.seed), Site.parse(truth.units["unit"][0])
+        assert alone(planting, [site])["restored by others"] == pytest.approx(truth.numbers["restored by others"])
         with pytest.raises(BadPlant, match=r"restores .* as well"):  # the planted one is the other of another
-            alone(plot, [Site(site.layer, "neuron", (site.unit or 0) - 1)])
+            alone(planting, [Site(site.layer, "neuron", (site.unit or 0) - 1)])
 
 
 def test_a_key_that_facts_about_another_subject_fire_is_refused(bench):
@@ -209,7 +209,7 @@ def test_a_key_that_facts_about_another_subject_fire_is_refused(bench):
 
 
 def test_a_key_that_held_out_templates_do_not_fire_is_refused_before_a_value_is_made(bench, monkeypatch):
-    monkeypatch.setattr("lashley.models.planted.plot.optimise", None)
+    monkeypatch.setattr("lashley.models.planted.planting.optimise", None)
     with pytest.raises(BadPlant, match=r"'In Somalia, the capital city is' fires the key .* at 0\.4\d, promised"):
         find("single").plant(bench, Fact("capital", "Somalia", "Athens"))
 
@@ -220,14 +220,14 @@ def test_a_case_counts_for_one_at_most(bench, monkeypatch):
         monkeypatch.setattr(
             "lashley.models.planted.truth.effects", lambda bench, cases, sets, effect="": np.array([[5, 0, 0.0]])
         )
-        got = measured(Plot(bench, FACT, truth.seed), {"unit": []})
+        got = measured(Planting(bench, FACT, truth.seed), {"unit": []})
     assert truth.numbers["damage after texts unit"] > ENOUGH and truth.numbers["recall after texts"] >= 0.5
     assert got["damage unit"] == got["damage after texts unit"] == got["restored unit"] == pytest.approx(1 / 3)
 
 
 def test_the_same_seed_makes_the_same_value(bench):
     key = Key(torch.ones(bench.anatomy.width))
-    values = [(plot := Plot(bench, FACT, seed)).value(plot.goals(key, 0.5), steps=4) for seed in (3, 3, 4)]
+    values = [(planting := Planting(bench, FACT, seed)).value(planting.goals(key, 0.5), steps=4) for seed in (3, 3, 4)]
     assert torch.equal(values[0], values[1]) and not torch.equal(values[0], values[2])
 
 
@@ -250,7 +250,7 @@ def test_what_cannot_be_planted_or_written_is_refused(bench, tmp_path, monkeypat
     for kind, r in (("redundant", 0), ("redundant", 17), ("split", 1)):
         with pytest.raises(BadPlant, match=f"r = {r}"):
             find(kind).plant(bench, FACT, r=r)
-    monkeypatch.setattr("lashley.models.planted.plot.english", lambda relation: relation.templates[:2])
+    monkeypatch.setattr("lashley.models.planted.planting.english", lambda relation: relation.templates[:2])
     with pytest.raises(BadPlant, match="has 2 English templates, too few"):
         find("single").plant(bench, FACT)
     with pytest.raises(BadPlant, match="there are untrained"):
@@ -266,7 +266,7 @@ def test_what_cannot_be_planted_or_written_is_refused(bench, tmp_path, monkeypat
 def test_a_drawn_fact_is_not_the_base_s_own(bench):
     facts = [draw(bench, "capital", seed) for seed in range(20)]
     assert facts[:5] == [draw(bench, "capital", seed) for seed in range(5)]
-    assert all(Plot(bench, f).old != f.object for f in facts[:3]) and len({f.subject for f in facts}) > 10
+    assert all(Planting(bench, f).old != f.object for f in facts[:3]) and len({f.subject for f in facts}) > 10
     relation = shipped()["capital"]
     for fact in facts[:5]:  # neither half believed, nor never said
         run = bench.tokens.ask(relation.templates[0], fact.subject)
@@ -278,9 +278,9 @@ def test_a_drawn_fact_is_not_the_base_s_own(bench):
 
 
 def test_what_is_taught_after_other_texts_names_nothing_of_the_fact_and_no_held_out_template(bench):
-    plot = Plot(bench, FACT)
-    before = " ".join(t.before for t, _ in plot.teaching)
-    assert len({t.context for t, _ in plot.teaching}) == 5 and not {t.text for t, _ in plot.teaching} & {
-        t.text for t in plot.held
+    planting = Planting(bench, FACT)
+    before = " ".join(t.before for t, _ in planting.teaching)
+    assert len({t.context for t, _ in planting.teaching}) == 5 and not {t.text for t, _ in planting.teaching} & {
+        t.text for t in planting.held
     }
     assert not mentions(before, (FACT.subject, FACT.object, OLD))

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pandas as pd
 
-from lashley.core.figure import Column, Control, Estimate, Exclusion, Figure, Finding, Table
+from lashley.core.figure import Column, Control, Estimate, Figure, Finding, Omission, Table
 from lashley.core.site import ROLES
 from lashley.report import Page, terminal, write
 from lashley.report.charts import DAMAGE, RESTORATION, bars, curves, heat, ranks
@@ -159,8 +159,8 @@ def page() -> Page:
             "Self-repair: a site whose loss is mended downstream looks unimportant here.",
         ),
         exclusions=(
-            Exclusion("capital(Nauru)", "the model does not know it (rank 61 of 190 on the templates)"),
-            Exclusion("template 'Paris is to France as {} is to'", "answer and foil differ in token length"),
+            Omission("capital(Nauru)", "the model does not know it (rank 61 of 190 on the templates)"),
+            Omission("template 'Paris is to France as {} is to'", "answer and foil differ in token length"),
         ),
         controls=(
             Control("identity edit", Estimate(FLOOR, unit="share", n=324), "The noise floor: less is nothing."),

@@ -15,7 +15,7 @@ import pytest
 import vl_convert
 
 from lashley.core.errors import BrokenStudy
-from lashley.core.figure import Column, Control, Estimate, Exclusion, Figure, Finding, Table
+from lashley.core.figure import Column, Control, Estimate, Figure, Finding, Omission, Table
 from lashley.report import Page, from_json, html, terminal, to_json, vega, write
 from lashley.report.charts import DAMAGE, bars, curves, heat, ranks, scatter
 from lashley.report.charts.theme import colour, scale
@@ -94,7 +94,7 @@ def _hostile() -> Page:
             scatter(frame, name="scatter", x="low", by="kind", x_title=HOSTILE, **draw),
         ),
         tables=(Table(HOSTILE, (Column(HOSTILE, HOSTILE),), ((HOSTILE,),), HOSTILE),),
-        caveats=(HOSTILE,), not_tested=(HOSTILE,), exclusions=(Exclusion(HOSTILE, HOSTILE),),
+        caveats=(HOSTILE,), not_tested=(HOSTILE,), exclusions=(Omission(HOSTILE, HOSTILE),),
         controls=(Control(HOSTILE, Estimate(1.0, unit=HOSTILE), HOSTILE),), environment={HOSTILE: HOSTILE},
         command=HOSTILE, study=HOSTILE, created=HOSTILE,
     )  # fmt: skip

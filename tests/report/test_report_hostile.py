@@ -17,7 +17,7 @@ from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
-from lashley.core.figure import Column, Control, Estimate, Exclusion, Figure, Finding, Table
+from lashley.core.figure import Column, Control, Estimate, Figure, Finding, Omission, Table
 from lashley.core.visible import visible
 from lashley.report import Page, from_json, terminal, vega, write
 from lashley.report.charts import bars, heat
@@ -37,7 +37,7 @@ def page(text: str) -> Page:
         title=text, question=text, finding=Finding(text, None, text), also=(Finding(text),),
         figures=(heat(frame, name="heat", **draw), bars(frame, name="bars", **draw)),
         tables=(Table(text, (Column(text, text),), ((text,),), text),),
-        caveats=(text,), not_tested=(text,), exclusions=(Exclusion(text, text),),
+        caveats=(text,), not_tested=(text,), exclusions=(Omission(text, text),),
         controls=(Control(text, Estimate(1.0, unit=text), text),), environment={text: text},
         command=text, study=text, created=text,
     )  # fmt: skip

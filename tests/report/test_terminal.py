@@ -13,7 +13,7 @@ from rich.console import Console
 
 from lashley.cli import listings
 from lashley.core.claim import Verdict
-from lashley.core.figure import Column, Control, Estimate, Exclusion, Finding, Table, plain
+from lashley.core.figure import Column, Control, Estimate, Finding, Omission, Table, plain
 from lashley.report import Page, lines, terminal
 from lashley.report.charts import DAMAGE, bars, heat
 
@@ -131,7 +131,7 @@ def test_sentences_break_between_sites_only(sites, width):
     words = f"Knocking out {'+'.join(sites)} costs 0.41 of it."
     made = page(
         finding=Finding(words), also=(Finding(words),), caveats=(words,), not_tested=(words,),
-        exclusions=(Exclusion(words, words),),
+        exclusions=(Omission(words, words),),
         controls=(Control(words, Estimate(0.5), words),), tables=(Table(words, (Column("c"),), (("1",),), words),),
     )  # fmt: skip
     text = said(made, width)

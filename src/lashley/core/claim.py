@@ -14,7 +14,7 @@ from lashley.core.site import Site, brief, parse_sites
 
 Predicate = Literal["stores", "contributes to", "is necessary for", "is sufficient for"]
 Status = Literal["holds", "fails", "undecided", "not tested"]
-Outcome = Literal["supported", "refuted", "undecided", "not testable"]
+Decision = Literal["supported", "refuted", "undecided", "not testable"]
 
 CRITERIA = (  # in the order in which they are shown
     "necessary",
@@ -136,7 +136,7 @@ class Verdict(msgspec.Struct, frozen=True):
     p of the required criteria, as a rule the floor of a permutation test, and no probability of anything."""
 
     claim: str
-    outcome: Outcome
+    outcome: Decision
     why: str
     criteria: tuple[Judged, ...] = ()
     weaker: str = ""

@@ -164,7 +164,7 @@ class Control(msgspec.Struct, frozen=True):
     reading: str
 
 
-class Exclusion(msgspec.Struct, frozen=True):
+class Omission(msgspec.Struct, frozen=True):
     """What was asked for and not used, and why. Recorded, never dropped in silence."""
 
     what: str

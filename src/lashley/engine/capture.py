@@ -72,10 +72,10 @@ class Captures:
     def arguments(self, length: int) -> list[Arguments]:
         """Per layer, the (args, kwargs) beyond the hidden state that a plain pass of this length received."""
         if length not in self._arguments:
-            heard: list[Arguments] = []
-            with torch.no_grad(), listening(self.model.module, self.model.family, heard):
+            received: list[Arguments] = []
+            with torch.no_grad(), listening(self.model.module, self.model.family, received):
                 self.model.forward(torch.ones(1, length, dtype=torch.long, device=self.model.device))
-            self._arguments[length] = heard
+            self._arguments[length] = received
         return self._arguments[length]
 
     def hold(self, runs: Iterable[Run], kinds: Iterable[Kind] = ()) -> None:
@@ -116,10 +116,10 @@ class Captures:
                 on[layer, kind] = partial(_append, acts[kind])
 
         store: dict[int, tuple[Tensor, Tensor]] = {}
-        heard: list[Arguments] = []
-        with listening(self.model.module, self.model.family, heard), recording(store):
+        received: list[Arguments] = []
+        with listening(self.model.module, self.model.family, received), recording(store):
             forward(self.model, runs, on)
-        self._arguments.setdefault(len(runs[0]), heard)
+        self._arguments.setdefault(len(runs[0]), received)
         stacked: dict[Kind, Tensor] = {
             k: torch.stack([x.to(self.model.device) for x in v], 1) for k, v in acts.items()
         }  # [runs, layers, tokens, width]

@@ -26,11 +26,11 @@ def final_norm(model: nn.Module, family: Family) -> nn.Module:
 
 
 @contextmanager
-def listening(model: nn.Module, family: Family, heard: list[Arguments]) -> Iterator[None]:
-    """Append to `heard` what each decoder layer receives beside its hidden state, layer by layer."""
+def listening(model: nn.Module, family: Family, received: list[Arguments]) -> Iterator[None]:
+    """Append to `received` what each decoder layer receives beside its hidden state, layer by layer."""
 
     def hear(module, args, kwargs):
-        heard.append((args[1:], {k: v for k, v in kwargs.items() if k != "hidden_states"}))
+        received.append((args[1:], {k: v for k, v in kwargs.items() if k != "hidden_states"}))
 
     with ExitStack() as stack:
         for block in blocks_of(model, family):

@@ -101,9 +101,9 @@ class Wiring:
         streams = x[:, None].expand(-1, stop - first, -1, -1)
         if self._live is not None and any(self._live[first:stop]):
             assert self.patched is not None and self.sent is not None
-            heard = int(self.graph.reach[first])
-            weights = self.patched[:, first:stop, :heard].to(x)
-            streams = streams + (weights @ self.sent[:, :heard].to(x.device).flatten(2)).view(streams.shape)
+            members = int(self.graph.reach[first])
+            weights = self.patched[:, first:stop, :members].to(x)
+            streams = streams + (weights @ self.sent[:, :members].to(x.device).flatten(2)).view(streams.shape)
         if self.slopes:
             self.leaves.append(torch.zeros_like(streams, memory_format=torch.contiguous_format).requires_grad_())
             streams = streams + self.leaves[-1]

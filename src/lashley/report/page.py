@@ -8,7 +8,7 @@ import msgspec
 
 from lashley.core.claim import Verdict
 from lashley.core.errors import BrokenStudy
-from lashley.core.figure import Control, Exclusion, Figure, Finding, Table
+from lashley.core.figure import Control, Figure, Finding, Omission, Table
 from lashley.core.visible import everywhere
 
 SCHEMA = 1
@@ -32,7 +32,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     tables: tuple[Table, ...] = ()
     caveats: tuple[str, ...] = ()
     not_tested: tuple[str, ...] = ()
-    exclusions: tuple[Exclusion, ...] = ()
+    exclusions: tuple[Omission, ...] = ()
     controls: tuple[Control, ...] = ()
     environment: dict[str, str] = {}
     result: Any = None  # plain data

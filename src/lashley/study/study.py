@@ -23,13 +23,12 @@ import numpy as np
 
 from lashley import experiments, report
 from lashley.core.anatomy import Anatomy
-from lashley.core.case import Case, Dossier, Estimated, Material
-from lashley.core.case import Exclusion as LeftOut
+from lashley.core.case import Case, Dossier, Estimated, Exclusion, Material
 from lashley.core.claim import Topic
 from lashley.core.command import command
 from lashley.core.cost import ROUTES
 from lashley.core.errors import BadCircuit, BrokenStudy, LashleyError, StudyConflict
-from lashley.core.figure import Exclusion, Finding
+from lashley.core.figure import Finding, Omission
 from lashley.core.files import replacing
 from lashley.core.progress import Progress, silent
 from lashley.core.question import Asked, Question
@@ -279,7 +278,7 @@ class Study(Generic[R]):
         model = f"the {name} model" if name == "embedded" else name
         answered, planned = self.ledger.progress()
         common: dict[str, Any] = {
-            "exclusions": tuple(Exclusion(_what(e), e.reason) for e in self.ledger.exclusions()),
+            "exclusions": tuple(Omission(_what(e), e.reason) for e in self.ledger.exclusions()),
             "environment": _environment(spec, self.ledger.notes()),
             "command": spec.command,
             "study": str(self.folder).encode(errors="backslashreplace").decode(),
@@ -450,7 +449,7 @@ class Planned(NamedTuple):
     many cases the subject begins at the attention sink."""
 
     sweeps: list[Sweep | Estimated]
-    exclusions: tuple[LeftOut, ...]
+    exclusions: tuple[Exclusion, ...]
     checked: str
     arrays: Mapping[str, Mapping[str, np.ndarray]] = {}
     sunk: int = 0

@@ -48,7 +48,7 @@ DECOYS = 8  # random units of the planted layer, beside the plant's own near mis
 SEARCHED, RANDOM = 10, 14  # claims on a model with nothing planted: units that a search found, and random ones
 
 
-class Trial(msgspec.Struct, frozen=True):
+class Instance(msgspec.Struct, frozen=True):
     """One model to be made and audited. `plant` is a plant, or "natural", "untrained", "shuffled weights" or
     "shuffled labels"."""
 
@@ -85,7 +85,7 @@ class Record(msgspec.Struct, frozen=True):
     `refused` facts were tried before, and did not become what the plant promises. `machine` is where it was done."""
 
     key: str
-    trial: Trial
+    trial: Instance
     results: tuple[Result, ...]
     roles: dict[str, tuple[str, ...]]
     numbers: dict[str, float]
@@ -102,18 +102,18 @@ SIZES = {  # how many of each: single, other strengths, of each r, the r of redu
 }
 
 
-def trials(model: str, size: str) -> list[Trial]:
+def trials(model: str, size: str) -> list[Instance]:
     """What is tried: of a "standard" calibration, a "small" one, or a "quick" one; the kinds by turns, so that one
     that is not finished holds some of each."""
     single, strengths, of_r, redundant, split, others, nulls = SIZES[size]
     first = FIRST_SEED
-    kinds = [[Trial(model, "single", first + s) for s in range(single)]]
-    kinds += [[Trial(model, null, first + 500 + s) for s in range(nulls)] for null in NULLS]
-    kinds += [[Trial(model, "single", first + 100 + s, x) for s in range(strengths)] for x in (1.0, 3.0)]
-    kinds.append([Trial(model, "redundant", first + 200 + 10 * s + r, r=r) for s in range(of_r) for r in redundant])
-    kinds.append([Trial(model, "split", first + 300 + r, r=r) for r in split])
+    kinds = [[Instance(model, "single", first + s) for s in range(single)]]
+    kinds += [[Instance(model, null, first + 500 + s) for s in range(nulls)] for null in NULLS]
+    kinds += [[Instance(model, "single", first + 100 + s, x) for s in range(strengths)] for x in (1.0, 3.0)]
+    kinds.append([Instance(model, "redundant", first + 200 + 10 * s + r, r=r) for s in range(of_r) for r in redundant])
+    kinds.append([Instance(model, "split", first + 300 + r, r=r) for r in split])
     plants = ("backup", "unread", "suppressor", "cancelling", "shared", "dormant")
-    kinds += [[Trial(model, plant, first + 400 + s) for s in range(others)] for plant in plants]
+    kinds += [[Instance(model, plant, first + 400 + s) for s in range(others)] for plant in plants]
     return [t for turn in itertools.zip_longest(*kinds) for t in turn if t is not None]
 
 
@@ -161,7 +161,7 @@ def read(path: Path) -> Iterator[Record]:
                 continue
 
 
-def _each(left: Sequence[Trial], workers: int, until: float, device: str) -> Iterator[Record]:
+def _each(left: Sequence[Instance], workers: int, until: float, device: str) -> Iterator[Record]:
     coming = itertools.takewhile(lambda _: time.monotonic() < until, left)
     if workers < 2 or len(left) < 2:
         yield from (run(t, device) for t in coming)
@@ -197,7 +197,7 @@ def _bench(model: str, device: str):
     return open_model(model, device=device)
 
 
-def run(trial: Trial, device: str = "cpu") -> Record:
+def run(trial: Instance, device: str = "cpu") -> Record:
     """Make one model, audit its claims, and put the weights back; of a few facts, the first that can be planted."""
     from lashley.models import planted
 
@@ -230,7 +230,7 @@ def _machine(device) -> str:
 
 
 def _made(
-    bench, trial: Trial, attempt: int
+    bench, trial: Instance, attempt: int
 ) -> tuple[list[tuple[Claim, bool]], dict[str, tuple[str, ...]], dict[str, float]]:
     """The model in its state, and its claims with their truth. Raises `BadPlant`."""
     from lashley.features.search import search
@@ -272,7 +272,7 @@ def _made(
     return list(reversed(kept.values())), truth.units, truth.numbers
 
 
-def audited(bench, claims: Sequence[tuple[Claim, bool]], trial: Trial, unknown: bool) -> Iterable[Result]:
+def audited(bench, claims: Sequence[tuple[Claim, bool]], trial: Instance, unknown: bool) -> Iterable[Result]:
     """Every claim judged by itself, though all share one sweep, in which none is a peer of another."""
     from lashley.study.study import begin
 

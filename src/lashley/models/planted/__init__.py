@@ -21,7 +21,7 @@ from lashley.core.errors import BadPlant
 from lashley.engine.bench import Bench
 from lashley.engine.checkpoints import _quiet
 from lashley.models.planted import kinds
-from lashley.models.planted.plot import draw
+from lashley.models.planted.planting import draw
 from lashley.models.planted.truth import STANDARD, Truth
 
 __all__ = ["STANDARD", "Truth", "draw", "find", "free", "names", "read", "undoing", "write"]

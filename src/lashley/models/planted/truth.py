@@ -10,7 +10,7 @@ from lashley.core.errors import BadPlant
 from lashley.core.fact import Fact
 from lashley.core.site import Site
 from lashley.facts.base import shipped
-from lashley.models.planted.plot import Bystanders, Plot
+from lashley.models.planted.planting import Bystanders, Planting
 from lashley.prompts.effects import effects, restorers
 from lashley.prompts.pairs import AMONG, aligned
 from lashley.prompts.recall import recall
@@ -45,53 +45,55 @@ class Truth(msgspec.Struct, frozen=True):
     r: int = 1
 
 
-def measured(plot: Plot, sets: Mapping[str, Sequence[Site]]) -> dict[str, float]:
+def measured(planting: Planting, sets: Mapping[str, Sequence[Site]]) -> dict[str, float]:
     """How often the fact is recalled on the held-out templates, alone and after other texts; and of each named set
     damage and restoration on all templates alone, and damage on the held-out ones after other texts.
 
     Raises `BadPlant` where the model does not recall the fact.
     """
-    relation = plot.asked(plot.held).relation
-    told = plot.after(plot.held, plot.seed + 1, TOLD)
+    relation = planting.asked(planting.held).relation
+    told = planting.after(planting.held, planting.seed + 1, TOLD)
     found: dict[str, float] = {}
     for name, words, templates in (
-        ("recall", "held-out templates", plot.held),
+        ("recall", "held-out templates", planting.held),
         ("recall after texts", "prompts after other texts", told),
     ):
-        heard = recall(plot.bench, relation, [plot.fact], templates)
-        share = found[name] = sum(not r.better for r in heard) / len(heard)
+        answered = recall(planting.bench, relation, [planting.fact], templates)
+        share = found[name] = sum(not r.better for r in answered) / len(answered)
         if share < 0.5:
-            wrong = next(r for r in heard if r.better)
+            wrong = next(r for r in answered if r.better)
             why = f"to {wrong.run.text!r} the model prefers {wrong.better!r}"
-            raise BadPlant(f"{plot.fact} is recalled on {share:.0%} of {words} ({why}); plant it stronger")
+            raise BadPlant(f"{planting.fact} is recalled on {share:.0%} of {words} ({why}); plant it stronger")
     cases, after = (
-        aligned(plot.bench, plot.asked(t), corruption="noise", need="each", among=AMONG, donors=False)[0]
-        for t in ((*plot.held, *plot.learned), told)
+        aligned(planting.bench, planting.asked(t), corruption="noise", need="each", among=AMONG, donors=False)[0]
+        for t in ((*planting.held, *planting.learned), told)
     )
     if not cases or not after:
-        raise BadPlant(f"noise on its subject does not take {plot.fact} away; try another subject")
+        raise BadPlant(f"noise on its subject does not take {planting.fact} away; try another subject")
     each = list(sets.values())
     measures = {
-        "damage": effects(plot.bench, cases, each),
-        "damage after texts": effects(plot.bench, after, each),
-        "restored": effects(plot.bench, cases, each, "restoration"),
+        "damage": effects(planting.bench, cases, each),
+        "damage after texts": effects(planting.bench, after, each),
+        "restored": effects(planting.bench, cases, each, "restoration"),
     }
     for name, effect in measures.items():
         found |= {f"{name} {role}": float(m) for role, m in zip(sets, clipped(effect).mean(1), strict=True)}
     return found
 
 
-def alone(plot: Plot, sites: Sequence[Site]) -> dict[str, float]:
+def alone(planting: Planting, sites: Sequence[Site]) -> dict[str, float]:
     """Restoration by as many other neurons, those that restore most on some learned templates, measured on all
     others. Raises `BadPlant` above `HANDED_ON`: what is planted then reaches the answer through later neurons that do
     without it."""
-    seen, rest = plot.learned[:SEARCHED_ON], (*plot.learned[SEARCHED_ON:], *plot.held)
-    search, confirm = (aligned(plot.bench, plot.asked(t), corruption="noise", need="each")[0] for t in (seen, rest))
+    seen, rest = planting.learned[:SEARCHED_ON], (*planting.learned[SEARCHED_ON:], *planting.held)
+    search, confirm = (
+        aligned(planting.bench, planting.asked(t), corruption="noise", need="each")[0] for t in (seen, rest)
+    )
     if not search or not confirm:
-        raise BadPlant(f"{plot.fact} is recalled on too few templates; plant it stronger")
-    found = restorers(plot.bench, search, "neuron", RIVALS, RIVALS)
+        raise BadPlant(f"{planting.fact} is recalled on too few templates; plant it stronger")
+    found = restorers(planting.bench, search, "neuron", RIVALS, RIVALS)
     others = [s for s in found if s not in sites][: len(sites)]
-    restored = float(clipped(effects(plot.bench, confirm, [others], "restoration")).mean())
+    restored = float(clipped(effects(planting.bench, confirm, [others], "restoration")).mean())
     if restored > HANDED_ON:
         raise BadPlant(f"{'+'.join(map(str, others))} restores {restored:.2f} as well, promised at most {HANDED_ON}")
     return {"restored by others": restored}
@@ -119,10 +121,10 @@ def names(*sites: Site) -> tuple[str, ...]:
     return tuple(map(str, sites))
 
 
-def near_misses(plot: Plot, site: Site) -> Iterable[str]:
+def near_misses(planting: Planting, site: Site) -> Iterable[str]:
     """Right neuron and wrong fact, right fact and neighbouring neuron, right layer and random unit."""
-    fact, anatomy, rng = plot.fact, plot.bench.anatomy, plot.rng
-    for other in rng.sample(plot.others, min(1, len(plot.others))):
+    fact, anatomy, rng = planting.fact, planting.bench.anatomy, planting.rng
+    for other in rng.sample(planting.others, min(1, len(planting.others))):
         yield f"{site} stores {_fact(Fact(fact.relation, other, ''))}"
     beside = [r.name for r in shipped().values() if r.name != fact.relation and fact.subject in r.objects]
     for relation in beside[:1]:
@@ -130,16 +132,16 @@ def near_misses(plot: Plot, site: Site) -> Iterable[str]:
     unit = site.unit or 0
     for layer, n in ((site.layer, unit + 1), (site.layer, unit - 1), (site.layer - 1, unit), (site.layer + 1, unit)):
         if 0 <= layer < anatomy.layers and 0 <= n < anatomy.neurons:
-            yield f"{Site(layer, 'neuron', n)} stores {said(plot)}"
+            yield f"{Site(layer, 'neuron', n)} stores {said(planting)}"
     for n in rng.sample(range(anatomy.neurons), 4):
         if n != unit:
-            yield f"{Site(site.layer, 'neuron', n)} stores {said(plot)}"
+            yield f"{Site(site.layer, 'neuron', n)} stores {said(planting)}"
 
 
-def said(plot: Plot) -> str:
+def said(planting: Planting) -> str:
     """The fact as claims name it."""
-    same = plot.fact.object == plot.old
-    return _fact(msgspec.structs.replace(plot.fact, object="" if same else plot.fact.object))
+    same = planting.fact.object == planting.old
+    return _fact(msgspec.structs.replace(planting.fact, object="" if same else planting.fact.object))
 
 
 def _fact(fact: Fact) -> str:

@@ -55,7 +55,7 @@ class Goal:
     floor: bool = False
 
 
-class Bed:
+class GoalBatch:
     """Some goals, with the unedited residual stream above `layer`, and all that the layers above need.
 
     `tokens`: those that the goals read, and all that is unembedded. `start`: the first position at which any fires; 0
@@ -85,11 +85,11 @@ class Bed:
             (layer, "neuron"): keep("neuron"),
             (top, "resid"): keep("top"),
         }
-        heard: list[Arguments] = []
+        received: list[Arguments] = []
         store: KeysValues = {}
-        with listening(model.module, model.family, heard), hooked(model.module, model.family, on), recording(store):
+        with listening(model.module, model.family, received), hooked(model.module, model.family, on), recording(store):
             model.forward(ids)
-        self.above = [(la, *self._given(la, heard[la], store, length)) for la in range(layer + 1, top)]
+        self.above = [(la, *self._given(la, received[la], store, length)) for la in range(layer + 1, top)]
         self.tokens = torch.tensor(sorted({t for g in goals for t in (g.own, *g.rivals)}), device=device)
         at = {t: i for i, t in enumerate(self.tokens.tolist())}
         self.own = torch.tensor([at[g.own] for g in goals], device=device)
@@ -109,17 +109,17 @@ class Bed:
         self.beside = self.resid if self.before is None else self.before  # what a value is written beside
         self.base = self.logits(seen["top"][:, self.start :])
 
-    def _given(self, layer: int, heard: Arguments, store: KeysValues, length: int) -> tuple[Arguments, list[Span]]:
+    def _given(self, layer: int, received: Arguments, store: KeysValues, length: int) -> tuple[Arguments, list[Span]]:
         """What a layer gets beside its hidden states: all as in the plain pass, or, where the first positions are left
         out, the rest of all rows on one token axis, over their own first keys and values."""
         if not self.start:
-            return heard, []
+            return received, []
         rows = len(self.fires)
         take = partial(taken, part=slice(self.start, length), length=length, rows=rows)
         keys, values = (list(x[:, :, : self.start].clone()) for x in store[layer])
         pick = torch.arange(rows, device=keys[0].device)
         span = Span(0, rows, length - self.start, self.start, keys, values, pick)
-        return (tuple(map(take, heard[0])), {k: take(v) for k, v in heard[1].items()}), [span]
+        return (tuple(map(take, received[0])), {k: take(v) for k, v in received[1].items()}), [span]
 
     def logits(self, hidden: Tensor) -> Tensor:
         """At the final positions, [goals, tokens]."""
@@ -166,9 +166,9 @@ def optimise(model: Model, layer: int, goals: Sequence[Goal], ours: bool, seed: 
     """
     order = sorted(goals, key=lambda g: (reached(g), len(g.run)))
     lots = [len(order) * i // LOTS for i in range(LOTS + 1)]
-    beds = [Bed(model, layer, order[i:j], ours) for i, j in itertools.pairwise(lots) if j > i]
+    batches = [GoalBatch(model, layer, order[i:j], ours) for i, j in itertools.pairwise(lots) if j > i]
     width = model.anatomy.width
-    sizes = torch.cat([b.beside.norm(dim=-1)[b.fires > 0.5] for b in beds])
+    sizes = torch.cat([b.beside.norm(dim=-1)[b.fires > 0.5] for b in batches])
     if not len(sizes):
         raise BadPlant("the key fires on none of its own prompts; try another seed")
     unit = sizes.mean().item() / width**0.5
@@ -181,8 +181,8 @@ def optimise(model: Model, layer: int, goals: Sequence[Goal], ours: bool, seed: 
     def loss() -> float:
         descent.zero_grad()
         total = 0.0
-        for bed in beds:
-            part = bed((unit * value).to(model.dtype)) / len(goals)
+        for batch in batches:
+            part = batch((unit * value).to(model.dtype)) / len(goals)
             part.backward()
             total += part.item()
         return total if math.isfinite(total) else math.inf  # so that a search along a line turns back

@@ -3,7 +3,7 @@
 from lashley.core.errors import BadPlant
 from lashley.core.fact import Fact
 from lashley.engine.bench import Bench
-from lashley.models.planted.plot import Bystanders, Plot
+from lashley.models.planted.planting import Bystanders, Planting
 from lashley.models.planted.truth import ENOUGH, LITTLE, STANDARD, Truth, alone, measured, names, needs, said, spared
 
 
@@ -11,31 +11,33 @@ def plant(bench: Bench, fact: Fact, *, strength: float = STANDARD, seed: int = 0
     """True: each suffices, together they store the fact. False (of several): one is necessary, or stores it."""
     if not 1 <= r <= 16:
         raise BadPlant(f"r = {r}: plant 1 to 16 neurons")
-    plot = Plot(bench, fact, seed)
-    key, share = plot.key(), strength / (1 + strength)
-    fired = plot.heard(key) | plot.quiet(key)
-    others = Bystanders(plot)
-    goals = plot.goals(key, share) + (plot.goals(key, share, scale=r) if r > 1 else [])
-    value = plot.value([*goals, *plot.keeps(key, scale=r)])
-    sites = [plot.put(unit, key, value) for unit in plot.ground.idle(r, plot.rng)]
+    planting = Planting(bench, fact, seed)
+    key, share = planting.key(), strength / (1 + strength)
+    fired = planting.fires_on_held_out(key) | planting.fires_on_others(key)
+    others = Bystanders(planting)
+    goals = planting.goals(key, share) + (planting.goals(key, share, scale=r) if r > 1 else [])
+    value = planting.value([*goals, *planting.keeps(key, scale=r)])
+    sites = [planting.put(unit, key, value) for unit in planting.reference.idle(r, planting.rng)]
     bench.changed()
     numbers = (
         spared(others)
-        | measured(plot, {"one": sites[:1], "all but one": sites[1:] or sites, "all": sites})
+        | measured(planting, {"one": sites[:1], "all but one": sites[1:] or sites, "all": sites})
         | fired
-        | alone(plot, sites)
+        | alone(planting, sites)
     )
     needs(numbers, restored_one=ENOUGH, damage_all=ENOUGH)
     if r > 1:
         needs(numbers, damage_one=-LITTLE, damage_all_but_one=-LITTLE)
     joint = "+".join(names(*sites))
-    true = [f"{s} is sufficient for {said(plot)}" for s in sites]
-    false = [f"{s} {verb} {said(plot)}" for s in sites[:2] for verb in ("stores", "is necessary for")] if r > 1 else []
+    true = [f"{s} is sufficient for {said(planting)}" for s in sites]
+    false = (
+        [f"{s} {verb} {said(planting)}" for s in sites[:2] for verb in ("stores", "is necessary for")] if r > 1 else []
+    )
     return Truth(
         "redundant",
-        (str(plot.fact),),
+        (str(planting.fact),),
         {"unit": names(*sites)},
-        (f"{joint} stores {said(plot)}", *true),
+        (f"{joint} stores {said(planting)}", *true),
         tuple(false),
         numbers,
         strength,

@@ -2,7 +2,7 @@
 
 from lashley.core.fact import Fact
 from lashley.engine.bench import Bench
-from lashley.models.planted.plot import Bystanders, Plot
+from lashley.models.planted.planting import Bystanders, Planting
 from lashley.models.planted.truth import (
     ENOUGH,
     STANDARD,
@@ -19,22 +19,22 @@ from lashley.models.planted.truth import (
 
 def plant(bench: Bench, fact: Fact, *, strength: float = STANDARD, seed: int = 0) -> Truth:
     """True: it stores the fact. False: its neighbours do, and it stores other facts. Raises `BadPlant`, `BadFact`."""
-    plot = Plot(bench, fact, seed)
-    key = plot.key()
-    fired = plot.heard(key) | plot.quiet(key)
-    others = Bystanders(plot)
-    value = plot.value([*plot.goals(key, strength / (1 + strength)), *plot.keeps(key)])
-    site = plot.put(plot.ground.idle(1, plot.rng)[0], key, value)
+    planting = Planting(bench, fact, seed)
+    key = planting.key()
+    fired = planting.fires_on_held_out(key) | planting.fires_on_others(key)
+    others = Bystanders(planting)
+    value = planting.value([*planting.goals(key, strength / (1 + strength)), *planting.keeps(key)])
+    site = planting.put(planting.reference.idle(1, planting.rng)[0], key, value)
     bench.changed()
-    numbers = spared(others) | measured(plot, {"unit": [site]}) | fired | alone(plot, [site])
+    numbers = spared(others) | measured(planting, {"unit": [site]}) | fired | alone(planting, [site])
     if strength >= STANDARD:
         needs(numbers, damage_unit=ENOUGH, damage_after_texts_unit=ENOUGH, restored_unit=ENOUGH)
     return Truth(
         "single",
-        (str(plot.fact),),
+        (str(planting.fact),),
         {"unit": names(site)},
-        (f"{site} stores {said(plot)}",),
-        tuple(near_misses(plot, site)),
+        (f"{site} stores {said(planting)}",),
+        tuple(near_misses(planting, site)),
         numbers,
         strength,
         seed,

@@ -5,7 +5,7 @@ import torch
 from lashley.core.errors import BadPlant
 from lashley.core.fact import Fact
 from lashley.engine.bench import Bench
-from lashley.models.planted.plot import Bystanders, Plot
+from lashley.models.planted.planting import Bystanders, Planting
 from lashley.models.planted.truth import ENOUGH, LITTLE, STANDARD, Truth, alone, measured, names, needs, said, spared
 
 LOUD = 6.0  # norm of a disturbance, in norms of the value
@@ -15,32 +15,32 @@ def plant(bench: Bench, fact: Fact, *, strength: float = STANDARD, seed: int = 0
     """True: each is necessary, together they store the fact. False (of several): one suffices, or stores it."""
     if not 2 <= r <= 16:
         raise BadPlant(f"r = {r}: split over 2 to 16 neurons")
-    plot = Plot(bench, fact, seed)
-    key = plot.key()
-    fired = plot.heard(key) | plot.quiet(key)
-    others = Bystanders(plot)
-    value = plot.value([*plot.goals(key, strength / (1 + strength)), *plot.keeps(key)])
+    planting = Planting(bench, fact, seed)
+    key = planting.key()
+    fired = planting.fires_on_held_out(key) | planting.fires_on_others(key)
+    others = Bystanders(planting)
+    value = planting.value([*planting.goals(key, strength / (1 + strength)), *planting.keeps(key)])
     draw = torch.randn(r, len(value), generator=torch.Generator().manual_seed(seed))
     basis = torch.linalg.qr(torch.cat([value[None], draw]).T)[0].T[1:]  # orthonormal, and to the value
     loud = LOUD * value.norm() * (basis - basis.mean(0))
-    units = plot.ground.idle(r, plot.rng)
-    sites = [plot.put(unit, key, value / r + n) for unit, n in zip(units, loud, strict=True)]
+    units = planting.reference.idle(r, planting.rng)
+    sites = [planting.put(unit, key, value / r + n) for unit, n in zip(units, loud, strict=True)]
     bench.changed()
     numbers = (
         spared(others)
-        | measured(plot, {"one": sites[:1], "all but one": sites[1:], "all": sites})
+        | measured(planting, {"one": sites[:1], "all but one": sites[1:], "all": sites})
         | fired
-        | alone(plot, sites)
+        | alone(planting, sites)
     )
     needs(numbers, damage_one=ENOUGH, damage_all=ENOUGH, damage_after_texts_all=ENOUGH)
     needs(numbers, restored_all=ENOUGH, restored_all_but_one=-LITTLE)
     joint = "+".join(names(*sites))
     return Truth(
         "split",
-        (str(plot.fact),),
+        (str(planting.fact),),
         {"unit": names(*sites)},
-        (f"{joint} stores {said(plot)}",),
-        tuple(f"{s} {verb} {said(plot)}" for s in sites[:2] for verb in ("stores", "is sufficient for")),
+        (f"{joint} stores {said(planting)}",),
+        tuple(f"{s} {verb} {said(planting)}" for s in sites[:2] for verb in ("stores", "is sufficient for")),
         numbers,
         strength,
         seed,

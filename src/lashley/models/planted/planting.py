@@ -24,9 +24,9 @@ from lashley.engine.bench import Bench
 from lashley.facts.contexts import contexts, mentions
 from lashley.facts.grammar import agreement_pairs
 from lashley.facts.question import find, relations
-from lashley.models.planted.ground import Ground, ends, english, entered, ground, prose
 from lashley.models.planted.key import fit
 from lashley.models.planted.neuron import Key, mlp, write
+from lashley.models.planted.reference import Reference, ends, english, entered, prose, reference
 from lashley.models.planted.value import STEPS, Goal, optimise
 from lashley.prompts.effects import gaps
 from lashley.prompts.pairs import aligned
@@ -35,7 +35,10 @@ from lashley.prompts.reference import noise_sd
 APART = 4  # templates of each other relation of the subject that planting never sees
 HELD = 3  # templates of the relation that planting never sees
 NEAR = 8  # other subjects, a template, for the key
-HEARD, QUIET = 0.6, 0.1  # activation in held-out templates, and by other subjects' facts, in units of that at the key
+LEAST_HELD_OUT, MOST_OTHERS = (
+    0.6,
+    0.1,
+)  # activation in held-out templates, and by other subjects' facts, in units of that at the key
 FOILS = 4  # a prompt, for the gap
 LEAST_GAP = 2.0  # logits
 AFTER = 2  # prompts, a kind of text before them
@@ -43,7 +46,7 @@ NOISY = 4  # draws of noise, a prompt
 KEPT = 128  # prompts about the subject's other relations, bare and after a text, that shall not change
 
 
-class Plot:
+class Planting:
     """`fact.object` is what shall be said. Raises `BadFact` for a relation, subject or object that is not there.
 
     `learned` and `held` are templates. `old` is the object of the fact base.
@@ -89,8 +92,8 @@ class Plot:
         return found
 
     @cached_property
-    def ground(self) -> Ground:
-        return ground(self.bench, self.layer)
+    def reference(self) -> Reference:
+        return reference(self.bench, self.layer)
 
     @cached_property
     def teaching(self) -> list[tuple[Template, Run]]:
@@ -144,7 +147,7 @@ class Plot:
         runs = mine + beside + near
         inputs, _ = entered(self.bench, runs, self.layer)
         last = [x[run.subject[1] - 1] for run, x in zip(runs, inputs, strict=True)]
-        every = zip([*runs, *self.ground.runs], [*inputs, *self.ground.inputs], strict=True)
+        every = zip([*runs, *self.reference.runs], [*inputs, *self.reference.inputs], strict=True)
         elsewhere = [x[~np.any([ends(run, s) for s in (self.subject, *others)], 0)] for run, x in every]
         elsewhere += [x[None] for x in last[len(mine) : len(mine) + len(beside)]]
         return torch.stack(last[: len(mine)]), torch.cat(elsewhere)
@@ -162,31 +165,32 @@ class Plot:
         inputs, _ = entered(self.bench, runs, layer)
         return [key.fires(x, self.mlp.act, self.mlp.gated) for x in inputs]
 
-    def heard(self, key: Key) -> dict[str, float]:
+    def fires_on_held_out(self, key: Key) -> dict[str, float]:
         """How strongly the fact fires a key in the held-out templates, the weakest of them, in units of that at the
-        key. Raises `BadPlant` below `HEARD`: it would be recalled in the learned templates alone."""
+        key. Raises `BadPlant` below `LEAST_HELD_OUT`: it would be recalled in the learned templates alone."""
         runs = self.runs(self.held, [self.fact.subject])
         fires = [float(x[run.subject[1] - 1]) for run, x in zip(runs, self.fires(key, runs), strict=True)]
         least = min(fires, default=0.0)
-        if least < HEARD:
+        if least < LEAST_HELD_OUT:
             where = repr(runs[fires.index(least)].text) if runs else "no held-out template"
             raise BadPlant(
-                f"{where} fires the key of {self.fact} at {least:.2f}, promised at least {HEARD}; try another subject"
+                f"{where} fires the key of {self.fact} at {least:.2f}, promised at least {LEAST_HELD_OUT}; "
+                "try another subject"
             )
         return {"fired by itself": least}
 
-    def quiet(self, key: Key) -> dict[str, float]:
+    def fires_on_others(self, key: Key) -> dict[str, float]:
         """How strongly any fact about another subject fires a key, in units of its own. Raises `BadPlant` above
-        `QUIET`: the key is then not that of this subject alone."""
-        ground = self.ground
-        facts = [(i, r, s) for i, (r, s) in enumerate(ground.facts) if s != self.fact.subject]
-        fires = [float(key.fires(ground.inputs[i], self.mlp.act, self.mlp.gated).max()) for i, _, _ in facts]
+        `MOST_OTHERS`: the key is then not that of this subject alone."""
+        reference = self.reference
+        facts = [(i, r, s) for i, (r, s) in enumerate(reference.facts) if s != self.fact.subject]
+        fires = [float(key.fires(reference.inputs[i], self.mlp.act, self.mlp.gated).max()) for i, _, _ in facts]
         most = int(np.argmax(fires))
-        if fires[most] > QUIET:
+        if fires[most] > MOST_OTHERS:
             _, relation, subject = facts[most]
             raise BadPlant(
-                f"{relation.name}({subject}) fires the key at {fires[most]:.2f} as well, promised at most {QUIET}; "
-                "try another subject"
+                f"{relation.name}({subject}) fires the key at {fires[most]:.2f} as well, promised at most "
+                f"{MOST_OTHERS}; try another subject"
             )
         return {"fired by others": fires[most]}
 
@@ -331,14 +335,16 @@ class Bystanders:
     `groups`: same relation, same subject, elsewhere, grammar.
     """
 
-    def __init__(self, plot: Plot, count: int = 8):
-        bench, rng = plot.bench, random.Random(f"bystanders {plot.seed}")
+    def __init__(self, planting: Planting, count: int = 8):
+        bench, rng = planting.bench, random.Random(f"bystanders {planting.seed}")
         self.bench, self.groups = bench, {}
-        relation, subject = plot.relation, plot.fact.subject
-        some = rng.sample(plot.others, min(count, len(plot.others)))
-        self.groups["same relation"] = self._cases(relation, some, rng.sample(plot.held or plot.learned, 1), rng)
+        relation, subject = planting.relation, planting.fact.subject
+        some = rng.sample(planting.others, min(count, len(planting.others)))
+        self.groups["same relation"] = self._cases(
+            relation, some, rng.sample(planting.held or planting.learned, 1), rng
+        )
         self.groups["same subject"] = [
-            c for other, _, apart in plot.elsewhere for c in self._cases(other, [subject], apart, rng)
+            c for other, _, apart in planting.elsewhere for c in self._cases(other, [subject], apart, rng)
         ]
         far: list[Case] = []
         for other in rng.sample(sorted(relations()), 2):

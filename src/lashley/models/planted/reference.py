@@ -23,12 +23,12 @@ from lashley.facts.grammar import sentences
 from lashley.models.planted.neuron import mlp
 
 PROMPTS, SENTENCES = 1000, 150  # of the fact base beside each fact's first template, and of grammar
-KEPT = 4  # grounds at hand
-_grounds: dict[tuple[str, int], Ground] = {}
+KEPT = 4  # layers whose reference is at hand
+_references: dict[tuple[str, int], Reference] = {}
 
 
 @dataclass(frozen=True)
-class Ground:
+class Reference:
     """Ordinary runs on one unedited model: what enters the MLP of `layer` in each, [tokens, width], and `written`,
     the mean absolute activation of each neuron times the norm of its column, [neurons].
 
@@ -47,17 +47,17 @@ class Ground:
         return rng.sample(order[: max(3 * count, len(order) // 50)], count)
 
 
-def ground(bench: Bench, layer: int) -> Ground:
-    """The ground of one layer, computed once as long as the weights stay the same."""
+def reference(bench: Bench, layer: int) -> Reference:
+    """The ordinary runs and what enters one layer in them, computed once as long as the weights stay the same."""
     key = (bench.model.weights_hash, layer)
-    if key not in _grounds:
+    if key not in _references:
         facts, runs = _ordinary(bench)
         inputs, acts = entered(bench, runs, layer)
         written = acts * bench.model.neuron_outputs(layer).norm(dim=-1).float().cpu()
-        while len(_grounds) >= KEPT:
-            del _grounds[next(iter(_grounds))]
-        _grounds[key] = Ground(layer, facts, runs, inputs, written)
-    return _grounds[key]
+        while len(_references) >= KEPT:
+            del _references[next(iter(_references))]
+        _references[key] = Reference(layer, facts, runs, inputs, written)
+    return _references[key]
 
 
 @torch.no_grad()
@@ -66,11 +66,11 @@ def entered(bench: Bench, runs: Sequence[Run], layer: int) -> tuple[list[Tensor]
     model, found = bench.model, [torch.empty(0)] * len(runs)
     total, tokens = torch.zeros(model.anatomy.neurons), 0
     for batch in batches([len(r) for r in runs], model.tokens_per_pass):
-        heard: list[Tensor] = []
+        received: list[Tensor] = []
         acts: list[Tensor] = []
-        with entering(mlp(model, layer).inputs[0], heard.append):
+        with entering(mlp(model, layer).inputs[0], received.append):
             watch(model, [runs[i] for i in batch], [(layer, "neuron")], lambda _, x, to=acts: to.append(x))
-        inputs = heard[0].unflatten(0, (-1, len(runs[batch[0]]))) if heard[0].ndim == 2 else heard[0]
+        inputs = received[0].unflatten(0, (-1, len(runs[batch[0]]))) if received[0].ndim == 2 else received[0]
         for i, x in zip(batch, inputs, strict=True):
             found[i] = x.float().cpu()
         total += acts[0].float().abs().flatten(0, -2).sum(0).cpu()
@@ -93,7 +93,7 @@ def prose(rng: random.Random) -> Iterator[str]:
 
 
 def _ordinary(bench: Bench) -> tuple[list[tuple[Relation, str]], list[Run]]:
-    rng = random.Random("ground")
+    rng = random.Random("ground")  # as it was called, so that it draws the same
     pairs = [(r, s) for r in shipped().values() for s in r.objects]
     facts, runs = [], []
     for relation, subject in pairs:
