@@ -10,23 +10,19 @@ has an interval) is drawn weaker: a small square in a heat map, a pale bar or po
 from __future__ import annotations
 
 import math
-import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lashley.core.figure import Estimate, Figure
 from lashley.report.charts import theme
-from lashley.report.charts.rows import Row, alt_text, apart, basis, caption, records, span
+from lashley.report.charts.rows import Row, apart, records, span
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+from lashley.report.charts.parts import SIGN, WORDS, ZERO, figure, quantity, square, tens, tooltip, wrapped
 
 RESTORATION = "restored share of the logit difference (0 = corrupt run, 1 = clean run)"
 DAMAGE = "lost share of the logit difference (0 = no damage, 1 = all lost)"
-
-SIGN = {"condition": {"test": "datum.effect >= 0", "value": theme.BLUE}, "value": theme.ORANGE}
-ZERO = {"type": "rule", "color": theme.RULE}
-WORDS = "replace(datum.label, '_', ' ')"
 
 
 def heat(
@@ -42,7 +38,7 @@ def heat(
     words = any(isinstance(c, str) for c in columns)
     slant = {"labelAngle": -40, "labelOverlap": False} if words else {"labelAngle": 0, "labelOverlap": True}
     bare = {"domain": False, "ticks": False}
-    colour = _quantity("effect") | {
+    colour = quantity("effect") | {
         "scale": theme.scale(*span(rows)),
         "legend": {
             "title": measure, "titlePadding": 7, "orient": "bottom", "direction": "horizontal",
@@ -65,15 +61,15 @@ def heat(
                 "x": {"field": "x", "type": "ordinal", "scale": {"domain": columns}, "axis": axis_x},
                 "y": {"field": "y", "type": "ordinal", "scale": {"domain": lines}, "axis": axis_y},
                 "color": colour,
-                "tooltip": _tooltip(x, y),
+                "tooltip": tooltip(x, y),
             },
-            "layer": [_square("datum.clear", 0.95), _square("!datum.clear", 0.36, stroke=theme.HAIRLINE)],
+            "layer": [square("datum.clear", 0.95), square("!datum.clear", 0.36, stroke=theme.HAIRLINE)],
         }
 
     body = {"hconcat" if side else "vconcat": [view(*each) for each in enumerate(panels)], "spacing": 18}
     how = f"full cells are {apart(rows)}, small squares are not"
     how += "; blank: nothing to measure there" * (len(rows) < len(panels) * len(lines) * len(columns))
-    return _figure("heat", rows, body, name, title, measure, floor, about, how, alt, of, x=x, y=y)
+    return figure("heat", rows, body, name, title, measure, floor, about, how, alt, of, x=x, y=y)
 
 
 def bars(
@@ -98,14 +94,14 @@ def bars(
 
     def layer(mark: Row, field: str, to: str = "", **more: Row | list[Row] | None) -> Row:
         end = {"x2": {"field": to}} if to else {}
-        return {"mark": mark, "encoding": {"x": _quantity(field, measure)} | end | more}
+        return {"mark": mark, "encoding": {"x": quantity(field, measure)} | end | more}
 
     line = {"type": "tick", "color": theme.GREYS[0], "thickness": 1.5, "height": {"band": 1.12}}
     band = {"type": "rect", "color": theme.CONTROL, "height": {"band": 1.12}}
     bar = {"type": "bar", "height": {"band": 0.62}}
     layers = [
         *[layer(band, "control_low", "control_high"), layer(line, "control")] * banded,
-        layer(bar, "effect", color=SIGN, opacity=strong, tooltip=_tooltip()),
+        layer(bar, "effect", color=SIGN, opacity=strong, tooltip=tooltip()),
         layer({"type": "rule", "color": theme.INK, "strokeWidth": 1.4}, "low", "high"),
         {"mark": {"type": "rule", "color": theme.MUTED}, "encoding": {"x": {"datum": 0}, "y": None}},
     ]
@@ -115,7 +111,7 @@ def bars(
     how = f"the {len(rows)} largest of {total:,} effects by size" if len(rows) < total else "all effects"
     how += f"; blue positive, orange negative, pale not {apart(rows)}"
     how += "; grey band: 95% range of matched random controls, its line their mean" * banded
-    return _figure("bars", rows, body, name, title, measure, floor, about, how, alt, of, y=label)
+    return figure("bars", rows, body, name, title, measure, floor, about, how, alt, of, y=label)
 
 
 def curves(
@@ -133,16 +129,16 @@ def curves(
     few = len(panels) < 3
     scale = {"type": "log"} if log else {"zero": False}
     ticks = {"tickMinStep": 1, "tickCount": 18 if few else 8}
-    ticks = {"values": _tens(r["x"] for r in rows)} if log else ticks
+    ticks = {"values": tens(r["x"] for r in rows)} if log else ticks
     across = {"title": x_title or x, "grid": False, "labelOverlap": True, "format": ",~f"} | ticks
 
     alone = {"x": None, "color": None}
 
     def view(at: int, each: str) -> Row:
-        words = _lines(measure) if few or not at % 3 else []
+        words = wrapped(measure) if few or not at % 3 else []
 
         def layer(mark: Row, field: str, **more: Row | list[Row]) -> Row:
-            return {"mark": mark, "encoding": {"y": _quantity(field, words)} | more}
+            return {"mark": mark, "encoding": {"y": quantity(field, words)} | more}
 
         return {
             "title": theme.PANELS.get(str(each), str(each)),
@@ -150,7 +146,7 @@ def curves(
             "height": 260 if few else 210,
             "transform": [{"filter": {"field": "panel", "equal": each}}],
             "encoding": {
-                "x": _quantity("x") | {"scale": scale | {"nice": False, "padding": 9}, "axis": across},
+                "x": quantity("x") | {"scale": scale | {"nice": False, "padding": 9}, "axis": across},
                 "color": key | {"scale": {"domain": series, "range": colours}},
             },
             "layer": [
@@ -159,7 +155,7 @@ def curves(
                 layer({"type": "line", "strokeWidth": 2}, "effect"),
                 layer(
                     {"type": "point", "filled": True, "size": 34, "opacity": 1}, "effect",
-                    shape=key | {"scale": {"domain": series}}, tooltip=_tooltip(x, by or ""),
+                    shape=key | {"scale": {"domain": series}}, tooltip=tooltip(x, by or ""),
                 ),
             ],
         }  # fmt: skip
@@ -168,7 +164,7 @@ def curves(
     shared = {"columns": 1 if few else 3, "resolve": {"scale": {"y": "shared"}}}
     body = views[0] if len(views) == 1 else {"concat": views} | shared
     how = "shaded: the interval" if any(r.get("low") is not None for r in rows) else ""
-    return _figure("curves", rows, body, name, title, measure, floor, about, how, alt, of, x=x, y=by or "")
+    return figure("curves", rows, body, name, title, measure, floor, about, how, alt, of, x=x, y=by or "")
 
 
 def ranks(
@@ -191,29 +187,29 @@ def ranks(
     for rank, r in zip(kept, rows, strict=True):
         r |= {"x": rank + 1} | ({"name": r["y"]} if rank < named else {})
     low, high = span(rows)
-    words = _lines(measure)
+    words = wrapped(measure)
     room = 0.24 * (high - low)  # for the names, above the largest and below the most negative
     reach = [low - room * any(r["effect"] < 0 for r in rows[:named]), high + room * (high > 0)]
     band = {
         "data": {"values": [{"low": control.low, "high": control.high}] if control else []},
         "mark": {"type": "rect", "color": theme.CONTROL, "opacity": 0.8},
-        "encoding": {"y": _quantity("low", words), "y2": {"field": "high"}},
+        "encoding": {"y": quantity("low", words), "y2": {"field": "high"}},
     }
     axis = {"title": "rank by size of effect (1 = largest; log scale)", "grid": False, "format": ",~f"}
-    axis |= {"values": _tens(range(1, total + 1))}
+    axis |= {"values": tens(range(1, total + 1))}
     scale = {"type": "log", "domain": [0.85, total * 1.2], "nice": False}
     strong = {"condition": {"test": "datum.clear", "value": 0.85}, "value": 0.28}
     tilt = {"condition": {"test": "datum.effect >= 0", "value": 318}, "value": 42}
     points = {
-        "x": _quantity("x") | {"scale": scale, "axis": axis},
-        "y": _quantity("effect", words) | {"scale": {"domain": reach, "nice": True}},
+        "x": quantity("x") | {"scale": scale, "axis": axis},
+        "y": quantity("effect", words) | {"scale": {"domain": reach, "nice": True}},
     }
     layers = [
         *[band] * (control is not None and control.low is not None),
         {"mark": ZERO, "encoding": {"y": {"datum": 0, "title": words}}},
         {
             "mark": {"type": "point", "filled": True, "size": 24},
-            "encoding": points | {"color": SIGN, "opacity": strong, "tooltip": _tooltip("rank")},
+            "encoding": points | {"color": SIGN, "opacity": strong, "tooltip": tooltip("rank")},
         },
         {
             "transform": [{"filter": "isValid(datum.name)"}],
@@ -226,7 +222,7 @@ def ranks(
     some = f". {len(rows):,} of {total:,} units drawn: the {head:,} largest, then ranks evenly spaced"
     how += some if len(rows) < total else f". All {total:,} units drawn"
     body = {"width": 600, "height": 280, "layer": layers}
-    return _figure("ranks", rows, body, name, title, measure, floor, about, how, alt, of, x="rank", y=label)
+    return figure("ranks", rows, body, name, title, measure, floor, about, how, alt, of, x="rank", y=label)
 
 
 def scatter(
@@ -247,7 +243,7 @@ def scatter(
     key = {"field": "y", "type": "nominal"}
     legend = {"title": None, "orient": "top", "columns": 3, "symbolSize": 70, "symbolOpacity": 1}
     colour = {"scale": {"domain": series, "range": list(theme.SERIES[: len(series)])}, "legend": legend if by else None}
-    words = _lines(measure)
+    words = wrapped(measure)
     rule = {"type": "line", "color": theme.RULE, "strokeDash": [4, 3]}
     layers = [
         {"mark": ZERO, "encoding": {"x": {"datum": 0, "title": across}}},
@@ -255,56 +251,18 @@ def scatter(
         {
             "data": {"values": [{"x": end, "effect": end} for end in ends]},
             "mark": rule,
-            "encoding": {"x": _quantity("x", across), "y": _quantity("effect", words)},
+            "encoding": {"x": quantity("x", across), "y": quantity("effect", words)},
         },
         {
             "mark": {"type": "point", "filled": True, "size": 26, "opacity": 0.6},
             "encoding": {
-                "x": _quantity("x", across), "y": _quantity("effect", words),
+                "x": quantity("x", across), "y": quantity("effect", words),
                 "color": key | colour, "shape": key | {"scale": {"domain": series}, "legend": colour["legend"]},
-                "tooltip": [{"field": "name", "title": label}, *_tooltip(x, by or "")],
+                "tooltip": [{"field": "name", "title": label}, *tooltip(x, by or "")],
             },
         },
     ]  # fmt: skip
     body = {"width": 520, "height": 360, "layer": layers}
     how = "dashed: where both are equal"
     how += f". {len(rows):,} of {total:,} points drawn" * (len(rows) < total)
-    return _figure("scatter", rows, body, name, title, measure, floor, about, how, alt, of, x=x, y=by or "")
-
-
-def _square(test: str, share: float, **look: str) -> Row:
-    mark = {"type": "rect", "width": {"band": share}, "height": {"band": share}} | look
-    return {"transform": [{"filter": test}], "mark": mark}
-
-
-def _quantity(field: str, title: str | list[str] = "") -> Row:
-    axis = {"axis": {"tickCount": 6}} if title else {}
-    return {"field": field, "type": "quantitative", "title": title or None} | axis
-
-
-def _lines(measure: str) -> list[str]:
-    """A measure as the title of an upright axis: its unit on a line of its own."""
-    return [line for part in measure.replace(" (", "\n(").split("\n") for line in textwrap.wrap(part, 42)]
-
-
-def _tooltip(x: str = "", y: str = "") -> list[Row]:
-    shown = {"site": "site", "x": x, "y": y, "text": "effect [interval]", "n": "n"}
-    return [{"field": k, "title": v} for k, v in shown.items() if v]
-
-
-def _tens(values: Iterable[float]) -> list[float]:
-    """Powers of ten up to the largest, from 1 or from below the smallest."""
-    found = [v for v in values if v > 0] or [1]
-    low, high = math.ceil(math.log10(min(1, *found)) - 1e-9), math.floor(math.log10(max(1, *found)) + 1e-9)
-    return [10**i for i in range(low, high + 1)]
-
-
-def _figure(
-    chart: str, rows: list[Row], body: Row, name: str, title: str, measure: str,
-    floor: float, about: str, how: str, alt: str, of: str, **axes: str,
-) -> Figure:  # fmt: skip
-    """`usermeta` tells renderers that draw with characters what the rows are."""
-    note = basis(rows, floor, of)
-    meta = {"chart": chart, "measure": measure, "note": caption(about, "", note), "apart": apart(rows), **axes}
-    spec = {"data": {"values": rows}, "config": theme.CONFIG, "usermeta": meta, **body}
-    return Figure(name, title, caption(about, how, note), spec, alt or alt_text(title, rows, measure))
+    return figure("scatter", rows, body, name, title, measure, floor, about, how, alt, of, x=x, y=by or "")
