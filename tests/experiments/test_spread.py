@@ -71,6 +71,11 @@ def test_few_units_are_enumerated(bench, tmp_path) -> None:
     found = study.result
     assert found.k_n["0.5"].proven and not found.screened
     assert {i.silenced for i in found.interference} == {i.recalled for i in found.interference}
+    rows = study.table[(study.table["measure"] == "smallest") & study.table["control"].isna()]
+    for label, one in {"k_n(0.5)": found.k_n["0.5"], "k_s(0.9)": found.k_s["0.9"]}.items():
+        own = rows[rows["set"] == label]
+        assert one.effect.value == pytest.approx(own["effect"].clip(-1, 1).mean())
+        assert {one.sites} == set(own["site"]) and one.sites.count("+") + 1 == one.units
     page = study.page()
     assert {f.name for f in page.figures} == {"curve", "ranks", "interference"}
     assert "capital(France) = Paris" in page.title and "nan" not in page.question

@@ -144,6 +144,25 @@ def test_the_report_compares_paraphrases_contexts_and_draws(study):
     assert any(c.name == "two random sets" for c in page.controls)
 
 
+def test_its_result_is_what_its_rows_come_to(study):
+    """Overlaps, rank correlations and how often a unit is among the strongest, each pair of prompts anew."""
+    made = study("stability", register="statement", contexts=1, units="heads")
+    result, rows = made.result, made.table[~made.table["excluded"]]
+    context = rows["context"].astype(object).fillna("").astype(str)
+    wide = rows.assign(context=context).pivot(index="site", columns=["template", "context", "pair"], values="effect")
+    best = {run: set(wide[run].nlargest(result.top).index) for run in wide}
+    often = {site: np.mean([site in sets for sets in best.values()]) for site in wide.index}
+    assert result.often == pytest.approx(often)
+    assert result.always == (sum(share == 1 for share in often.values()),)
+    pairs = [(a, b) for a in wide for b in wide if a[2] == b[2] and a[1] == b[1] == "" and a[0] != b[0]]
+    found = result.changes[PARAPHRASE]
+    assert found.prompts == len({b[0] for _, b in pairs})
+    overlaps = [len(best[a] & best[b]) / len(best[a] | best[b]) for a, b in pairs]
+    assert found.overlap.value == pytest.approx(np.mean(overlaps))
+    assert found.ranks.value == pytest.approx(np.mean([wide[a].corr(wide[b], method="spearman") for a, b in pairs]))
+    assert sum(e.value for e in result.variance.values()) == pytest.approx(1)
+
+
 def test_with_noise_another_draw_changes_no_ranking(study):
     made = study("stability", corruption="noise")
     assert made.result.changes[DRAW].ranks.value == pytest.approx(1)
