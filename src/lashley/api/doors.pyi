@@ -9,6 +9,10 @@ from lashley.core.claim import Claim
 from lashley.core.experiment import AnyExperiment
 from lashley.core.site import Site
 from lashley.engine.bench import Bench
+from lashley.experiments.attention import Result as AttentionResult
+from lashley.experiments.audit.measuring import Result as AuditResult
+from lashley.experiments.knockout.measuring import Result as KnockoutResult
+from lashley.experiments.locate.measuring import Result as LocateResult
 from lashley.experiments.stability.measuring import Result as StabilityResult
 from lashley.study.study import Study
 
@@ -38,7 +42,7 @@ def attention(
     draws: int = 1,
     study: str | Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
-) -> Study[Any]: ...
+) -> Study[AttentionResult]: ...
 def audit(
     bench: Bench | str | Path,
     *claims: str | Claim,
@@ -55,7 +59,7 @@ def audit(
     chat: bool = False,
     study: str | Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
-) -> Study[Any]: ...
+) -> Study[AuditResult]: ...
 def circuit(
     bench: Bench | str | Path = "embedded",
     prompt: str | None = None,
@@ -111,7 +115,7 @@ def knockout(
     sample: int = 128,
     study: str | Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
-) -> Study[Any]: ...
+) -> Study[KnockoutResult]: ...
 def locate(
     bench: Bench | str | Path = "embedded",
     prompt: str | None = None,
@@ -134,7 +138,7 @@ def locate(
     draws: int = 1,
     study: str | Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
-) -> Study[Any]: ...
+) -> Study[LocateResult]: ...
 def spread(
     bench: Bench | str | Path = "embedded",
     prompt: str | None = None,

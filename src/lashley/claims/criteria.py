@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
-import scipy
+import scipy  # pyright: ignore[reportMissingTypeStubs]
 
 from lashley.core.claim import Claim
 from lashley.core.figure import Estimate, number, plural
@@ -139,7 +139,8 @@ def contributes(claim: Claim, found: Evidence) -> Tested:
 
 def specific(claim: Claim, found: Evidence) -> Tested:
     """Other facts (some at random, and those that fire the site most) and unrelated text are hardly touched."""
-    parts, alpha = [], claim.thresholds.alpha
+    alpha = claim.thresholds.alpha
+    parts: list[Tested] = []
     for group, words in (("other", "other facts"), ("firing", "the facts that fire it most")):
         rows = found.damage(group)
         if len(rows) or group == "other":

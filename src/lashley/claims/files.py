@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import msgspec
 
@@ -170,10 +170,10 @@ def _toml(path: Path, text: str) -> _Rows:
         what = f"has the key {shown(next(iter(held)))}" if held else "has another shape"
         raise LashleyError(f"{path} {what}; write claims = ['{_EXAMPLE}'], [[claim]] with text, and [thresholds]")
     try:
-        defaults = thresholds(options)
+        defaults = thresholds(cast("dict[str, object]", options))
     except LashleyError as e:
         raise LashleyError(f"{path}, [thresholds]: {e}") from e
-    for number, entry in enumerate(claims + tables, 1):
+    for number, entry in enumerate(cast("list[object]", claims + tables), 1):
         row = _entry(entry, "text")
         if isinstance(row, _Row):
             row.defaults = defaults
@@ -198,7 +198,7 @@ def _place(text: str, number: int) -> str:
 
 def _entry(value: object, key: str) -> _Row | LashleyError:
     """A claim alone, or with options beside it."""
-    options = dict(value) if isinstance(value, dict) else {key: value}
+    options = dict(cast("dict[str, object]", value)) if isinstance(value, dict) else {key: value}
     text = options.pop(key, None)
     if not isinstance(text, str):
         return LashleyError(f"there is no text of a claim; write {key} = {_EXAMPLE!r}")

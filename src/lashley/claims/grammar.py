@@ -387,7 +387,7 @@ class _Reader:
             return ()
         end = self.text.find("[", self.at)
         end = len(self.text) if end < 0 else end
-        asked = set()
+        asked: set[str] = set()
         for at, word in self.pieces(self.at, end):
             criterion = _words(word)
             if criterion not in CRITERIA:

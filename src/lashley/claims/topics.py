@@ -126,7 +126,7 @@ def _with_contexts(
     made = contexts(relation, fact.subject, templates, seed, per_kind)
     kinds = [[t for t in made if t.context == kind] for kind in dict.fromkeys(t.context for t in made)]
     every = foils(relation, fact, seed)
-    found = []
+    found: list[Asked] = []
     for template in (t for turn in itertools.zip_longest(*kinds) for t in turn if t is not None):
         free = tuple(f for f in every if not mentions(template.before, (f, *relation.called(relation.objects[f]))))
         found.append(Asked(relation, (fact,), (template,), {fact.subject: free}))

@@ -52,7 +52,7 @@ def _judged(claim: Claim, tested: dict[str, Tested]) -> tuple[Judged, ...]:
     """Every criterion with its status; Holm is over the required ones that could be tested."""
     required = [n for n in CRITERIA if n in claim.required and n in tested and tested[n].p is not None]
     adjusted = dict(zip(required, holm([tested[n].p or 0.0 for n in required]).tolist(), strict=True))
-    found = []
+    found: list[Judged] = []
     for name in CRITERIA:
         if name == "editable":
             found.append(Judged(name, "not tested", note=NOT_TESTED))
@@ -75,12 +75,12 @@ def _judged(claim: Claim, tested: dict[str, Tested]) -> tuple[Judged, ...]:
 
 def together(verdicts: Sequence[Verdict], claims: Sequence[Claim]) -> list[Verdict]:
     """The verdicts of a sweep: what is supported alone, but not among so many, is undecided (Benjamini-Hochberg)."""
-    p = []
+    p: list[float] = []
     for verdict, claim in zip(verdicts, claims, strict=True):
         gates = [c.p for c in verdict.criteria if c.criterion in claim.required and c.criterion != "better than chance"]
         known = [x for x in gates if x is not None]
         p.append(1.0 if verdict.outcome != "supported" else max(known, default=1.0))
-    kept = []
+    kept: list[Verdict] = []
     for verdict, claim, q in zip(verdicts, claims, benjamini_hochberg(np.array(p)).tolist(), strict=True):
         if verdict.outcome == "supported" and q > claim.thresholds.alpha:
             why = f"Undecided: supported alone, but not among {len(claims)} claims (Benjamini-Hochberg q = {q:.2g})."

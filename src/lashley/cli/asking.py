@@ -152,4 +152,5 @@ ON = {"facts": of_facts, "claims": of_claims}
 for _name in experiments.names():
     _experiment = experiments.find(_name)
     COMMANDS[_name], _plan = ON[_experiment.asks](_experiment)
+    COMMANDS[_name].__name__ = _plan.__name__ = _name
     plan_app.command(_plan, name=_name, help=_experiment.about)

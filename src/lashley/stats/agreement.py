@@ -6,9 +6,10 @@ A map is float64 [units, prompts]; units are what is compared, prompts what they
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
-import scipy
+import scipy  # pyright: ignore[reportMissingTypeStubs]
 
 from lashley.core.figure import Estimate
 from lashley.stats.inference import FEWEST
@@ -69,7 +70,7 @@ def variance_components(damage: np.ndarray, template: np.ndarray, context: np.nd
     identity weight (Rao 1971, J. Multivar. Anal. 1); generalizability theory names such components (Brennan 2001).
     """
     shares = np.full(len(COMPONENTS), np.nan)
-    count = damage.shape[1]
+    count = int(damage.shape[1])
     if len(damage) < 2 or not count:
         return shares
     centred = damage - damage.mean(0)
@@ -82,7 +83,7 @@ def variance_components(damage: np.ndarray, template: np.ndarray, context: np.nd
     for part in range(design.shape[1]):
         if np.linalg.matrix_rank(patterns[:, [*kept, part]]) > len(kept):
             kept.append(part)
-    parts = np.linalg.lstsq(design[:, kept], covariance, rcond=None)[0]
+    parts = cast("np.ndarray", np.linalg.lstsq(design[:, kept], covariance, rcond=None)[0])
     shares[kept] = parts / parts.sum() if parts.sum() > 0 else np.nan
     return shares
 

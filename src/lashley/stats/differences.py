@@ -7,6 +7,9 @@ prompts alone, with a t interval on their cluster means; otherwise between the t
 Clusters are templates of one fact, or subjects where a cell has several. Controls are not compared.
 """
 
+# Of a column of groups pandas' stubs know no type.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -14,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import scipy
+import scipy  # pyright: ignore[reportMissingTypeStubs]
 
 from lashley.stats.inference import intervals
 

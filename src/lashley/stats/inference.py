@@ -9,11 +9,11 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
 import numpy as np
-import scipy  # loads its parts when they are asked for
+import scipy  # pyright: ignore[reportMissingTypeStubs]  # loads its parts when they are asked for
 from numpy.typing import ArrayLike
 
 FEWEST = 6  # replicates below which no interval is shown (PROTOCOL, Inference)
@@ -21,7 +21,7 @@ MOST = 2_000  # clusters; that many more are as good as never
 if TYPE_CHECKING:
     import pandas as pd
 
-    Labels = Sequence | np.ndarray | pd.Series
+    Labels = Sequence[Any] | np.ndarray | pd.Series
 Side = Literal["two-sided", "greater", "less"]
 Shares = TypeVar("Shares", np.ndarray, "pd.Series")
 
@@ -214,7 +214,7 @@ def sign_flip(
     x = _cluster_means(values, clusters)
     k = len(x)
     if 2**k <= draws:
-        signs = 1 - 2 * (np.arange(2**k)[:, None] >> np.arange(k) & 1)
+        signs = 1 - 2 * (np.arange(1 << k)[:, None] >> np.arange(k) & 1)
         return _share(signs @ x, float(x.sum()), side, exact=True)
     rng = np.random.default_rng(seed)
     return _share(_in_blocks(draws, k, lambda b: rng.choice([-1.0, 1.0], (b, k)) @ x), float(x.sum()), side)

@@ -74,7 +74,8 @@ def alike(table: np.ndarray, sizes: np.ndarray, units: Sequence[int], draw: rand
     """For each of some units another, none twice and none of them: of the same kind, near in `sizes` [units], and of
     the same layer where that has `ENOUGH` units. None where too few are left. `table` begins with rows layer and kind.
     """
-    logs, peers, taken = np.log(sizes + 1e-12), [], set(units)
+    logs, taken = np.log(sizes + 1e-12), set(units)
+    peers: list[int] = []
     for u in units:
         pool = np.flatnonzero((table[:2] == table[:2, u, None]).all(0))
         if len(pool) < ENOUGH:

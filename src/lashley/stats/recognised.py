@@ -50,7 +50,7 @@ def thresholds(scores: Mapping[str, np.ndarray], alpha: float = 0.05) -> dict[st
     Statistics of Extremes.
     """
     names = [name for name in scores if not name.endswith(UNTRAINED)]
-    found = {}
+    found: dict[str, float] = {}
     for name in names:
         best = scores[name + UNTRAINED].max((1, 2))
         if len(best) < 2:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy
+import scipy  # pyright: ignore[reportMissingTypeStubs]
 
 from lashley.core.figure import Cell, Column, Estimate, Table, number
 from lashley.core.run import NOISE_SDS
