@@ -20,13 +20,14 @@ HEAVY = {"torch", "transformers", "accelerate"}
 EXAMPLE = ROOT / "tests" / "data" / "experiments" / "skip.py"
 
 NEWCOMER = """
-import contextlib, io, json, sys
+import contextlib, inspect, io, json, sys
 from lashley import experiments
 experiments.__path__.append(sys.argv[1])
+import lashley
 from lashley.cli.app import main
 
 asked = ["--relation", "capital", "--subject", "France", "--register", "list", "--model", "embedded-gpt2"]
-said = {}
+said = {"signature": str(inspect.signature(lashley.skip)), "doc": lashley.skip.__doc__}
 for name, words in {
     "help": ["skip", "--help"],
     "plan": ["plan", "skip", *asked],
@@ -54,7 +55,7 @@ def imported(tree: ast.AST) -> Iterator[str]:
 def test_the_top_level_is_small():
     there = [p for p in SOURCE.iterdir() if p.name != "__pycache__"]
     assert len(there) <= 16
-    assert {p.stem for p in there} - {"__init__", "py"} == ROOMS
+    assert {p.stem for p in there} - {"__init__", "py"} == ROOMS  # py.typed is the other
 
 
 def test_every_room_is_on_a_floor_and_type_checking_imports_count():
@@ -72,6 +73,8 @@ def test_a_new_experiment_is_one_file(tmp_path):
     assert len([line for line in EXAMPLE.read_text("utf-8").splitlines() if line]) <= 60
     words = [sys.executable, "-c", NEWCOMER, str(EXAMPLE.parent), str(tmp_path / "study")]
     said = json.loads(subprocess.run(words, capture_output=True, check=True, text=True).stdout)
+    assert "corruption: str = 'replace'" in said["signature"] and "subject: str | None" in said["signature"]
+    assert "Corruptions of each prompt." in said["doc"] and "One subject of it" in said["doc"]
     assert "--corruption" in said["help"] and "embeddings" in said["help"]
     assert "operations" in said["plan"] and "trials" in said["plan"]
     page = json.loads(said["page"])

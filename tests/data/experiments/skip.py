@@ -4,12 +4,11 @@ from dataclasses import dataclass
 
 import msgspec
 
-from lashley.core.edit import Zero
+from lashley import Estimate, Sweep, Zero
 from lashley.core.experiment import Experiment
-from lashley.core.figure import Control, Estimate, Finding
+from lashley.core.figure import Control, Finding
 from lashley.core.outcome import Drawing, Outcome
 from lashley.core.site import KINDS, Sites
-from lashley.core.trial import Sweep
 from lashley.experiments import pairs
 from lashley.report.charts import DAMAGE, bars, table_of
 from lashley.stats.summary import cells, estimate, facts, floor, measured, percent
@@ -52,9 +51,8 @@ def measure(params, table, arrays):
 
 def tell(params, result):
     said = f"Without {result.layer} the recall of {result.about} loses least: {percent(result.damage)}."
-    return Outcome(
-        (Finding(said, result.damage, "Mean."),), (Control("identity edit", Estimate(result.least), "noise"),)
-    )
+    noise = Control("identity edit", Estimate(result.least), "the numerical noise floor")
+    return Outcome((Finding(said, result.damage, "Mean over prompts."),), (noise,))
 
 
 def draw(params, result, table):
@@ -63,5 +61,4 @@ def draw(params, result, table):
     return Drawing((bars(each, name="layers", title=title, measure=DAMAGE),), (shown,))
 
 
-ASKS = "Which layer can {model} leave out and still recall {facts}?"
-EXPERIMENT = Experiment("skip", __doc__, ASKS, Params, pairs, plan, measure, tell, draw)
+EXPERIMENT = Experiment("skip", __doc__, "What can {model} skip of {facts}?", Params, pairs, plan, measure, tell, draw)
