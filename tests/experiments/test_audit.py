@@ -95,6 +95,23 @@ def test_rivals_that_two_sites_share_are_measured_once_and_count_for_both(bench,
         )
 
 
+def test_the_result_is_what_the_rows_come_to(made, verdicts):
+    result, rows = made.result, measured(made.table)
+    assert [v.claim for v in result.verdicts] == list(made.params.claims) and result.verdicts == list(verdicts.values())
+    asked = rows[rows["question"].astype(str) == "0"]
+    for own in result.claims[:2]:
+        trial = result.claims.index(own)
+        texts = asked[(asked["group"] == "text") & (asked["trial"] == trial)]["effect"]
+        assert own.loss.value == pytest.approx(-texts.mean()) and own.loss.n == len(texts)
+        measure = "restore" if "sufficient" in own.verdict.claim else "damage"
+        drawn = asked[(asked["measure"] == f"random {measure}") & (asked["set"] == str(trial))]
+        assert own.random.value == pytest.approx(drawn["effect"].clip(-1, 1).mean(), abs=1e-9)
+        assert own.random.n <= drawn["trial"].nunique()
+    for name in ("untrained", "shuffled"):
+        control, change = getattr(result.controls, name), rows[rows["measure"] == name]["effect"]
+        assert (control.value, control.n) == (pytest.approx(change.abs().mean()), len(change))
+
+
 def test_a_number_is_not_found_within_another(made):
     claims = [parse(c) for c in made.params.claims]
     table = made.table

@@ -33,7 +33,7 @@ def rows(agreement):
 
 @pytest.fixture(scope="module")
 def found(rows):
-    return read(rows, 0.8, {})
+    return read(rows, 0.8)
 
 
 def test_agreement_has_a_circuit_and_says_so_with_its_interval(agreement, found):
@@ -60,8 +60,28 @@ def test_random_circuits_of_its_size_keep_less(found):
     assert len(found.rivals) == 19 and found.best["effect"] > found.rivals.max() + 0.3
 
 
+def test_the_result_is_what_the_rows_come_to(agreement, rows):
+    result, own = agreement.result, rows[rows["copy"].isna()]
+    confirmed = own[own["group"] == rounds.CONFIRM]
+    kept = 1 - confirmed[confirmed["measure"] == rounds.CURVE].groupby("trial")["effect"].mean()
+    assert [size.faithfulness.value for size in result.sizes] == pytest.approx(kept.tolist())
+    assert result.faithfulness == result.reported.faithfulness and result.reported in result.sizes
+    seek = own[(own["group"] == rounds.DISCOVERY) & (own["measure"] == rounds.CURVE)]
+    sought = 1 - seek.groupby("trial")["effect"].mean()
+    edges = [size.edges for size in result.sizes]
+    assert result.size == min(n for n, f in zip(edges, sought, strict=True) if f >= 0.8) == len(result.edges)
+    rivals = 1 - confirmed[confirmed["measure"] == rounds.RIVALS].groupby("trial")["effect"].mean()
+    assert (result.rivals.value, result.rivals.n) == (pytest.approx(rivals.mean()), 19)
+    alone = own[own["measure"] == rounds.EDGE].groupby("site", observed=True)["effect"].mean()
+    for edge in result.edges:
+        assert edge.damage.value == pytest.approx(alone[f"{edge.source}->{edge.target}"])
+    worst = max(abs(k.circuit - k.model) for k in result.completeness.subsets)
+    assert result.completeness.worst.apart == worst and result.completeness.mean.n == len(result.completeness.subsets)
+    assert result.existence.there and not result.untrained.there and result.operations is None
+
+
 def test_an_untrained_copy_has_none(agreement, rows):
-    assert not read(rows, 0.8, {}, "untrained").exists.there
+    assert not read(rows, 0.8, "untrained").exists.there
     control = next(c for c in agreement.page().controls if c.name == "untrained copy")
     assert "no circuit is reported" in control.reading
 
@@ -99,7 +119,7 @@ def test_a_circuit_loaded_again_keeps_what_it_kept(bench, agreement, found, tmp_
     value = {}
     for study in (agreement, again):
         table = measured(study.table)
-        best = read(table, 0.8, {}).best
+        best = read(table, 0.8).best
         own = table[(table["measure"] == rounds.CURVE) & table["copy"].isna() & (table["trial"] == best["trial"])]
         value |= {(study is again, p): v for p, v in zip(own["prompt"], own["value"], strict=True)}
     for (loaded, prompt), readout in value.items():
@@ -128,7 +148,7 @@ def test_pruning_ends_and_keeps_what_it_has_to(bench, tmp_path):
     made = lashley.circuit(
         bench, study=tmp_path / "study", task="agreement", max_facts=1, method="exact", operations=False, **QUICK
     )
-    curve = read(measured(made.table), 0.8, {}).curve
+    curve = read(measured(made.table), 0.8).curve
     assert made.complete and 0 < curve["size"].iloc[-1] < 200
     assert 0.79 < curve["sought"].iloc[-1] < 1.21
 
@@ -156,6 +176,6 @@ def test_what_cannot_be_done_is_refused(given, words):
 
 def test_edges_that_the_model_lacks_are_refused(bench):
     with pytest.raises(BadCircuit, match="another model's"):
-        circuit.gather(
+        circuit.EXPERIMENT.gather(
             circuit.Params(circuit=("L99.mlp->logits",)), Question(relation="capital"), Asking(bench, silent)
         )

@@ -2,15 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 from lashley.core.figure import Column, Estimate, Figure, Table, number
+from lashley.core.outcome import Drawing
 from lashley.experiments.circuit import rounds
-from lashley.experiments.circuit.reading import NAMED, STABLE, Found
+from lashley.experiments.circuit.measuring import Result
+from lashley.experiments.circuit.params import Params
+from lashley.experiments.circuit.reading import NAMED, STABLE, Found, confirming, read
 from lashley.report.charts import DAMAGE, circuits, curves, scatter, table_of
 from lashley.stats.recognised import OPERATIONS
+from lashley.stats.summary import measured, prompts, readings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-def picture(found: Found, what: str, n: str) -> Figure | None:
-    """The reported circuit; `n` says on how many prompts its edges were patched."""
+def draw(params: Params, result: Result, table: pd.DataFrame) -> Drawing:
+    """The circuit, its faithfulness by size beside random ones, and how well edges were estimated."""
+    rows = measured(table)
+    found, what = read(rows, params.least), result.facts
+    own = rows[rows["copy"].isna()]
+    n, confirmed = prompts(own if len(own) else rows), confirming(own)
+    figures = (
+        picture(found, result.named, what, n),
+        faithfulness(found, what, prompts(confirmed) if len(confirmed) else n),
+        estimates(found, what, n),
+    )
+    tables = (edges(found, what), does(result))
+    return Drawing(tuple(f for f in figures if f), (*_readings(confirmed, found), *(t for t in tables if t)))
+
+
+def _readings(rows: pd.DataFrame, found: Found) -> tuple[Table, ...]:
+    """What faithfulness is a share of, and what the circuit alone makes of the readout."""
+    own = rows[rows["measure"] == rounds.CURVE]
+    if not len(own):
+        return ()
+    best = own.iloc[:0] if found.best is None else own[own["trial"] == found.best["trial"]]
+    return readings(own, best, "every edge outside the circuit patched")
+
+
+def picture(found: Found, operations: Mapping[str, tuple[str, ...]], what: str, n: str) -> Figure | None:
+    """The reported circuit, with what its heads do; `n` says on how many prompts its edges were patched."""
     if found.edges.empty or found.edges["effect"].isna().all():
         return None
     edges = [
@@ -26,7 +60,7 @@ def picture(found: Found, what: str, n: str) -> Figure | None:
     size = int(found.best["size"]) if found.best is not None else found.cut
     about = f"Every edge patched alone, {n}"
     about += f"; the {number(found.cut)} strongest of the circuit's {number(size)}" if found.cut < size else ""
-    return circuits.picture(edges, found.operations or {}, name="circuit", title=title, about=about)
+    return circuits.picture(edges, operations, name="circuit", title=title, about=about)
 
 
 def faithfulness(found: Found, what: str, n: str) -> Figure | None:
@@ -73,14 +107,14 @@ def estimates(found: Found, what: str, n: str) -> Figure | None:
     )  # fmt: skip
 
 
-def does(found: Found) -> Table | None:
+def does(result: Result) -> Table | None:
     """What the circuit's heads are recognised to do, beside what untrained copies reach by chance."""
-    if not found.does:
+    if not result.operations:
         return None
     columns = (Column("head"), Column("operation"), Column("score"), Column("untrained, at most"), Column("written"))
     rows = tuple(
         (d.head, f"{d.operation}: {OPERATIONS[d.operation]}", d.score, d.bound, "yes" if d.named else "")
-        for d in found.does
+        for d in result.operations
     )
     note = (
         "Scores: attention (previous token, duplicate token, induction, subject to final), share of tokens (copying), "

@@ -1,9 +1,10 @@
-"""The first questions about a circuit: which prompts are for discovery, what is screened on them, and what the screen
-chose."""
+"""What is asked about a circuit: which prompts are for discovery, what is screened on them, what the screen chose, and
+what follows from the answers (`rounds`)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -12,12 +13,65 @@ from lashley.core.anatomy import Anatomy
 from lashley.core.case import Case, Estimated, Material
 from lashley.core.edit import Patch
 from lashley.core.errors import BadCircuit, BadSite
-from lashley.core.experiment import Answers
+from lashley.core.experiment import Answers, Arrays, Door, Gathered
 from lashley.core.graph import Edges, Graph
+from lashley.core.question import Question
 from lashley.core.site import Site, Sites
 from lashley.core.trial import Sweep
+from lashley.experiments import pairs
 from lashley.experiments.circuit import pruning, rounds
+from lashley.experiments.circuit.params import Params
 from lashley.experiments.circuit.subgraphs import pruned
+
+
+def gather(params: Params, question: Question, door: Door) -> Gathered[Material]:
+    """The pairs, and perhaps what heads do, kept. Raises `BadSite` or `BadCircuit` for what the model lacks."""
+    if params.neurons:
+        door.anatomy.check(Site(0, "neuron"))
+    if params.circuit:
+        loaded(door.anatomy, params.circuit)
+    found = pairs(params, question, door, screen=screen)
+    if not params.operations:
+        return found
+    return replace(found, arrays={"operations": door.operations(found.cases, question.seed)})
+
+
+def screen(params: Params, material: Material) -> Iterable[Sweep]:
+    """Every edge on the prompts for discovery, where edges are chosen by gradients."""
+    if params.method != "exact" and not params.circuit:
+        yield from screened(material, params.method, params.steps, params.neurons)
+
+
+def plan(params: Params, material: Material) -> Iterable[Sweep | Estimated]:
+    """The circuits of the ten sizes with random ones beside them, and the strongest edges one by one; the rest follows
+    from the answers, see `further`."""
+    if params.circuit:
+        graph, marks = loaded(material.anatomy, params.circuit)
+        own = bases(material.cases, sought=False)
+        yield from rounds.circuits(own, graph, [marks], params.seed)
+        edges = np.flatnonzero(marks)[: params.exact]
+        yield from rounds.ask(own, graph, [rounds.only(graph, [e]) for e in edges], rounds.EDGE)
+    elif params.method == "exact":
+        for untrained in (False, True):
+            yield from _pruning(params, material.anatomy, bases(material.cases, untrained=untrained), ())
+    else:
+        yield from by_gradient(material, params.exact, params.neurons, params.seed)
+
+
+def further(params: Params, anatomy: Anatomy, answers: Answers, arrays: Arrays) -> Iterator[Sweep]:
+    """What follows from the answers: rounds of pruning, and what the reported circuit is compared with and cut into."""
+    for copy in (msgspec.UNSET, "untrained"):
+        own = [(sweep, effects) for sweep, effects in answers if sweep.copy == copy]
+        have = rounds.by_measure(own)
+        if rounds.CURVE in have:
+            yield from rounds.examined(own, params.least, params.rivals, params.exact, params.seed)
+        elif rounds.PRUNING in have:
+            every = [sweep for sweep, _ in have[rounds.PRUNING] if sweep.labels["keys"] == "0"]
+            yield from _pruning(params, anatomy, every, have[rounds.PRUNING])
+
+
+def _pruning(params: Params, anatomy: Anatomy, own: Sequence[Sweep], answers: Answers) -> Iterator[Sweep]:
+    return by_pruning(own, Graph.of(anatomy), answers, params.least, params.exact, params.seed)
 
 
 def loaded(anatomy: Anatomy, names: Sequence[str]) -> tuple[Graph, np.ndarray]:

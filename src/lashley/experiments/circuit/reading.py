@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
 import numpy as np
 
-from lashley.core.figure import Estimate
 from lashley.experiments.circuit import rounds
-from lashley.experiments.circuit.scores import Existence, cmd, cpr, existence, shares
+from lashley.experiments.circuit.scores import Existence, existence, shares
 from lashley.experiments.circuit.subgraphs import SIZES, component
 from lashley.stats.recognised import OPERATIONS, thresholds
 from lashley.stats.summary import REPLICATE, cells, cluster
@@ -23,15 +23,28 @@ NAMED = 3  # heads, at most, that an operation is written under: those of the ci
 MATTERS = 0.01  # of the logit difference: what the loss of an edge has to change for it to count as needed
 
 
-class Does(NamedTuple):
-    """One head of the circuit whose score passes what untrained copies reach by chance (`bound`). `named`: it is among
-    the few that do so most, and not most heads of the circuit do."""
+class Operation(msgspec.Struct, frozen=True):
+    """One head of the circuit whose score passes what untrained copies reach by chance.
+
+    Attributes
+    ----------
+    head
+        Its address.
+    operation
+        What it does, as in `stats.recognised.OPERATIONS`, with the unit of its score.
+    score, bound
+        Its score, and what no head of 19 in 20 untrained models exceeds.
+    passing
+        How many heads of the circuit do so.
+    named
+        Whether it is among the few that do so most, and not most heads of the circuit do.
+    """
 
     head: str
     operation: str
     score: float
     bound: float
-    passing: int  # how many heads of the circuit
+    passing: int
     named: bool
 
 
@@ -50,14 +63,6 @@ class Found(NamedTuple):
     cut: int  # how many edges of the circuit were examined one by one
     singles: pd.DataFrame
     subsets: pd.DataFrame
-    operations: dict[str, tuple[str, ...]] | None  # that set a component apart; None: not measured
-    does: tuple[Does, ...] = ()
-
-    @property
-    def faithfulness(self) -> Estimate:
-        if self.best is None:
-            return Estimate(None)
-        return Estimate(self.best["effect"], self.best["low"], self.best["high"], self.best["n"])
 
     @property
     def nodes(self) -> list[str]:
@@ -65,17 +70,8 @@ class Found(NamedTuple):
         ends = [*self.edges["source"], *self.edges["own"]] if len(self.edges) else []
         return [name for name in dict.fromkeys(ends) if name not in ("embed", "logits")]
 
-    def areas(self) -> dict[str, float] | None:
-        """CPR and CMD of the ten sizes, linear and over the natural logarithm; None without them."""
-        ten = self.curve.head(len(SIZES))
-        if len(ten) < len(SIZES) or ten["effect"].isna().any() or ten["share"].iloc[-1] != 1:
-            return None
-        f = ten["effect"].to_numpy()
-        scales = {"linear k": False, "log k": True}
-        return {f"{n}, {s}": of(SIZES, f, log) for n, of in (("CPR", cpr), ("CMD", cmd)) for s, log in scales.items()}
 
-
-def read(rows: pd.DataFrame, least: float, arrays: Mapping[str, Mapping[str, np.ndarray]], copy: str = "") -> Found:
+def read(rows: pd.DataFrame, least: float, copy: str = "") -> Found:
     """What was found in the model, or in its untrained `copy`; `rows` are measured ones."""
     kept = rows["copy"].isna() if not copy else rows["copy"] == copy
     own = {str(measure): part for measure, part in rows[kept].groupby("measure", observed=True)}
@@ -94,12 +90,7 @@ def read(rows: pd.DataFrame, least: float, arrays: Mapping[str, Mapping[str, np.
     )
     edges = edges.merge(singles, on="site", how="left") if len(edges) else edges
     subsets = _subsets(own.get(rounds.WITHOUT, nothing), own.get(rounds.REMOVED, nothing))
-    made = Found(curve, total, best, rivals, exists, edges, len(edges), singles, subsets, None)
-    does = tuple(apart(arrays, made.nodes))
-    named: dict[str, tuple[str, ...]] = {}
-    for d in (d for d in does if d.named):
-        named[d.head] = (*named.get(d.head, ()), d.operation)
-    return made._replace(operations=named if "operations" in arrays else None, does=does)
+    return Found(curve, total, best, rivals, exists, edges, len(edges), singles, subsets)
 
 
 def confirming(rows: pd.DataFrame) -> pd.DataFrame:
@@ -246,7 +237,7 @@ def _subsets(without: pd.DataFrame, removed: pd.DataFrame) -> pd.DataFrame:
     return whole.assign(apart=(whole["circuit"] - whole["model"]).abs())
 
 
-def apart(arrays: Mapping[str, Mapping[str, np.ndarray]], nodes: Sequence[str]) -> Iterator[Does]:
+def apart(arrays: Mapping[str, Mapping[str, np.ndarray]], nodes: Sequence[str]) -> Iterator[Operation]:
     """What the circuit's heads do more than untrained weights explain. An operation that most of them pass sets none
     of them apart, and is written under none."""
     scores = arrays.get("operations", {})
@@ -257,4 +248,4 @@ def apart(arrays: Mapping[str, Mapping[str, np.ndarray]], nodes: Sequence[str]) 
         passing = sorted((h for h in own if own[h] > bounds[name]), key=lambda h: -own[h])
         common = len(passing) > max(NAMED, len(heads) / 2)
         for rank, head in enumerate(passing):
-            yield Does(head, name, own[head], bounds[name], len(passing), not common and rank < NAMED)
+            yield Operation(head, name, own[head], bounds[name], len(passing), not common and rank < NAMED)

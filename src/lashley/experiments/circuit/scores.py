@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 import numpy as np
@@ -42,13 +42,43 @@ def cmd(sizes: ArrayLike, faithfulness: ArrayLike, log: bool = False) -> float:
 
 
 class Existence(msgspec.Struct, frozen=True):
-    """Whether a circuit may be reported: None where there are too few prompts, `missing` of them. `p` is the largest of
-    those of three null hypotheses, all of which have to go; `why` names what was decisive."""
+    """Whether a circuit may be reported.
+
+    Attributes
+    ----------
+    there
+        Whether all three null hypotheses of `existence` go; None where there are too few prompts.
+    p
+        The largest of their p values.
+    decisive
+        Which of them stays: "gap" (the runs are not told apart), "prompts" (the circuit is not told apart from random
+        ones prompt by prompt), "draws" (too many random ones do as well); "few" prompts; "" where none stays.
+    draws
+        How many random circuits it was compared with.
+    missing
+        How many prompts there are too few.
+    """
 
     there: bool | None
     p: float | None
-    why: str
+    decisive: Literal["gap", "prompts", "draws", "few", ""]
+    draws: int
     missing: int = 0
+
+    @property
+    def why(self) -> str:
+        """What was decisive, in words; "" for a circuit that may be reported."""
+        if not self.decisive:
+            return ""
+        if self.decisive == "few":
+            are = "s are" if self.missing > 1 else " is"
+            return f"{self.missing} more prompt{are} needed to tell a circuit from chance"
+        words = {
+            "gap": "the clean and the corrupt runs are not told apart",
+            "prompts": "it is not told apart from random circuits of its size, prompt by prompt",
+            "draws": f"too many of {self.draws} random circuits of its size do as well",
+        }[self.decisive]
+        return f"{words} (p = {self.p:.3f})"
 
 
 def existence(
@@ -64,23 +94,13 @@ def existence(
     """
     gap = compare(gaps, 0.0, clusters, 1 - alpha)
     better = compare(circuit - chance.mean(0), 0.0, clusters, 1 - alpha)
-    if gap.above is None or better.above is None:
-        missing = max(gap.interval.missing, better.interval.missing)
-        return Existence(
-            None,
-            None,
-            f"{missing} more prompt{'s are' if missing > 1 else ' is'} needed to tell a circuit from chance",
-            missing,
-        )
     draws = len(chance)
+    if gap.above is None or better.above is None:
+        return Existence(None, None, "few", draws, max(gap.interval.missing, better.interval.missing))
     rank = (1 + int((chance.mean(1) >= circuit.mean()).sum())) / (1 + draws)
-    found = {
-        "the clean and the corrupt runs are not told apart": gap.above,
-        "it is not told apart from random circuits of its size, prompt by prompt": better.above,
-        f"too many of {draws} random circuits of its size do as well": rank,
-    }
-    why, p = max(found.items(), key=lambda item: item[1])
-    return Existence(p <= alpha, p, "" if p <= alpha else f"{why} (p = {p:.3f})")
+    found: dict[Literal["gap", "prompts", "draws"], float] = {"gap": gap.above, "prompts": better.above, "draws": rank}
+    decisive, p = max(found.items(), key=lambda item: item[1])
+    return Existence(bool(p <= alpha), float(p), "" if p <= alpha else decisive, draws)
 
 
 def shares(scores: np.ndarray, size: int, clusters: Sequence, draws: int = 400, seed: int = 0) -> np.ndarray:
