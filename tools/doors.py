@@ -34,11 +34,16 @@ def signature(experiment: AnyExperiment) -> Signature: ...
 def declared() -> str:
     """The whole file."""
     found = [experiments.find(name) for name in experiments.names()]
-    named = {e.name: result for e in found if (result := e.measure.__annotations__.get("return"))}
-    homes = {e.name: e.measure.__module__ for e in found}
-    results = [f"from {homes[name]} import {result} as {name.title()}{result}\n" for name, result in named.items()]
-    functions = [declaration(e, f"{e.name.title()}{named[e.name]}" if e.name in named else "Any") for e in found]
-    return HEAD.format(results="".join(results)) + "".join(functions)
+    imports = [
+        f"from {e.measure.__module__} import {name} as {e.name.title()}{name}\n" for e in found for name in results(e)
+    ]
+    functions = [declaration(e, " | ".join(e.name.title() + n for n in results(e)) or "Any") for e in found]
+    return HEAD.format(results="".join(sorted(imports))) + "".join(functions)
+
+
+def results(experiment: AnyExperiment) -> list[str]:
+    """The structs that its `measure` is declared to make."""
+    return [name for name in experiment.measure.__annotations__.get("return", "Any").split(" | ") if name != "Any"]
 
 
 def declaration(experiment: AnyExperiment, result: str) -> str:

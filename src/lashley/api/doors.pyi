@@ -13,6 +13,8 @@ from lashley.experiments.attention import Result as AttentionResult
 from lashley.experiments.audit.measuring import Result as AuditResult
 from lashley.experiments.knockout.measuring import Result as KnockoutResult
 from lashley.experiments.locate.measuring import Result as LocateResult
+from lashley.experiments.spread import Removal as SpreadRemoval
+from lashley.experiments.spread import Result as SpreadResult
 from lashley.experiments.stability.measuring import Result as StabilityResult
 from lashley.study.study import Study
 
@@ -165,7 +167,7 @@ def spread(
     seed: int = 0,
     study: str | Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
-) -> Study[Any]: ...
+) -> Study[SpreadResult | SpreadRemoval]: ...
 def stability(
     bench: Bench | str | Path = "embedded",
     prompt: str | None = None,
