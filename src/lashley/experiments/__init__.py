@@ -9,12 +9,11 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from lashley.core.case import Material
 from lashley.core.errors import LashleyError
 from lashley.core.experiment import AnyExperiment, Door, Gathered
-from lashley.core.outcome import Drawing, Outcome
 from lashley.core.question import Asked, Question
 from lashley.core.site import Kind
 from lashley.core.trial import Sweep
@@ -67,15 +66,6 @@ def pairs(
         among=among,
     )
     return Gathered(material, material.cases, material.exclusions)
-
-
-def unsplit(judge: Callable[..., Outcome], draw: Callable[..., Drawing]) -> dict[str, Any]:
-    """`measure`, `tell` and `draw` of an experiment whose numbers still stand in its sentences."""
-    return {
-        "measure": lambda params, table, arrays: (table, arrays),
-        "tell": lambda params, held: judge(params, *held),
-        "draw": lambda params, held, table: draw(params, *held),
-    }
 
 
 def at_least(least: int, **counts: int) -> None:

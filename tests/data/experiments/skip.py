@@ -31,7 +31,7 @@ class Params:
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What is recalled, the layer that costs least, what it costs and the noise floor (shares)."""
+    """What recall is `about`, the `layer` that costs least, its `damage`, and the `least` that can be told (shares)."""
 
     about: str
     layer: str
