@@ -11,6 +11,7 @@ from lashley.core.site import Site
 from lashley.engine.bench import Bench
 from lashley.experiments.attention import Result as AttentionResult
 from lashley.experiments.audit.measuring import Result as AuditResult
+from lashley.experiments.circuit.measuring import Result as CircuitResult
 from lashley.experiments.knockout.measuring import Result as KnockoutResult
 from lashley.experiments.locate.measuring import Result as LocateResult
 from lashley.experiments.spread import Removal as SpreadRemoval
@@ -90,7 +91,7 @@ def circuit(
     seed: int = 0,
     study: str | Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
-) -> Study[Any]: ...
+) -> Study[CircuitResult]: ...
 def knockout(
     bench: Bench | str | Path = "embedded",
     prompt: str | None = None,
