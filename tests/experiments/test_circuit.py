@@ -14,6 +14,8 @@ from lashley.experiments.circuit.reading import confirming, read
 from lashley.stats.summary import floor, measured
 from lashley.study.study import Asking
 
+from .conftest import told
+
 QUICK = {"exact": 12, "rivals": 19}
 
 
@@ -78,6 +80,14 @@ def test_the_result_is_what_the_rows_come_to(agreement, rows):
     worst = max(abs(k.circuit - k.model) for k in result.completeness.subsets)
     assert result.completeness.worst.apart == worst and result.completeness.mean.n == len(result.completeness.subsets)
     assert result.existence.there and not result.untrained.there and result.operations is None
+
+
+@pytest.mark.parametrize("measure", [rounds.CURVE, rounds.CHANCE, rounds.RIVALS, rounds.MINIMAL, rounds.WITHOUT])
+@pytest.mark.parametrize("group", [rounds.CONFIRM, rounds.DISCOVERY])
+def test_what_is_answered_on_some_prompts_only_can_be_told(agreement, measure, group):
+    table = agreement.table
+    part = table[(table["measure"] != measure) | (table["group"] != group)]
+    assert told(agreement, part).findings[0].sentence.endswith(".")
 
 
 def test_an_untrained_copy_has_none(agreement, rows):

@@ -160,7 +160,10 @@ def _exists(circuit: pd.DataFrame, rivals: pd.DataFrame) -> tuple[Existence | No
 
 def _prompt(rows: pd.DataFrame) -> pd.Series:
     """One word for what makes a prompt."""
-    return rows[REPLICATE].astype(str).agg("|".join, axis=1)
+    import pandas as pd
+
+    words = rows[REPLICATE].astype(str).itertuples(index=False, name=None)
+    return pd.Series(["|".join(each) for each in words], rows.index, dtype=object)  # also where there are no rows
 
 
 def _wide(rows: pd.DataFrame, value: str = "value") -> pd.DataFrame:
