@@ -11,7 +11,7 @@ demo: .venv/installed
 test: .venv/dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
-calibrate: .venv/real  # the error rates that the README quotes
+calibrate: .venv/real  # the error rates that docs/calibration.md quotes
 	$(BIN)/lashley calibrate
 	$(BIN)/lashley calibrate --model embedded-gpt2
 	$(BIN)/lashley calibrate --model gemma3-270m  # hours; on a card minutes: --device cuda --workers 15
@@ -20,7 +20,7 @@ calibrate: .venv/real  # the error rates that the README quotes
 test-real: .venv/real
 	$(BIN)/python -m pytest -m real --timeout 900
 
-test-examples: .venv/real  # every command of README as it is written; half an hour, so not in CI
+test-examples: .venv/real  # every command of README and docs as it is written; half an hour, so not in CI
 	$(BIN)/python -m pytest -m examples --timeout 7200 -s tests/docs
 
 check: .venv/dev
@@ -39,7 +39,7 @@ mutants: .venv/dev  # are small faults caught by the tests near them? an hour, s
 train: .venv/installed  # the embedded model again, from one seed
 	$(BIN)/python -m lashley.models.embedded.train
 
-readme: .venv/installed  # fill the generated blocks of README.md and docs/
+readme: .venv/installed  # fill the generated blocks of docs/
 	$(BIN)/python tools/readme.py
 
 doors: .venv/installed  # what type checkers see of the experiments

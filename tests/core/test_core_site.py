@@ -150,6 +150,9 @@ def test_other_names_of_transformer_lens_say_why_not_and_which_are_known(name):
         *(("model.layers.7.mlp", "L7.mlp "), ("transformer.h.3.attn", "L3.attn "), ("gpt_neox.layers.2", "L2.resid ")),
         *(("model.layers[7].self_attn.o_proj", "L7.attn.h3 "), ("model.layers.7.mlp.down_proj", "L7.mlp.n173 ")),
         ("model.layers.7.input_layernorm", "L7.resid "),
+        ("model.layers.7.post_attention_layernorm", "L7.resid "),
+        ("model.layers.7.self_attn.q_norm", "L7.resid "),
+        ("model.decoder.layers.7.self_attn_layer_norm", "L7.resid "),
     ],
 )
 def test_a_module_is_told_from_a_site(module, site):
@@ -242,3 +245,8 @@ def test_what_is_written_shortly_is_read_as_the_same_sites(sites: set[Site]) -> 
             assert len(parse_sites(part)) > 2
         elif (site := Site.parse(part)).unit is not None:
             assert not {Site(site.layer, site.kind, site.unit + i, site.position) for i in range(3)} <= sites
+
+
+def test_no_digit_of_a_layer_is_passed_over():
+    with pytest.raises(BadSite, match="lies in no model"):
+        Site.parse("blocks.000000000031.hook_mlp_out")

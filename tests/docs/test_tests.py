@@ -46,7 +46,17 @@ def test_a_clock_is_seen(source):
     assert list(clocks(source)) and not list(clocks("import time\ntime.sleep(1)"))
 
 
-TORCHLESS = ("core", "facts", "ledger", "stats", "claims", "report", "circuits", "test_peers.py", "test_sets.py")
+TORCHLESS = (
+    "core",
+    "facts",
+    "ledger",
+    "stats",
+    "claims",
+    "report",
+    "circuits",
+    "test_peers.py",
+    "test_spread_search.py",
+)
 WITHOUT = """
 import sys, pytest
 class Absent:

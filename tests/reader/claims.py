@@ -11,7 +11,7 @@ CLAIM = re.compile(
     r"^(?P<sites>\S+) (?P<predicate>stores|contributes to|is necessary for|is sufficient for) (?P<about>.*?)"
     r"(?P<only> and nothing else)?(?: by (?P<by>[^\[\]]*))?(?: \[(?P<options>[^\]]*)\])?$"
 )
-THRESHOLDS = {  # PROTOCOL, Claims
+THRESHOLDS = {  # core.claim.Thresholds, by hand
     "necessary": 0.5, "sufficient": 0.5, "contributes": 0.05, "others": 0.1, "loss": 0.05, "second": 0.5,
     "fires": 0.5, "alpha": 0.05,
 }  # fmt: skip

@@ -40,7 +40,7 @@ from lashley.experiments import audit as audits
 from lashley.facts.question import find
 from lashley.features.search import search
 from lashley.models import planted
-from lashley.study.next import following
+from lashley.study.steps import following
 from lashley.study.study import LEFT_OUT, STUDIES, Study, begin, keeping, planned, resumable
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ def about_claims(
 def follow(
     study: str | Path, *, device: str = "cpu", memory: str | int = "512MiB", progress: Progress = silent
 ) -> Study | None:
-    """Do what is best to measure next in an audit (see `lashley.study.next`): the study that it makes or goes on with,
+    """Do what is best to measure next in an audit (see `lashley.study.steps`): the study that it makes or goes on with,
     None where nothing is open. Raises `LashleyError` where only words would help."""
     found = Study.open(study)
     steps = following(found)

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 SHARE = "share of the logit difference"
 METHODS = ("mean", "zero", "resample", "noise", "optimal")
-FITTED = ("mean", "zero", "constant")  # what the optimal constant is chosen from
 CASE = ["prompt", "pair", "seed"]  # what one corrupted run is told by
 TEXT_LIMIT = 1e-6  # nats a token: below this a change of the loss is not looked at
 

@@ -32,7 +32,7 @@ def next_(
         Do the first, and show what came of it.
     """
     from lashley.cli import listings
-    from lashley.study.next import following
+    from lashley.study.steps import following
     from lashley.study.study import Study
 
     steps = following(Study.open(study))

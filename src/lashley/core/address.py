@@ -88,7 +88,7 @@ MODULES = {  # what a module of the Hugging Face library is called in its layer 
     "": "L{0}.resid for what enters it, or L{1}.resid for what leaves it",
     "attn": "L{0}.attn for what it adds to the residual stream, or L{0}.attn.h3 for a head",
     "mlp": "L{0}.mlp for what it adds to the residual stream, or L{0}.mlp.n173 for a neuron",
-    "norm": "L{0}.resid for what enters the layer",
+    "norm": "L{0}.resid for what enters the layer, or L{0}.attn and L{0}.mlp for what its parts add",
 }
 
 _LIST = r"\*|[0-9]+(?:-[0-9]+)?(?:,[0-9]+(?:-[0-9]+)?)*"
@@ -194,7 +194,8 @@ def _hook(m: re.Match[str], text: str) -> Address:
     kind, shift = HOOKS[name]
     if (units is None) == (kind in ("head", "neuron")):
         raise BadSite(f"site {shown(text)}: write {name}[UNIT] for heads and neurons, and no [UNIT] elsewhere")
-    layers = _spans(str(int(layer[:11]) + shift), text)
+    _spans(layer, text)
+    layers = _spans(str(int(layer) + shift), text)
     return Address(layers, kind, _spans(units or "", text), _position(at, text))
 
 
@@ -219,5 +220,6 @@ def _not_known(name: str) -> str:
 def _module(m: re.Match[str]) -> str:
     inside = m[2].lstrip(".")
     first = inside.split(".")[0]
-    part = "attn" if "att" in first else "norm" if "norm" in first or first.startswith("ln") else "mlp" if first else ""
+    norm = "norm" in inside or first.startswith("ln")  # before attention, whose norms have its name
+    part = "norm" if norm else "attn" if "att" in first else "mlp" if first else ""
     return MODULES[part].format(int(m[1]), int(m[1]) + 1)

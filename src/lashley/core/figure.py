@@ -1,4 +1,4 @@
-"""What an experiment shows, as plain data: numbers, findings, figures, tables, controls, exclusions.
+"""What an experiment shows, as plain data: numbers, findings, figures, tables, controls, omissions.
 
 An experiment returns these pieces; the study puts them on one page; the report renders the page. A number is
 kept as it was measured and becomes text in one place, `number`, so that html, terminal and sentences agree.

@@ -16,7 +16,7 @@ import numpy as np
 import scipy  # pyright: ignore[reportMissingTypeStubs]  # loads its parts when they are asked for
 from numpy.typing import ArrayLike
 
-FEWEST = 6  # replicates below which no interval is shown (PROTOCOL, Inference)
+FEWEST = 6  # replicates below which no interval is shown (by protocol)
 MOST = 2_000  # clusters; that many more are as good as never
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,7 +17,7 @@ import numpy as np
 Effect = Literal["damage", "restoration"]
 Units = tuple[int, ...]
 
-TAUS = (0.5, 0.9)  # joint effects that a set must reach (PROTOCOL, Where a fact lives)
+TAUS = (0.5, 0.9)  # joint effects that a set must reach
 ENUMERABLE = 20  # units of which sets of every size may be tried
 STRONGEST = 12  # units of which all pairs are tried, where there are more
 DENSE = 16  # sizes up to here are tried one by one; then each a quarter larger
