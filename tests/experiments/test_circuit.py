@@ -12,7 +12,7 @@ from lashley.experiments.circuit import rounds
 from lashley.experiments.circuit.files import read as read_circuit
 from lashley.experiments.circuit.reading import confirming, read
 from lashley.stats.summary import floor, measured
-from lashley.study.study import Asking
+from lashley.study.planning import Asking
 
 from .conftest import told
 

@@ -19,7 +19,7 @@ from lashley.core.question import Question
 from lashley.core.trial import Sweep
 from lashley.report import from_json, to_json
 from lashley.study.comparison import compare
-from lashley.study.study import Asking
+from lashley.study.planning import Asking
 
 from .conftest import ASKED, CLAIM, SMALL, told
 

@@ -11,6 +11,8 @@ import lashley
 from lashley.core.standing import NAME
 from lashley.stats.basis import spread_over
 from lashley.stats.summary import cells, estimate, facts, measured, prompts, readings, resting
+from lashley.study import planning
+from lashley.study import study as study_module
 from lashley.study.ledger.tidy import export, exported
 from lashley.study.study import Study
 
@@ -52,8 +54,8 @@ def test_the_page_says_them_and_the_scale_of_the_noise(study):
 
 
 def test_a_study_of_before_opens_without_them_and_says_so(study, bench, tmp_path, monkeypatch):
-    planned = lashley.study.study.planned
-    monkeypatch.setattr(lashley.study.study, "planned", lambda *words: planned(*words)._replace(arrays={}))
+    planned = planning.planned
+    monkeypatch.setattr(study_module, "planned", lambda *words: planned(*words)._replace(arrays={}))
     old = Study.open(lashley.ask("locate", bench, study=tmp_path / "old", **OWN).folder)
     rows = measured(old.table)
     assert NAME not in old.ledger.array_names() and rows[STANDING].isna().all(axis=None)

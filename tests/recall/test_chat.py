@@ -10,7 +10,7 @@ from lashley.core.errors import BadPrompt, StudyConflict
 from lashley.core.question import Question
 from lashley.facts.contexts import contexts
 from lashley.facts.question import resolve, resolve_all
-from lashley.study.study import CHAT
+from lashley.study.page import CHAT
 
 FACT = {"subject": "France", "object": "Paris", "foil_subject": "Japan", "foil_object": "Tokyo"}
 CAPITAL = "The capital of {} is"

@@ -10,7 +10,7 @@ from lashley.core.run import Run
 from lashley.core.site import Site
 from lashley.prompts.dossier import _quantiles, _sizes
 from lashley.prompts.reference import mean_sizes
-from lashley.study.study import SUNK
+from lashley.study.page import SUNK
 
 SITES = [Site(1, "neuron"), Site(2, "head"), Site(2, "mlp")]
 

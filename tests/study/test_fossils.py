@@ -26,7 +26,7 @@ from lashley.cli import asking
 from lashley.core.errors import StudyConflict
 from lashley.core.question import Question
 from lashley.engine.bench import Bench
-from lashley.study import study
+from lashley.study import beginning, identity, study
 from lashley.study.study import Study
 
 FOSSILS = Path(__file__).parents[1] / "data" / "studies_v1"
@@ -140,7 +140,8 @@ def test_a_parameter_that_is_added_leaves_it_what_it_was(here, opened, nothing_m
     Params: Any = make_dataclass("Params", [("added", int, 7)], bases=(known.Params,), frozen=True)
     Asked: Any = msgspec.defstruct("Asked", [("added", str | None, None)], bases=(Question,), frozen=True)
     monkeypatch.setattr(experiments, "find", lambda _: replace(known, Params=Params))
-    monkeypatch.setattr(study, "Question", Asked)
+    for module in (study, identity):
+        monkeypatch.setattr(module, "Question", Asked)
     read: Any = Study.open(folder).params
     assert read.added == 7
     words, question = asdict(old.params), msgspec.structs.asdict(old.question)
@@ -152,7 +153,7 @@ def test_a_parameter_that_is_added_leaves_it_what_it_was(here, opened, nothing_m
         api.run(experiment, Params(**words, added=8), Asked(**question), opened, folder)
     with pytest.raises(StudyConflict, match=r"question\.added = None, now 'x'"):
         api.run(experiment, Params(**words), Asked(**question, added="x"), opened, folder)
-    assert study.begin(experiment, Params(**words, added=8), Asked(**question), opened).folder.resolve() != folder
+    assert beginning.begin(experiment, Params(**words, added=8), Asked(**question), opened).folder.resolve() != folder
 
 
 @pytest.mark.parametrize("part", ["params", "question"])
@@ -173,9 +174,9 @@ def test_what_this_version_lacks_is_refused_by_name(here, opened, part):
 def test_a_folder_keeps_its_name_when_a_parameter_is_added_and_all_are_recorded(here, opened, monkeypatch):
     monkeypatch.setattr(Study, "prepare", lambda *_: None)
     known, asked = experiments.find("locate"), Question(relation="capital", subject="France")
-    first = study.begin("locate", known.Params(draws=2), asked, opened).folder
+    first = beginning.begin("locate", known.Params(draws=2), asked, opened).folder
     shutil.rmtree(first)
     Params: Any = make_dataclass("Params", [("added", int, 7)], bases=(known.Params,), frozen=True)
     monkeypatch.setattr(experiments, "find", lambda _: replace(known, Params=Params))
-    second = study.begin("locate", Params(draws=2), asked, opened)
+    second = beginning.begin("locate", Params(draws=2), asked, opened)
     assert second.folder == first and second.ledger.spec.params.keys() == asdict(Params()).keys()

@@ -11,7 +11,7 @@ import pytest
 import lashley
 from lashley.facts.joins import told
 from lashley.facts.question import Question, resolve
-from lashley.prompts import recall
+from lashley.prompts import joining
 from lashley.study.study import Study
 
 from .test_fossils import WHOLE, copied
@@ -51,12 +51,12 @@ def test_labels_are_codes(tmp_path, constants, name):
 
 
 def test_how_answers_join_is_a_code_and_its_words_are_made_for_the_page(constants, monkeypatch):
-    monkeypatch.setattr(recall, "DOUBT", 1e6)
+    monkeypatch.setattr(joining, "DOUBT", 1e6)
     bench = lashley.open_model("embedded-gpt2")
     fact: Any = {"subject": "France", "object": "Paris", "foil_object": "Rome"}
     ends = (' is "', " is (", ":\n", " is  ", " is", " -", " is…")
     asked = (resolve(Question(f"The capital of {{}}{end}", **fact), "noise") for end in ends)
-    codes = {template.joined for one in asked for template in recall.settled(bench, one).templates}
+    codes = {template.joined for one in asked for template in joining.settled(bench, one).templates}
     assert not wrong((("join", code) for code in codes), constants) and {"", "none", "typed 2"} < codes
     assert any(code.startswith("blank? ") for code in codes)
     assert all(len(told(code)) > len(code) for code in codes - {""})

@@ -14,7 +14,9 @@ import lashley
 from lashley import api
 from lashley.core.errors import BadFact, BadSite
 from lashley.study.ledger.preliminaries import NAME, Preliminaries
-from lashley.study.study import LEFT_OUT, Study, keeping
+from lashley.study.page import LEFT_OUT
+from lashley.study.planning import keeping
+from lashley.study.study import Study
 
 ASK = {"relation": "capital", "subject": "France"}
 FEW = {"controls": 20, "others": 2}

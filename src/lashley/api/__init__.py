@@ -40,8 +40,12 @@ from lashley.experiments import audit as audits
 from lashley.facts.question import find
 from lashley.features.search import search
 from lashley.models import planted
+from lashley.study.beginning import begin
+from lashley.study.identity import STUDIES
+from lashley.study.page import LEFT_OUT
+from lashley.study.planning import keeping, planned, resumable
 from lashley.study.steps import following
-from lashley.study.study import LEFT_OUT, STUDIES, Study, begin, keeping, planned, resumable
+from lashley.study.study import Study
 
 if TYPE_CHECKING:
     from lashley.api.doors import ask, attention, audit, circuit, knockout, locate, spread, stability

@@ -274,7 +274,7 @@ def _made(
 
 def audited(bench, claims: Sequence[tuple[Claim, bool]], trial: Instance, unknown: bool) -> Iterable[Result]:
     """Every claim judged by itself, though all share one sweep, in which none is a peer of another."""
-    from lashley.study.study import begin
+    from lashley.study.beginning import begin
 
     params = audit.Params(claims=audit.frozen(c for c, _ in claims), unknown=unknown, seed=trial.seed)
     folder = Path(tempfile.mkdtemp(prefix="lashley-calibrate-"))
