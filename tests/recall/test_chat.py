@@ -1,6 +1,5 @@
 """Asking in a chat template: what is asked, what it is known by, and what it leaves as it was."""
 
-import msgspec
 import pytest
 
 import lashley
@@ -55,11 +54,6 @@ def test_without_a_template_there_is_no_chat(bench, tmp_path):
     with pytest.raises(BadPrompt, match="no chat template"):
         lashley.audit(bench, "L4.mlp.n173 stores capital(France)", study=tmp_path / "s", chat=True)
     assert not (tmp_path / "s").exists()
-
-
-def test_unset_it_is_no_part_of_a_question():
-    assert "chat" not in msgspec.to_builtins(Question(prompt=CAPITAL))
-    assert msgspec.to_builtins(Question(prompt=CAPITAL, chat=True))["chat"] is True
 
 
 def test_every_prompt_of_a_question_a_topic_and_a_task_is_a_message():
