@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 import lashley
-from lashley import api, cli
+from lashley import api
+from lashley.cli import studies as commands
 from lashley.core.errors import LashleyError
 from lashley.report import to_json
 from lashley.study.study import Study
@@ -53,7 +54,7 @@ def check(folder: Path) -> None:
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         try:
-            cli.check(folder)
+            commands.check(folder)
         except SystemExit as ended:
             assert ended.code == 2 and told
         else:
