@@ -9,12 +9,12 @@ from lashley.core.anatomy import Anatomy
 from lashley.core.case import Case, Dossier
 from lashley.core.errors import BadSite
 from lashley.core.fact import Fact, Template
+from lashley.core.placed import placed
 from lashley.core.run import EmbeddingNoise, Run
 from lashley.core.site import KINDS, Kind, Site, Sites, parse_sites
 from lashley.engine.planner import check
 from lashley.experiments import audit
 from lashley.experiments.audit.planning import plan
-from lashley.stats.peers import placed
 
 ANATOMY = Anatomy("llama", layers=4, heads=3, head_width=5, neurons=50, width=15, vocabulary=99, context=64)
 OWN, FOIL = Fact("capital", "France", "Paris"), Fact("capital", "Japan", "Tokyo")

@@ -294,5 +294,4 @@ EXPERIMENT = Experiment(
     measure=measure,
     tell=tell,
     draw=draw,
-    topic=lambda params, rows: facts(rows),
 )

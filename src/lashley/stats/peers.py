@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lashley.core.errors import BadSite
-from lashley.core.placed import placed as placed
 from lashley.core.run import Run
 from lashley.core.site import Kind, Site
 

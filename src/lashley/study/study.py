@@ -1,4 +1,4 @@
-"""A durable directory: plan, done, run, judge, draw. The resume rule lives here: todo = trials - ledger."""
+"""A durable directory: planned, run, measured, told. The resume rule lives here: todo = trials - ledger."""
 
 from __future__ import annotations
 

@@ -16,13 +16,14 @@ from lashley.core.claim import Topic
 from lashley.core.edit import Constant, Edit, Mean, Noise, Patch, Resample, Zero
 from lashley.core.errors import BadSite
 from lashley.core.experiment import Door, Gathered
+from lashley.core.placed import placed
 from lashley.core.question import Question
 from lashley.core.readout import Loss
 from lashley.core.run import Run
 from lashley.core.site import KINDS, Kind, Site, Sites
 from lashley.core.trial import Sweep
 from lashley.experiments.audit.params import Params, asks
-from lashley.stats.peers import fits, matched, placed
+from lashley.stats.peers import fits, matched
 
 CHANCE_ON = 6  # cases, draws of a prompt apart, on which matched random sites and the untrained copy are measured
 Effect = Literal["restoration", "damage"]

@@ -13,7 +13,6 @@ from lashley.experiments.circuit.measuring import Result, as_file, measure
 from lashley.experiments.circuit.params import Params
 from lashley.experiments.circuit.planning import further, gather, plan
 from lashley.experiments.circuit.telling import tell
-from lashley.stats.summary import facts
 
 __all__ = ["EXPERIMENT", "Params", "Result"]
 
@@ -27,7 +26,6 @@ EXPERIMENT = Experiment(
     measure=measure,
     tell=tell,
     draw=draw,
-    topic=lambda params, rows: facts(rows),
     further=further,
     exports={
         "circuit": lambda params, result, model: files.to_json(as_file(params, result, model)),

@@ -12,7 +12,6 @@ from lashley.experiments.knockout.drawing import draw
 from lashley.experiments.knockout.measuring import Beside, Result, Unit, measure
 from lashley.experiments.knockout.planning import RANDOM, Params, gather, plan, screen, settled
 from lashley.experiments.knockout.telling import tell
-from lashley.stats.summary import facts
 
 __all__ = ["EXPERIMENT", "RANDOM", "Beside", "Params", "Result", "Unit", "plan", "screen"]
 
@@ -26,6 +25,5 @@ EXPERIMENT = Experiment(
     measure=measure,
     tell=tell,
     draw=draw,
-    topic=lambda params, rows: facts(rows),
     settled=settled,
 )

@@ -15,11 +15,12 @@ from lashley.core.edit import Edit, Mean, Noise, Resample, Zero
 from lashley.core.errors import BadSite
 from lashley.core.experiment import Door, Gathered
 from lashley.core.figure import number
+from lashley.core.placed import placed
 from lashley.core.question import Question
 from lashley.core.site import ROLES, Kind, Site, Sites, parse_sites
 from lashley.core.trial import Sweep
 from lashley.experiments import at_least, pairs
-from lashley.stats.peers import matched, placed
+from lashley.stats.peers import matched
 from lashley.stats.screening import SAMPLE
 
 KIND_OF: dict[str, tuple[Kind, ...]] = {"layers": ("attn", "mlp"), "heads": ("head",), "neurons": ("neuron",)}

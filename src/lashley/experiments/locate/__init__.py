@@ -10,7 +10,6 @@ from lashley.experiments.locate.drawing import draw
 from lashley.experiments.locate.measuring import Carrier, Handover, Restored, Result, measure
 from lashley.experiments.locate.planning import Params, plan
 from lashley.experiments.locate.telling import tell
-from lashley.stats.summary import facts
 
 __all__ = ["EXPERIMENT", "Carrier", "Handover", "Params", "Restored", "Result", "plan"]
 
@@ -24,5 +23,4 @@ EXPERIMENT = Experiment(
     measure=measure,
     tell=tell,
     draw=draw,
-    topic=lambda params, rows: facts(rows),
 )

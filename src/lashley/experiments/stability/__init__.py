@@ -9,7 +9,6 @@ from lashley.experiments.stability.drawing import draw
 from lashley.experiments.stability.measuring import Result, measure
 from lashley.experiments.stability.planning import Params, gather, plan
 from lashley.experiments.stability.telling import tell
-from lashley.stats.summary import facts
 
 __all__ = ["EXPERIMENT", "Params", "Result"]
 
@@ -23,5 +22,4 @@ EXPERIMENT = Experiment(
     measure=measure,
     tell=tell,
     draw=draw,
-    topic=lambda params, rows: facts(rows),
 )
